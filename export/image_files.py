@@ -1,0 +1,90 @@
+"""Finds the image files a person means, and the ids by which a data set knows them."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+
+from tf_frozen.data import coco_json
+from tf_frozen.data.paths import resolve
+from tf_frozen.errors import DataError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
+
+
+def find(patterns: Sequence[str], ignore: str | None = None) -> list[str]:
+    """Returns absolute paths of image files, sorted, each once.
+
+    Args:
+      patterns: each an image file, a folder (its images and those of its subfolders) or a glob.
+      ignore: a folder whose images do not count if there are others, as that of earlier results.
+
+    Raises:
+      DataError: a pattern that matches no image.
+    """
+    paths: set[str] = set()
+    for pattern in patterns:
+        found = _matches(resolve(pattern))
+        if not found:
+            raise DataError(f"--images {pattern}: {_why_none(pattern)}")
+        paths |= {path for path in found if not _is_below(path, ignore)} or found
+    return sorted(paths)
+
+
+def names(paths: Sequence[str]) -> dict[str, str]:
+    """Returns each path as seen from the deepest folder that holds them all, with forward slashes."""
+    root = os.path.commonpath([os.path.dirname(path) for path in paths])
+    return {path: Path(os.path.relpath(path, root)).as_posix() for path in paths}
+
+
+def ids(paths: Sequence[str], annotations: str) -> dict[str, int | str]:
+    """Returns each path's image id in a COCO JSON, found by as much of the path as `file_name` states.
+
+    Raises:
+      DataError: `annotations` cannot be read, or does not know a path.
+    """
+    try:
+        rows = coco_json.read(annotations)["images"]
+        known = {PurePath(row["file_name"]).parts: row["id"] for row in rows}
+    except (KeyError, TypeError) as error:
+        raise DataError(
+            f"--annotations {annotations} has an image without file_name or id: {error!r}."
+        ) from error
+    found = {path: _longest_tail(PurePath(path).parts, known) for path in paths}
+    strangers = [path for path, image_id in found.items() if image_id is None]
+    if strangers:
+        raise DataError(
+            f"--annotations {annotations} does not name {len(strangers)} of {len(paths)} images, "
+            f"first {strangers[0]}. Leave --annotations out to use file names as image ids."
+        )
+    return found
+
+
+def _matches(pattern: str) -> set[str]:
+    if os.path.isdir(pattern):
+        tree = (os.path.join(folder, name) for folder, _, files in os.walk(pattern) for name in files)
+        found = [path for path in tree if os.path.splitext(path)[1].lower() in SUFFIXES]
+    elif os.path.exists(pattern):
+        found = [pattern]
+    else:
+        found = [path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)]
+    return {os.path.abspath(path) for path in found}
+
+
+def _why_none(pattern: str) -> str:
+    if os.path.isdir(resolve(pattern)):
+        return f"the folder holds no image ({', '.join(SUFFIXES)})."
+    if glob.has_magic(pattern):
+        return f"no file matches, seen from {os.getcwd()}."
+    return f"there is no such file or folder, seen from {os.getcwd()}."
+
+
+def _is_below(path: str, folder: str | None) -> bool:
+    return folder is not None and Path(os.path.abspath(folder)) in Path(path).parents
+
+
+def _longest_tail(parts: tuple[str, ...], known: dict[tuple[str, ...], int | str]) -> int | str | None:
+    tails = (parts[start:] for start in range(len(parts)))
+    return next((known[tail] for tail in tails if tail in known), None)

@@ -1,0 +1,75 @@
+"""Writes predictions to a folder: a drawn picture for each image, and COCO results."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tf_frozen.errors import RunError
+from tf_frozen.evaluation.drawing import draw
+from tf_frozen.export.predictor import Detections
+
+RESULTS = "predictions.json"
+
+
+class Album:
+    """A folder of drawn pictures, each under the name of its image, and `predictions.json`.
+
+    Args:
+      folder: where to write; made if it does not exist.
+      names: the name of each image path within the folder.
+      categories: the name of each category id.
+
+    Raises:
+      RunError: the folder cannot be written, or a picture would replace an image it was drawn from.
+    """
+
+    def __init__(self, folder: str, names: Mapping[str, str], categories: Mapping[int, str]):
+        self._folder = Path(folder).expanduser().absolute()
+        self._pictures = {path: self._folder / _picture_name(name) for path, name in names.items()}
+        self._categories = categories
+        originals = [path for path, picture in self._pictures.items() if str(picture) in names]
+        if originals:
+            raise RunError(
+                f"--output {folder} would replace the image {originals[0]}: choose another folder."
+            )
+        self._make(self._folder)
+
+    def add(self, path: str, image: np.ndarray, found: Detections) -> None:
+        """Draws what was `found` on `image`, uint8 RGB [h, w, 3], and writes the picture of `path`."""
+        labels = [self._categories.get(int(category), str(category)) for category in found.classes]
+        drawn = tf.constant(draw(image, found.boxes, labels, found.scores))
+        picture = self._pictures[path]
+        encode = tf.io.encode_png if picture.suffix.lower() == ".png" else tf.io.encode_jpeg
+        self._make(picture.parent)
+        self._write(picture, encode(drawn).numpy())
+
+    def write_results(self, rows: Sequence[Mapping]) -> str:
+        """Writes `rows` of COCO results and returns the path of the file."""
+        path = self._folder / RESULTS
+        self._write(path, (json.dumps(rows) + "\n").encode())
+        return str(path)
+
+    def _make(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"Cannot make the folder {folder}: {error}. Choose another --output.") from error
+
+    def _write(self, path: Path, contents: bytes) -> None:
+        """Writes beside `path` first, so that a killed process leaves no half file under that name."""
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            partial.write_bytes(contents)
+            os.replace(partial, path)
+        except OSError as error:
+            raise RunError(f"Cannot write {path}: {error}. Free space or choose another --output.") from error
+
+
+def _picture_name(name: str) -> str:
+    return name if Path(name).suffix.lower() in (".jpg", ".jpeg", ".png") else f"{name}.png"

@@ -1,0 +1,109 @@
+"""Detects on image files with an exported SavedModel."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tf_frozen.data.faults import Problem
+from tf_frozen.data.image_checks import look_at
+from tf_frozen.data.images import read
+from tf_frozen.errors import RunError
+from tf_frozen.evaluation.coco import to_results
+from tf_frozen.export.saved_model import CLASSES
+
+_LOG = logging.getLogger(__name__)
+_SECONDS_BETWEEN_LINES = 10
+
+
+class Detections(NamedTuple):
+    """What was found on one image of n objects, best score first."""
+
+    boxes: np.ndarray  # float32 [n, 4]: y1, x1, y2, x2 in pixels of the image
+    scores: np.ndarray  # float32 [n]
+    classes: np.ndarray  # int32 [n]: category ids of the data set
+
+
+class Predictor:
+    """A SavedModel in this process; `names` gives the name of each category id.
+
+    Args:
+      model: a folder that `export` wrote, or a run directory with one in `saved_model/`.
+
+    Raises:
+      RunError: there is none, or it cannot be loaded.
+    """
+
+    def __init__(self, model: str):
+        folder = _saved_model(Path(model).expanduser())
+        try:
+            classes = json.loads((folder / CLASSES).read_text(encoding="utf-8"))
+            self._model = tf.saved_model.load(str(folder))
+            self._detect = self._model.signatures["serving_default"]
+        except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
+            raise RunError(f"Cannot load {folder}, is it a whole export of tf-frozen? {error}") from error
+        self.names: dict[int, str] = {category["id"]: category["name"] for category in classes}
+
+    def detect(self, image: np.ndarray, score_threshold: float = 0.0) -> Detections:
+        """Returns the objects of score >= `score_threshold` on `image`, uint8 RGB [h, w, 3]."""
+        found = self._detect(images=tf.constant(image[None]))
+        rows = [found[f"detection_{key}"][0].numpy() for key in ("boxes", "scores", "classes")]
+        kept = np.flatnonzero(rows[1][: int(found["num_detections"][0])] >= score_threshold)
+        return Detections(*(values[kept] for values in rows))
+
+    def predict(
+        self,
+        paths: Sequence[str],
+        image_ids: Mapping[str, int | str],
+        score_threshold: float = 0.0,
+        show: Callable[[str, np.ndarray, Detections], None] = lambda path, image, found: None,
+    ) -> tuple[list[dict], dict[str, str]]:
+        """Detects on image files; one that cannot be read does not stop the others.
+
+        Args:
+          paths: image files; a rotation noted in EXIF is applied.
+          image_ids: the id of each path.
+          score_threshold: lowest score that is kept.
+          show: called after each image with its path, its uint8 pixels and its detections.
+
+        Returns:
+          COCO-results rows {image_id, category_id, bbox [x, y, w, h], score}, and for each path that could
+          not be read what was wrong with it.
+        """
+        rows, failures = [], {}
+        started = said = time.monotonic()
+        for done, path in enumerate(paths, start=1):
+            problem = look_at(path, decode=True)
+            if isinstance(problem, Problem):
+                failures[path] = problem.message
+                continue
+            image = read(path)
+            found = self.detect(image, score_threshold)
+            rows += to_results(image_ids[path], *found)
+            show(path, image, found)
+            if time.monotonic() - said > _SECONDS_BETWEEN_LINES:
+                said = time.monotonic()
+                rate = done / (said - started)
+                left = (len(paths) - done) / rate
+                _LOG.info("%d of %d images, %.1f images/s, %.0f s left", done, len(paths), rate, left)
+        return rows, failures
+
+
+def _saved_model(folder: Path) -> Path:
+    """Returns the SavedModel that `folder` is or holds."""
+    for candidate in (folder, folder / "saved_model"):
+        if (candidate / "saved_model.pb").is_file():
+            return candidate
+    if not folder.is_dir():
+        raise RunError(f"--model {folder}: there is no such folder.")
+    if (folder / "config.gin").is_file():
+        export = f"tf-frozen export --model_dir {folder} --output {folder / 'saved_model'}"
+        raise RunError(f"The run {folder} has not been exported yet. Run: {export}")
+    raise RunError(f"--model {folder} is neither a SavedModel (no saved_model.pb) nor a run (no config.gin).")

@@ -1,0 +1,152 @@
+"""Writes a detector as a SavedModel that takes images of any size and needs nothing of this package."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import tensorflow as tf
+
+from tf_frozen import __version__
+from tf_frozen.data.annotations import Category
+from tf_frozen.data.images import decode
+from tf_frozen.data.resize import fit
+from tf_frozen.errors import RunError
+from tf_frozen.geometry import boxes as box_ops
+from tf_frozen.keras_flavor import keras
+
+CLASSES = os.path.join("assets.extra", "classes.json")
+ABOUT = os.path.join("assets.extra", "tf_frozen.json")
+_CONTENTS = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra"}
+
+
+class Server:
+    """A detector as it is served: images of any size in, boxes in their pixels and category ids out.
+
+    Both methods return `detection_boxes` float32 [N, D, 4] as y1, x1, y2, x2 in pixels of the original image
+    and within it, `detection_scores` float32 [N, D], `detection_classes` int32 [N, D] (the data set's own
+    category ids) and `num_detections` int32 [N]; rows from `num_detections` on are zeros.
+    """
+
+    def __init__(self, detector: keras.Model, categories: Sequence[Category]):
+        self._detector = detector
+        self._category_ids = [0, *(category.id for category in categories)]
+
+    def detect(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns the detections on `images`, uint8 RGB [N, H, W, 3]."""
+        return self._detect(tf.map_fn(self._fit, images, fn_output_signature=self._fitted()))
+
+    def detect_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns the detections on `image_bytes`, strings [N], each a JPEG or PNG of a size of its own.
+
+        A rotation noted in EXIF is not applied: boxes are in the pixels as they are stored.
+        """
+
+        def decode_and_fit(contents: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            return self._fit(decode(contents, tf.constant(1)))
+
+        return self._detect(tf.map_fn(decode_and_fit, image_bytes, fn_output_signature=self._fitted()))
+
+    def _fitted(self) -> tuple[tf.TensorSpec, ...]:
+        return (
+            tf.TensorSpec((*self._detector.frame, 3), tf.float32),
+            tf.TensorSpec((2,), tf.float32),
+            tf.TensorSpec((), tf.float32),
+            tf.TensorSpec((2,), tf.float32),
+        )
+
+    def _fit(self, image: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return *fit(image, self._detector.frame), tf.cast(tf.shape(image)[:2], tf.float32)
+
+    def _detect(self, fitted: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
+        frames, frame_sizes, scales, sizes = fitted
+        found = self._detector(frames, image_size=frame_sizes, training=False)
+        boxes = box_ops.clip(found["boxes"] / scales[:, None, None], sizes)
+        return {
+            "detection_boxes": boxes,
+            "detection_scores": found["scores"],
+            "detection_classes": tf.gather(tf.constant(self._category_ids, tf.int32), found["classes"]),
+            "num_detections": found["count"],
+        }
+
+
+def export(detector: keras.Model, categories: Sequence[Category], output: str) -> str:
+    """Writes `detector` as a SavedModel and returns its folder as an absolute path.
+
+    The folder appears under its name only when all of it is written. A SavedModel that this function wrote
+    earlier is replaced. The signatures `serving_default` (`images`) and `image_bytes` are `Server`'s methods.
+
+    Args:
+      detector: a built detector.
+      categories: class k of the detector is `categories[k - 1]`.
+      output: the folder to write.
+
+    Raises:
+      RunError: `output` holds something else, or cannot be written.
+    """
+    target = Path(output).expanduser().absolute()
+    _check_replaceable(target)
+    partial = target.with_name(f".{target.name}.partial_export")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)  # what a killed export left
+        _save(Server(detector, categories), str(partial))
+        _describe(detector, categories, partial)
+        _rename(partial, target)
+    except (OSError, tf.errors.OpError) as error:
+        raise RunError(
+            f"Cannot write the SavedModel {target}: {error}. Free space or choose another --output."
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return str(target)
+
+
+def _check_replaceable(target: Path) -> None:
+    if not target.exists():
+        return
+    names = {entry.name for entry in target.iterdir()} if target.is_dir() else {target.name}
+    if names and not (names <= _CONTENTS and (target / ABOUT).is_file()):
+        strangers = ", ".join(sorted(names - _CONTENTS)[:3]) or f"a SavedModel without {ABOUT}"
+        raise RunError(
+            f"Will not write a SavedModel to {target}: it holds what tf-frozen did not export ({strangers}). "
+            "Choose a folder that does not exist yet, an empty one, or an earlier export."
+        )
+
+
+def _save(server: Server, folder: str) -> None:
+    images = tf.TensorSpec((None, None, None, 3), tf.uint8, name="images")
+    image_bytes = tf.TensorSpec((None,), tf.string, name="image_bytes")
+    signatures = {
+        "serving_default": tf.function(server.detect).get_concrete_function(images),
+        "image_bytes": tf.function(server.detect_bytes).get_concrete_function(image_bytes),
+    }
+    # Only the variables hang on the module: with the Keras model on it, TensorFlow would save the functions
+    # of every layer beside the two that are served.
+    module = tf.Module()
+    module.served = list({id(v): v for f in signatures.values() for v in f.variables}.values())
+    tf.saved_model.save(module, folder, signatures)
+
+
+def _describe(detector: keras.Model, categories: Sequence[Category], folder: Path) -> None:
+    about = {
+        "tf_frozen": __version__,
+        "tensorflow": tf.__version__,
+        "image_size": list(detector.frame),
+        "parameters": sum(int(variable.shape.num_elements()) for variable in detector.variables),
+    }
+    (folder / ABOUT).parent.mkdir()
+    (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    classes = [{"id": int(category.id), "name": category.name} for category in categories]
+    (folder / CLASSES).write_text(json.dumps(classes, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _rename(partial: Path, target: Path) -> None:
+    old = target.with_name(f".{target.name}.old_export")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    partial.rename(target)
+    shutil.rmtree(old, ignore_errors=True)

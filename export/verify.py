@@ -1,0 +1,152 @@
+"""Proves that a SavedModel gives, in a process without this package, what its detector gave in this one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tf_frozen.data.annotations import Category
+from tf_frozen.data.images import read
+from tf_frozen.errors import RunError
+from tf_frozen.export import fresh_process
+from tf_frozen.export.saved_model import Server
+from tf_frozen.keras_flavor import keras
+
+# The same kernels on the same processor: only the order of float32 sums may differ between the two graphs.
+BOX_TOLERANCE = 1e-3  # pixels of the original; of an image longer than 1000 pixels, a millionth of its length
+SCORE_TOLERANCE = 1e-5
+_KEYS = ("boxes", "scores", "classes")
+
+Detections = Mapping[str, np.ndarray]
+
+
+def detections(
+    detector: keras.Model, categories: Sequence[Category], images: Sequence[np.ndarray | str]
+) -> list[dict[str, np.ndarray]]:
+    """Returns what `detector` finds on each image in this process, as `verify` expects it.
+
+    Runs eagerly on the CPU, as the fresh process does, so that no other device's rounding comes in.
+
+    Args:
+      detector: a built detector.
+      categories: class k of the detector is `categories[k - 1]`.
+      images: uint8 RGB arrays [h, w, 3], or paths of image files.
+
+    Returns:
+      For each image `boxes` [n, 4] (y1, x1, y2, x2 in its pixels), `scores` [n], `classes` [n] (their ids).
+    """
+    server = Server(detector, categories)
+    results = []
+    for image in _arrays(images):
+        with tf.device("/CPU:0"):
+            found = server.detect(tf.constant(image[None]))
+        count = int(found["num_detections"][0])
+        results.append(
+            {k: found[f"detection_{k}"][0, :count].numpy() for k in ("boxes", "scores", "classes")}
+        )
+    return results
+
+
+def verify(
+    saved_model: str, images: Sequence[np.ndarray | str], expected: Sequence[Detections]
+) -> dict[str, float]:
+    """Loads `saved_model` in a fresh process without tf_frozen and compares its detections with `expected`.
+
+    Args:
+      saved_model: a folder that `export` wrote.
+      images: uint8 RGB arrays [h, w, 3], or paths of image files.
+      expected: what the detector gave for each, as `detections` returns it.
+
+    Returns:
+      How many `images` and `detections` agree, and the largest `box_difference` (pixels) and
+      `score_difference` among them.
+
+    Raises:
+      RunError: the process failed, or a detection differs; the message shows both sides.
+    """
+    arrays = _arrays(images)
+    found = run_alone(saved_model, arrays)
+    sides = [max(array.shape) for array in arrays]
+    gaps = [compare(*rows, image) for image, rows in enumerate(zip(found, expected, sides, strict=True))]
+    boxes, scores = np.max([(0.0, 0.0), *gaps], axis=0)
+    return {
+        "images": len(arrays),
+        "detections": sum(len(rows["scores"]) for rows in found),
+        "box_difference": float(boxes),
+        "score_difference": float(scores),
+    }
+
+
+def run_alone(saved_model: str, images: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """Returns the detections of a new Python process that cannot import tf_frozen, on the CPU.
+
+    Raises:
+      RunError: the process failed; the message has its last lines.
+    """
+    program = Path(fresh_process.__file__).read_text(encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        np.savez(os.path.join(folder, "images.npz"), **{str(i): image for i, image in enumerate(images)})
+        arguments = [os.path.abspath(saved_model), "images.npz", "detections.npz"]
+        # A GPU would be out of reach: this process holds its memory.
+        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+        command = [sys.executable, "-c", program, *arguments]
+        process = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        if process.returncode:
+            last = "\n".join(process.stderr.strip().splitlines()[-8:])
+            raise RunError(
+                f"The SavedModel {saved_model} does not run in a process that has only TensorFlow and NumPy "
+                f"(exit code {process.returncode}). Its last lines:\n{last}"
+            )
+        with np.load(os.path.join(folder, "detections.npz")) as rows:
+            return [{key: rows[f"{key}_{i}"] for key in _KEYS} for i in range(len(images))]
+
+
+def compare(found: Detections, expected: Detections, side: int, image: int = 0) -> tuple[float, float]:
+    """Returns the largest box and score difference between the closest pairs of two sets of detections.
+
+    Sets, since two detections of nearly equal scores may come in either order.
+
+    Args:
+      found: what the SavedModel gave.
+      expected: what the detector gave.
+      side: pixels of the image's longer side.
+      image: its number, for the message.
+
+    Raises:
+      RunError: a detection of one side has none of its class within the tolerances on the other.
+    """
+    where = f"The reloaded SavedModel differs from the detector on image {image} of the comparison"
+    counts = len(found["scores"]), len(expected["scores"])
+    if counts[0] != counts[1]:
+        raise RunError(
+            f"{where}: {counts[0]} detections instead of {counts[1]}. Do not use it; export again."
+        )
+    if not counts[0]:
+        return 0.0, 0.0
+    box_gap = np.abs(found["boxes"][:, None] - expected["boxes"][None]).max(-1)
+    score_gap = np.abs(found["scores"][:, None] - expected["scores"][None])
+    close = found["classes"][:, None] == expected["classes"][None]
+    close &= (box_gap <= BOX_TOLERANCE * max(1, side / 1000)) & (score_gap <= SCORE_TOLERANCE)
+    for pairs, gap, here, there in ((close, box_gap, found, expected), (close.T, box_gap.T, expected, found)):
+        alone = np.flatnonzero(~pairs.any(1))
+        if alone.size:
+            first, nearest = _row(here, alone[0]), _row(there, gap[alone[0]].argmin())
+            ours, theirs = (first, nearest) if here is found else (nearest, first)
+            raise RunError(f"{where}: {ours} instead of {theirs}. Do not use it; export again.")
+    return tuple(float(np.where(close, gap, np.inf).min(1).max()) for gap in (box_gap, score_gap))
+
+
+def _arrays(images: Sequence[np.ndarray | str]) -> list[np.ndarray]:
+    return [image if isinstance(image, np.ndarray) else read(image) for image in images]
+
+
+def _row(rows: Detections, index: int) -> str:
+    box = ", ".join(f"{value:.4f}" for value in rows["boxes"][index])
+    return f"class {rows['classes'][index]} score {rows['scores'][index]:.6f} box [{box}]"

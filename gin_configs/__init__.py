@@ -1,0 +1,1 @@
+"""The shipped gin experiments; this file makes the folder package data of tf_frozen."""

@@ -1,0 +1,73 @@
+import argparse
+import contextlib
+import io
+import json
+import os
+
+import tensorflow as tf
+
+from tests.data.small_set import TILES, SmallSetTestCase
+from tf_frozen.commands import check_data
+
+
+def run(*arguments):
+    """Returns exit code and standard output."""
+    parser = argparse.ArgumentParser()
+    check_data.add_arguments(parser)
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        code = check_data.run(parser.parse_args(arguments))
+    return code, output.getvalue()
+
+
+class CheckDataTest(SmallSetTestCase):
+    def run_on_set(self, *arguments):
+        annotations, folder = self.write()
+        return run("--annotations", annotations, "--images", folder, *arguments)
+
+    def test_good_data_is_one_line_and_exit_0(self):
+        code, output = run(
+            "--annotations", "embedded:neon_trees/val.json", "--images", "embedded:neon_trees/val"
+        )
+
+        self.assertEqual((code, output), (0, "No faults: 9 images, 277 boxes, 1 class (tree).\n"))
+
+    def test_good_data_as_json(self):
+        code, output = self.run_on_set("--json")
+
+        self.assertEqual((code, json.loads(output)), (0, {"faults": []}))
+
+    def test_every_fault_is_printed_however_many(self):
+        self.document["annotations"] += [
+            {"id": number, "image_id": 1, "category_id": 5, "bbox": [0, 0, 0, 9]}
+            for number in range(100, 150)
+        ]
+
+        code, output = self.run_on_set()
+
+        self.assertEqual((code, output.splitlines()[0][:10]), (1, "50 faults "))
+        for number in range(100, 150):
+            self.assertIn(f"{self.path(TILES[0])}, image 1, annotation {number}, box [0, 0, 0, 9]: ", output)
+
+    def test_json_has_the_six_fields_and_null_for_nan(self):
+        self.annotation["bbox"] = [1, float("nan"), 3, 4]
+        os.remove(self.path(TILES[1]))
+
+        code, output = self.run_on_set("--json")
+
+        missing, nan = json.loads(output, parse_constant=self.fail)["faults"]
+        self.assertEqual(code, 1)
+        self.assertEqual(list(nan), ["kind", "file", "image_id", "annotation_id", "box", "message"])
+        self.assertEqual((nan["annotation_id"], nan["box"]), (11, [1, None, 3, 4]))
+        self.assertEqual((missing["kind"], missing["file"]), ("missing_image", self.path(TILES[1])))
+
+    def test_annotations_that_cannot_be_read_are_faults_too(self):
+        code, output = run("--annotations", "none.json", "--images", self.folder, "--json")
+
+        self.assertEqual(
+            (code, [fault["kind"] for fault in json.loads(output)["faults"]]), (1, ["missing_annotations"])
+        )
+
+
+if __name__ == "__main__":
+    tf.test.main()

@@ -1,0 +1,88 @@
+import argparse
+import contextlib
+import io
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import tensorflow as tf
+
+from tf_frozen.commands import score
+from tf_frozen.errors import DataError
+
+NEON = "embedded:neon_trees/val.json"
+
+
+def run(*arguments):
+    parser = argparse.ArgumentParser()
+    score.add_arguments(parser)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        status = score.run(parser.parse_args(arguments))
+    return status, printed.getvalue()
+
+
+class ScoreTest(tf.test.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.folder = self.enter_context(tempfile.TemporaryDirectory())
+        self.box = {"image_id": 3, "category_id": 1, "bbox": [179, 161, 29, 35], "score": 0.75}
+
+    def file(self, content):
+        path = Path(self.folder) / f"{len(list(Path(self.folder).iterdir()))}.json"
+        path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+        return str(path)
+
+    def test_prints_a_table(self):
+        status, printed = run("--annotations", NEON, "--results", self.file([self.box]), "--metric", "coco")
+        self.assertFalse(status)
+        lines = [line.split() for line in printed.splitlines()]
+        # One right box of 277 reaches the recall 0 alone of the 101.
+        self.assertIn(["AP", "0.010"], [words[:2] for words in lines])
+        self.assertIn(["APl", "n/a"], [words[:2] for words in lines])
+        self.assertIn(["tree", "277", "0.010", "0.010"], lines)
+
+    def test_prints_nothing_but_json(self):
+        _, printed = run("--annotations", NEON, "--results", self.file([self.box]), "--json")
+        printed = json.loads(printed)
+        self.assertAllClose(printed["metrics"]["AP"], 1 / 101)
+        self.assertIsNone(printed["metrics"]["ARl"])
+        self.assertEqual([row["category"] for row in printed["per_class"]], ["tree"])
+
+    def test_files_that_cannot_be_scored(self):
+        good = self.file([self.box])
+        cases = [
+            (NEON, "nowhere/results.json", r"nowhere/results.json: there is no such file"),
+            ("nowhere.json", good, r"nowhere.json: there is no such file"),
+            (NEON, self.folder, r"cannot be read: Is a directory"),
+            (NEON, self.file(b'[{"image_id": 3,'), r"is not JSON: .*line 1 column"),
+            (NEON, self.file(b""), r"is not JSON"),
+            (NEON, self.file(b"\xff\xfe\x00\x81"), r"is not JSON"),
+            (good, good, r"must be a COCO JSON object"),
+            (NEON, self.file({}), r"must be a list of rows"),
+        ]
+        for annotations, results, message in cases:
+            with self.assertRaisesRegex(DataError, message):
+                run("--annotations", annotations, "--results", results)
+
+    def test_faults_in_rows_name_the_files(self):
+        results = self.file([self.box, self.box | {"image_id": 77}])
+        with self.assertRaises(DataError) as caught:
+            run("--annotations", NEON, "--results", results)
+        for part in ("row 1 has image_id 77", NEON, results):
+            self.assertIn(part, str(caught.exception))
+        self.assertLen(caught.exception.faults, 1)
+
+    def test_works_without_importing_tensorflow(self):
+        code = (
+            "import argparse, sys; from tf_frozen.commands import score; "
+            "assert 'pycocotools' not in sys.modules; "
+            f"score.run(argparse.Namespace(annotations={NEON!r}, results={self.file([])!r}, json=True)); "
+            "assert 'tensorflow' not in sys.modules and 'matplotlib' not in sys.modules"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+if __name__ == "__main__":
+    tf.test.main()

@@ -1,0 +1,134 @@
+import numpy as np
+import tensorflow as tf
+
+from tf_frozen.evaluation import drawing
+
+GREY = (90, 90, 90)
+NO_BOXES = np.zeros((0, 4), np.float32)
+
+
+def plain(height, width):
+    return np.full((height, width, 3), GREY, np.uint8)
+
+
+def colored(image, color):
+    return np.all(image == np.array(color, np.uint8), axis=-1)
+
+
+class DrawTest(tf.test.TestCase):
+    def test_edges_have_the_color_and_lie_inside_the_box(self):
+        image = drawing.draw(plain(200, 300), np.array([[50, 60, 150, 200]]), ["tree"], [0.9])
+        edge = colored(image, drawing.label_color("tree"))
+        self.assertTrue(edge[50, 60:200].all() and edge[149, 60:200].all())
+        self.assertTrue(edge[50:150, 60].all() and edge[50:150, 199].all())
+        self.assertFalse(edge[150:].any() or edge[:, 200:].any() or edge[:, :60].any())
+        self.assertAllEqual(image[55:145, 65:195], plain(90, 130))
+
+    def test_does_not_change_the_image_or_boxes(self):
+        image, boxes = plain(100, 100), np.array([[10.0, 10, 50, 50]], np.float32)
+        drawn = drawing.draw(image, boxes, ["tree"], [0.9], boxes)
+        self.assertAllEqual(image, plain(100, 100))
+        self.assertAllEqual(boxes, [[10, 10, 50, 50]])
+        self.assertEqual((drawn.dtype, drawn.shape), (np.uint8, (100, 100, 3)))
+        drawn[:] = 0
+
+    def test_ground_truth_is_thinner_and_of_another_color(self):
+        image = drawing.draw(plain(1000, 1000), NO_BOXES, [], [], np.array([[100, 100, 300, 300]]))
+        truth = colored(image, drawing.GROUND_TRUTH_COLOR)
+        self.assertTrue(truth[100, 100:300].all())
+        image = drawing.draw(plain(1000, 1000), np.array([[100, 100, 300, 300]]), ["tree"], [0.9])
+        self.assertFalse(colored(image, drawing.GROUND_TRUTH_COLOR).any())
+        found = colored(image, drawing.label_color("tree"))
+        self.assertGreater(found[200, :200].sum(), truth[200, :200].sum())
+        self.assertGreater(truth[200, :200].sum(), 0)
+
+    def test_lines_and_labels_grow_with_the_image(self):
+        heights, widths = [], []
+        for side in (100, 1000, 4000):
+            box = np.array([[0.5, 0.25, 0.9, 0.75]]) * side
+            found = colored(
+                drawing.draw(plain(side, side), box, ["tree"], [0.9]), drawing.label_color("tree")
+            )
+            widths.append(found[int(0.7 * side), : side // 2].sum())
+            heights.append(side // 2 - np.flatnonzero(found.any(axis=1))[0])
+        self.assertEqual(widths, [1, 4, 16])
+        self.assertEqual(heights, sorted(heights))
+        self.assertGreaterEqual(heights[0], 10)
+        self.assertGreater(heights[2], 3 * heights[1])
+
+    def test_boxes_partly_or_wholly_outside(self):
+        boxes = np.array([[-50, -50, 50, 50], [80, 80, 1e9, np.inf], [500, 500, 600, 600]])
+        image = drawing.draw(plain(200, 200), boxes, ["a", "b", "c"], [0.9, 0.8, 0.7])
+        self.assertTrue(colored(image, drawing.label_color("a"))[49, 30:50].all())
+        self.assertFalse(colored(image, drawing.label_color("a"))[20:48, 0].any())
+        self.assertTrue(colored(image, drawing.label_color("b"))[80:, 80].all())
+        self.assertTrue(colored(image, drawing.label_color("b"))[80, 80:].all())
+
+    def test_nothing_to_draw_gives_the_same_image(self):
+        self.assertAllEqual(drawing.draw(plain(40, 30), NO_BOXES, [], []), plain(40, 30))
+        self.assertAllEqual(drawing.draw(plain(40, 30), [], [], [], NO_BOXES), plain(40, 30))
+
+    def test_tiny_images_and_boxes_without_area(self):
+        boxes = np.array([[3, 3, 3, 3], [0, 0, 5, 5], [4, 4, 2, 2]])
+        drawn = drawing.draw(plain(5, 5), boxes, ["a", "long name", "Bär 猫"], [0.5] * 3, boxes)
+        self.assertEqual(drawn.shape, (5, 5, 3))
+
+    def test_labels_of_boxes_at_the_border_stay_inside(self):
+        boxes = np.array([[0, 180, 60, 200]])
+        image = drawing.draw(plain(200, 200), boxes, ["tree"], [0.9])
+        rows, columns = np.nonzero(colored(image, drawing.label_color("tree")))
+        self.assertLess(columns.min(), 170)
+        self.assertEqual((rows.min(), columns.max()), (0, 199))
+        self.assertLess(image.min(), 60)
+
+    def test_the_best_box_lies_on_top(self):
+        boxes = np.array([[50, 50, 150, 150], [50, 50, 150, 150]])
+        for scores, top in (([0.9, 0.2], "tree"), ([0.2, 0.9], "car")):
+            image = drawing.draw(plain(200, 200), boxes, ["tree", "car"], scores)
+            self.assertAllEqual(image[149, 100], drawing.label_color(top))
+
+    def test_as_many_labels_and_scores_as_boxes(self):
+        with self.assertRaises(ValueError):
+            drawing.draw(plain(20, 20), np.ones((2, 4)), ["one"], [0.5])
+
+
+class SheetTest(tf.test.TestCase):
+    def test_every_image_lies_in_its_row_and_column(self):
+        images = [np.full((30 + n, 40, 3), 50 * n + 40, np.uint8) for n in range(4)]
+        canvas = drawing.sheet(images, 3)
+        places = []
+        for image in images:
+            ys, xs = np.nonzero(colored(canvas, image[0, 0]))
+            self.assertLen(ys, image.shape[0] * image.shape[1])
+            places.append((ys.min(), xs.min()))
+        (y0, x0), (y1, x1), (y2, x2), (y3, x3) = places
+        self.assertTrue(y0 == y1 == y2 < y3 and x0 == x3 < x1 < x2)
+
+    def test_captions_add_text_below(self):
+        without = drawing.sheet([plain(40, 80)], 1)
+        canvas = drawing.sheet([plain(40, 80)], 1, ["a very long caption that is cut at the end"])
+        self.assertEqual(canvas.shape[1], without.shape[1])
+        ys, xs = np.nonzero(colored(canvas, (255, 255, 255)))
+        self.assertGreater(ys.min(), 45)
+        self.assertLess(ys.max(), canvas.shape[0] - 1)
+        self.assertLess(xs.max(), 86)
+
+    def test_large_images_shrink_and_small_ones_stay(self):
+        canvas = drawing.sheet([plain(300, 600), plain(20, 30)], 2, side=60)
+        self.assertEqual(colored(canvas, GREY).sum(), 30 * 60 + 20 * 30)
+
+    def test_fewer_images_than_columns(self):
+        self.assertAllEqual(drawing.sheet([plain(9, 9)], 5), drawing.sheet([plain(9, 9)], 1))
+
+    def test_what_cannot_be_a_sheet(self):
+        for images, columns, captions in (
+            ([], 2, []),
+            ([plain(9, 9)], 0, []),
+            ([plain(9, 9)], 1, ["a", "b"]),
+        ):
+            with self.assertRaises(ValueError):
+                drawing.sheet(images, columns, captions)
+
+
+if __name__ == "__main__":
+    tf.test.main()

@@ -1,0 +1,78 @@
+"""Tests of export/image_files.py."""
+
+import json
+import os
+from pathlib import Path
+
+import tensorflow as tf
+
+from tf_frozen import errors
+from tf_frozen.export import image_files
+
+
+class FindTest(tf.test.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.folder = Path(self.get_temp_dir())
+        for name in ("b.jpg", "a.PNG", "notes.txt", "sub/c.webp", "out/b.jpg", "empty/.keep"):
+            (self.folder / name).parent.mkdir(exist_ok=True)
+            (self.folder / name).write_text("")
+
+    def find(self, *patterns, ignore=None):
+        paths = image_files.find([str(self.folder / pattern) for pattern in patterns], ignore)
+        return [os.path.relpath(path, self.folder) for path in paths]
+
+    def test_a_folder_gives_its_images_and_those_below(self):
+        self.assertEqual(self.find(""), ["a.PNG", "b.jpg", "out/b.jpg", "sub/c.webp"])
+
+    def test_results_of_an_earlier_prediction_are_no_images(self):
+        self.assertEqual(self.find("", ignore=str(self.folder / "out")), ["a.PNG", "b.jpg", "sub/c.webp"])
+        self.assertEqual(self.find("**/b.jpg", ignore=str(self.folder / "out")), ["b.jpg"])
+
+    def test_a_file_is_taken_at_its_word_and_each_file_once(self):
+        self.assertEqual(self.find("notes.txt", "*.jpg", "b.jpg"), ["b.jpg", "notes.txt"])
+
+    def test_a_glob_character_in_a_name_that_exists_is_no_glob(self):
+        (self.folder / "x[1].jpg").write_text("")
+        self.assertEqual(self.find("x[1].jpg"), ["x[1].jpg"])
+
+    def test_nothing_found_says_why(self):
+        for pattern, message in (
+            ("empty", "the folder holds no image"),
+            ("*.tif", "no file matches"),
+            ("c.jpg", "there is no such file or folder"),
+        ):
+            with self.assertRaisesRegex(errors.DataError, message):
+                self.find("b.jpg", pattern)
+
+
+class NamesTest(tf.test.TestCase):
+    def test_names_start_below_what_all_paths_share(self):
+        self.assertEqual(
+            image_files.names(["/d/x/1.jpg", "/d/y/1.jpg"]),
+            {"/d/x/1.jpg": "x/1.jpg", "/d/y/1.jpg": "y/1.jpg"},
+        )
+        self.assertEqual(image_files.names(["/d/x/1.jpg"]), {"/d/x/1.jpg": "1.jpg"})
+
+
+class IdsTest(tf.test.TestCase):
+    def ids(self, paths, file_names):
+        path = os.path.join(self.get_temp_dir(), "annotations.json")
+        images = [{"id": image_id, "file_name": name} for name, image_id in file_names.items()]
+        Path(path).write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
+        return list(image_files.ids(paths, path).values())
+
+    def test_a_file_name_may_hold_folders_or_not(self):
+        self.assertEqual(self.ids(["/d/val/1.jpg", "/d/2.jpg"], {"1.jpg": 7, "d/2.jpg": "two"}), [7, "two"])
+
+    def test_the_longer_match_counts(self):
+        paths = ["/d/a/1.jpg", "/d/b/1.jpg"]
+        self.assertEqual(self.ids(paths, {"1.jpg": 0, "a/1.jpg": 1, "b/1.jpg": 2}), [1, 2])
+
+    def test_an_image_that_is_not_in_the_annotations_is_named(self):
+        with self.assertRaisesRegex(errors.DataError, "1 of 2 images, first /d/3.jpg"):
+            self.ids(["/d/1.jpg", "/d/3.jpg"], {"1.jpg": 7})
+
+
+if __name__ == "__main__":
+    tf.test.main()

@@ -1,0 +1,59 @@
+"""Tests of export/predictor.py."""
+
+import tempfile
+from pathlib import Path
+
+import tensorflow as tf
+
+from tests.export.stand_in import CATEGORIES, BrightBox, photo
+from tf_frozen import errors
+from tf_frozen.export.predictor import Predictor
+from tf_frozen.export.saved_model import export
+
+
+class PredictorTest(tf.test.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.run_folder = folder.name
+        export(BrightBox(), CATEGORIES, str(Path(folder.name, "saved_model")))
+
+    def test_takes_a_saved_model_or_the_run_that_holds_it(self):
+        image = photo(160, 240, (40, 100, 120, 200))
+        for folder in (self.run_folder, str(Path(self.run_folder, "saved_model"))):
+            found = Predictor(folder).detect(image)
+            self.assertAllClose(found.boxes[0], [40, 100, 120, 200], atol=2.5)
+            self.assertAllEqual(found.classes, [90, 3])
+
+    def test_knows_the_names_of_the_categories(self):
+        self.assertEqual(Predictor(self.run_folder).names, {3: "oak", 90: "elm"})
+
+    def test_keeps_what_reaches_the_threshold(self):
+        predictor, image = Predictor(self.run_folder), photo(160, 240, (40, 100, 120, 200))
+        self.assertLen(predictor.detect(image, 0.25).scores, 2)
+        self.assertAllEqual(predictor.detect(image, 0.26).classes, [90])
+
+    def test_says_what_is_wrong_with_a_folder(self):
+        folder = Path(self.get_temp_dir())
+        with self.assertRaisesRegex(errors.RunError, "no such folder"):
+            Predictor(str(folder / "nowhere"))
+        with self.assertRaisesRegex(errors.RunError, "neither a SavedModel .* nor a run"):
+            Predictor(str(folder))
+        (folder / "config.gin").write_text("")
+        with self.assertRaisesRegex(errors.RunError, f"tf-frozen export --model_dir {folder} --output"):
+            Predictor(str(folder))
+
+    def test_a_saved_model_of_others_or_a_broken_one_cannot_be_loaded(self):
+        foreign, broken = (Path(self.get_temp_dir(), name) for name in ("foreign", "broken"))
+        tf.saved_model.save(tf.Module(), str(foreign))
+        export(BrightBox(), CATEGORIES, str(broken))
+        (broken / "saved_model.pb").write_bytes(b"half")
+        for folder in (foreign, broken):
+            with self.assertRaisesRegex(errors.RunError, f"Cannot load {folder}"):
+                Predictor(str(folder))
+
+
+if __name__ == "__main__":
+    tf.test.main()

@@ -1,0 +1,175 @@
+import re
+
+import tensorflow as tf
+
+from tests.freezing import tiny
+from tf_frozen.detectors.rcnn import RCNN
+from tf_frozen.errors import FreezeError
+from tf_frozen.freezing.audit import Audit, backward_ops, frozen_variables, loss_terms
+from tf_frozen.freezing.fingerprint import fingerprints
+from tf_frozen.freezing.variable_paths import variable_paths
+from tf_frozen.keras_flavor import keras
+
+
+class InsideTheTape(RCNN):
+    """Frozen by `trainable = False` alone: the tape sees the backbone, as it does in Model Garden."""
+
+    def train_step(self, data):
+        images, targets = data
+        with tf.GradientTape() as tape:
+            taps = self.backbone(self.backbone.preprocess(images), training=False)
+            seed = tf.constant([0, 0])
+            loss = tf.add_n(list(self.loss_parts(self.neck(taps, training=True), targets, seed).values()))
+        gradients = tape.gradient(loss, self.trainable_variables)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        return {"loss": loss}
+
+
+class BackboneInTheLoss(RCNN):
+    def loss_parts(self, pyramid, targets, seed):
+        decay = tf.nn.l2_loss(self.backbone.network.get_layer("stem_conv").kernel)
+        return {**super().loss_parts(pyramid, targets, seed), "decay": decay}
+
+
+def frozen_dense(**options):
+    model = keras.Sequential([keras.layers.Dense(2, trainable=False, **options), keras.layers.Dense(1)])
+    model.build([None, 3])
+    return model
+
+
+class AuditTest(tf.test.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.model = tiny.detector()
+        self.variables = variable_paths(self.model)
+        self.optimizer = self.model.optimizer
+
+    def assertBroken(self, audit, what, path, finish=True):
+        with self.assertRaisesRegex(FreezeError, f"{what}.*{re.escape(path)}"):
+            audit.finish()
+        self.assertEqual(audit.as_dict()["verdict"], "broken")
+        self.assertRegex(audit.as_dict()["violations"][0], f"{what}.*{re.escape(path)}")
+
+    def test_training_leaves_a_frozen_backbone_as_it_was(self):
+        step = tiny.traced_step(self.model)
+        audit = Audit(self.model, self.optimizer)
+        self.assertEqual(audit.as_dict()["verdict"], "not finished")
+        before = fingerprints(self.variables)
+        for _ in range(2):
+            step(tiny.batch())
+        audit.finish(step)
+        report = audit.as_dict()
+        self.assertEqual(report["verdict"], "frozen")
+        self.assertEqual(report["start"], report["end"])
+        counts = ("changed", "optimizer_slots", "regularised", "backward_ops", "loss_terms")
+        self.assertEqual([report[key] for key in counts], [0] * 5)
+        backbone = {path for path in self.variables if path.startswith("backbone/")}
+        self.assertEqual(set(report["start"]["fingerprints"]), backbone)
+        after = fingerprints(self.variables)
+        self.assertTrue(all(before[path] == after[path] for path in backbone))
+        self.assertTrue(any(before[path] != after[path] for path in after if path.startswith("neck/")))
+
+    def test_fine_tuning_changes_weights_and_statistics_and_goes_back_through_each_layer(self):
+        model = tiny.detector("fine_tune")
+        step = tiny.traced_step(model)
+        audit = Audit(model, model.optimizer)
+        backbone = variable_paths(model.backbone)
+        before = fingerprints(backbone)
+        step(tiny.batch())
+        after = fingerprints(backbone)
+        self.assertTrue(all(before[path] != after[path] for path in before))
+        audit.finish(step)
+        self.assertEqual(audit.as_dict()["verdict"], "nothing is frozen")
+        layers = [layer for layer in model.backbone.network.layers if layer.weights]
+        # Every layer but the first convolution, whose input is the image, passes a gradient on.
+        self.assertGreaterEqual(backward_ops(step, backbone.values()), len(layers) - 1)
+
+    def test_a_changed_weight_is_named(self):
+        audit = Audit(self.model, self.optimizer)
+        self.variables[tiny.STEM].assign_add(1e-6 * tf.ones([3, 3, 3, 32]))
+        self.assertBroken(audit, "1 frozen variables changed during training", tiny.STEM)
+        self.assertNotEqual(audit.as_dict()["start"]["digest"], audit.as_dict()["end"]["digest"])
+
+    def test_a_touched_moving_mean_is_named(self):
+        audit = Audit(self.model, self.optimizer)
+        self.variables[tiny.STEM_MEAN].assign(0.99 * self.variables[tiny.STEM_MEAN])
+        self.assertBroken(audit, "1 frozen variables changed", tiny.STEM_MEAN)
+
+    def test_of_many_changed_the_first_are_named_and_all_counted(self):
+        audit = Audit(self.model, self.optimizer)
+        for variable in self.model.backbone.weights:
+            variable.assign(variable + 1.0)
+        with self.assertRaisesRegex(FreezeError, rf"240 frozen.*{tiny.STEM}, .* and 235 more"):
+            audit.finish()
+
+    def test_a_slot_of_a_frozen_variable_is_named_at_the_start(self):
+        self.optimizer.build([v for v in self.model.weights if v.trainable])
+        with self.assertRaisesRegex(FreezeError, f"optimizer slots: {tiny.STEM}"):
+            Audit(self.model, self.optimizer)
+
+    def test_a_slot_made_later_or_left_from_before_is_named_at_the_end(self):
+        self.optimizer.build(self.model.trainable_variables)
+        audit = Audit(self.model, self.optimizer)
+        self.optimizer.add_variable_from_reference(self.variables[tiny.STEM], "m")
+        self.assertBroken(audit, "1 frozen variables have optimizer slots", tiny.STEM)
+
+    def test_a_slot_of_a_legacy_optimizer_is_named(self):
+        model = frozen_dense()
+        optimizer = keras.optimizers.legacy.SGD(0.1, momentum=0.9)
+        optimizer.apply_gradients([(tf.zeros_like(v), v) for v in model.trainable_variables])
+        audit = Audit(model, optimizer)
+        optimizer.apply_gradients([(tf.zeros_like(v), v) for v in model.layers[0].weights])
+        self.assertBroken(audit, "2 frozen variables have optimizer slots", "kernel")
+
+    def test_a_regularizer_of_a_frozen_weight_is_named(self):
+        with self.assertRaisesRegex(FreezeError, "1 frozen variables are in a regularisation loss: .*kernel"):
+            Audit(frozen_dense(kernel_regularizer="l2"))
+        free = keras.Sequential([keras.layers.Dense(1, kernel_regularizer="l2")])
+        free.build([None, 3])
+        Audit(free).finish()
+
+    def test_a_loss_added_later_is_named_at_the_end(self):
+        audit = Audit(self.model, self.optimizer)
+        self.model.backbone.add_loss(lambda: tf.nn.l2_loss(self.variables[tiny.STEM]))
+        self.assertBroken(audit, "1 frozen variables are in a regularisation loss", tiny.STEM)
+
+    def test_a_backbone_inside_the_tape_is_found_in_the_traced_step(self):
+        model = tiny.detector(kind=InsideTheTape)
+        step = tiny.traced_step(model)
+        audit = Audit(model, model.optimizer)
+        audit.finish()
+        with self.assertRaisesRegex(FreezeError, r"\d\d ops of the train step carry gradients"):
+            audit.finish(step)
+        self.assertEqual(audit.as_dict()["verdict"], "broken")
+        self.assertEqual(loss_terms(step, model.backbone.weights), 0)
+
+    def test_frozen_weights_in_the_loss_are_found_in_the_traced_step(self):
+        model = tiny.detector(kind=BackboneInTheLoss)
+        step = tiny.traced_step(model)
+        with self.assertRaisesRegex(FreezeError, "1 sums of the train step add frozen weights"):
+            Audit(model, model.optimizer).finish(step)
+        self.assertEqual(backward_ops(step, model.backbone.weights), 0)
+
+    def test_a_run_that_goes_on_is_held_to_its_first_fingerprints(self):
+        first = Audit(self.model, self.optimizer)
+        earlier = first.as_dict()
+        again = tiny.detector()
+        Audit(again, again.optimizer, earlier).finish()
+        again.backbone.network.get_layer("stem_bn").gamma.assign_add(tf.ones([32]))
+        with self.assertRaisesRegex(FreezeError, "changed since the run began: backbone/network/stem_bn/gamma"):
+            Audit(again, again.optimizer, earlier)
+
+    def test_a_backbone_that_trains_although_its_mode_says_frozen_is_refused(self):
+        self.model.backbone.trainable = True
+        with self.assertRaisesRegex(FreezeError, "mode is 'frozen', but 240 of its variables are not frozen"):
+            Audit(self.model, self.optimizer)
+
+    def test_freezing_a_layer_of_the_neck_freezes_its_statistics_too(self):
+        self.model.neck.norms[0].trainable = False
+        frozen = [path for path in frozen_variables(self.model) if path.startswith("neck/")]
+        names = ("gamma", "beta", "moving_mean", "moving_variance")
+        self.assertEqual(frozen, [f"neck/norms/0/{name}" for name in names])
+
+
+if __name__ == "__main__":
+    tf.test.main()

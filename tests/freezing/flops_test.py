@@ -1,0 +1,51 @@
+import tensorflow as tf
+
+from tf_frozen.backbones.efficientnet_lite import EfficientNetLite
+from tf_frozen.freezing.flops import multiply_adds
+from tf_frozen.keras_flavor import keras
+
+
+def count(layer, shape):
+    layer.build(shape)
+    function = tf.function(layer, autograph=False).get_concrete_function(tf.TensorSpec(shape))
+    return multiply_adds(function, {"layer": layer.weights})
+
+
+class MultiplyAddsTest(tf.test.TestCase):
+    def test_layers_worked_out_by_hand(self):
+        maps = [2, 8, 6, 4]
+        conv = keras.layers.Conv2D(5, (3, 1), strides=2, padding="same")
+        self.assertEqual(count(conv, maps), {"layer": 2 * 4 * 3 * 5 * (3 * 1 * 4), "other": 0})
+        grouped = keras.layers.Conv2D(6, 3, padding="same", groups=2)
+        self.assertEqual(count(grouped, maps)["layer"], 2 * 8 * 6 * 6 * (3 * 3 * 2))
+        depthwise = keras.layers.DepthwiseConv2D(3, depth_multiplier=2)
+        self.assertEqual(count(depthwise, maps)["layer"], 2 * 6 * 4 * 8 * (3 * 3))
+        separable = keras.layers.SeparableConv2D(7, 3, padding="same")
+        self.assertEqual(count(separable, maps)["layer"], 2 * 8 * 6 * (4 * 3 * 3 + 4 * 7))
+        transposed = keras.layers.Conv2DTranspose(5, 3, strides=2, padding="same")
+        self.assertEqual(count(transposed, maps)["layer"], 2 * 8 * 6 * 4 * (3 * 3 * 5))
+        self.assertEqual(count(keras.layers.Dense(5), [2, 3, 4])["layer"], 2 * 3 * 4 * 5)
+        einsum = keras.layers.EinsumDense("...ab,bc->...ac", output_shape=[3, 5])
+        self.assertEqual(count(einsum, [2, 3, 4])["layer"], 2 * 3 * 4 * 5)
+
+    def test_a_product_of_maps_has_no_owner(self):
+        class Attention(keras.layers.Layer):
+            def call(self, x):
+                return tf.matmul(x, x, transpose_b=True) @ x
+
+        self.assertEqual(count(Attention(), [2, 3, 4]), {"layer": 0, "other": 2 * (3 * 3 * 4) * 2})
+
+    def test_efficientnet_lite0_as_tensorflows_profiler_counts_it(self):
+        network = EfficientNetLite(levels=(5,)).network
+        # tf.profiler: Conv2D 658610176 and DepthwiseConv2dNative 69064128 float ops, two to a multiply-add.
+        counted = count(network, [1, 224, 224, 3])
+        self.assertEqual(counted["layer"], (658610176 + 69064128) // 2)
+
+    def test_unknown_shapes_are_refused_not_guessed(self):
+        function = tf.function(keras.layers.Conv2D(4, 3)).get_concrete_function(tf.TensorSpec([1, None, 8, 3]))
+        with self.assertRaisesRegex(ValueError, "Conv2D.*shape is unknown"):
+            multiply_adds(function, {})
+
+
+if __name__ == "__main__":
+    tf.test.main()

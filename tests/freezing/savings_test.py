@@ -1,0 +1,111 @@
+import tensorflow as tf
+
+from tests.freezing import tiny
+from tf_frozen.backbones.efficientnet_lite import EfficientNetLite
+from tf_frozen.freezing.layers import layers, reasons
+from tf_frozen.freezing.savings import optimizer_bytes, savings, table
+from tf_frozen.keras_flavor import keras
+
+
+class Pair(keras.Model):
+    """A frozen convolution with its norm, then one that trains."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = keras.Sequential(
+            [keras.layers.Conv2D(4, 3, padding="same", use_bias=False), keras.layers.BatchNormalization()]
+        )
+        self.head = keras.layers.Conv2D(2, 1)
+        self.backbone.trainable = False
+        self.frame = (8, 6)
+
+    def call(self, x, training=False):
+        return self.head(self.backbone(x, training=training))
+
+
+class SavingsTest(tf.test.TestCase):
+    def test_a_model_worked_out_by_hand(self):
+        optimizer = keras.optimizers.Adam(1e-3)
+        report = savings(Pair(), optimizer)
+        frozen, trainable = 3 * 3 * 3 * 4 + 2 * 4, 4 * 2 + 2
+        self.assertEqual(
+            report["parameters"],
+            {"total": 126, "trainable": trainable, "frozen": frozen, "trainable_percent": 7.94},
+        )
+        self.assertEqual(report["statistics"], 2 * 4)
+        backbone, head = report["parts"]["backbone"], report["parts"]["head"]
+        self.assertEqual(backbone["parameters"]["frozen"], frozen)
+        self.assertEqual(backbone["forward_flops"], 8 * 6 * 4 * 27)
+        self.assertEqual(head["parameters"], {"total": 10, "trainable": 10, "frozen": 0, "trainable_percent": 100})
+        self.assertEqual(head["forward_flops"], 8 * 6 * 2 * 4)
+        self.assertEqual(report["forward_flops"], 8 * 6 * (4 * 27 + 2 * 4))
+        self.assertEqual(report["optimizer_bytes"], 2 * 4 * trainable)
+        self.assertEqual(report["optimizer_bytes_unfrozen"], 2 * 4 * (trainable + frozen))
+
+    def test_frame_and_batch_scale_the_flops(self):
+        model = Pair()
+        once = savings(model)["forward_flops"]
+        self.assertEqual(savings(model, frame=(16, 12), batch=3)["forward_flops"], 12 * once)
+        self.assertIsNone(savings(model, count_flops=False)["forward_flops"])
+
+    def test_optimizer_bytes_are_those_of_the_real_optimizer(self):
+        variables = [tf.Variable(tf.zeros(shape)) for shape in ([3, 5], [7], [])]
+        rate = keras.optimizers.schedules.CosineDecay(0.1, 10)
+        for optimizer in (
+            keras.optimizers.SGD(rate),
+            keras.optimizers.SGD(rate, momentum=0.9, use_ema=True),
+            keras.optimizers.AdamW(rate, amsgrad=True),
+        ):
+            stateless = len(optimizer.variables)
+            optimizer.build(variables)
+            slots = optimizer.variables
+            # The step count (int64) is no slot; the rest are float32.
+            expected = sum(4 * v.shape.num_elements() for v in slots if v.dtype == tf.float32)
+            self.assertGreater(len(slots), stateless - 1)
+            self.assertEqual(optimizer_bytes(optimizer, variables), expected)
+
+    def test_a_real_detector_by_parts(self):
+        model = tiny.detector()
+        report = savings(model)
+        # EfficientNet-Lite0 has 4,652,008 parameters; its last convolution, norm and classifier are not here.
+        network = EfficientNetLite(levels=(5,)).network
+        parameters = sum(w.shape.num_elements() for w in network.weights if w.trainable)
+        self.assertEqual(parameters + 320 * 1280 + 2 * 1280 + 1281 * 1000, 4652008)
+        self.assertEqual(report["parameters"]["frozen"], parameters)
+        self.assertEqual(report["parts"]["backbone"]["parameters"]["trainable"], 0)
+        trained = sum(v.shape.num_elements() for v in model.trainable_variables)
+        self.assertEqual(report["parameters"]["trainable"], trained)
+        for key in ("total", "trainable", "frozen"):
+            self.assertEqual(
+                sum(part["parameters"][key] for part in report["parts"].values()), report["parameters"][key]
+            )
+        self.assertEqual(sum(row["parameters"] for row in layers(model)), report["parameters"]["total"])
+        self.assertEqual(sum(row["statistics"] for row in layers(model)), report["statistics"])
+
+    def test_fine_tuning_freezes_nothing(self):
+        model = tiny.detector("fine_tune")
+        report = savings(model, keras.optimizers.SGD(0.1, momentum=0.9), count_flops=False)
+        self.assertEqual(report["parameters"]["frozen"], 0)
+        self.assertEqual(report["parameters"]["trainable_percent"], 100.0)
+        self.assertEqual(report["optimizer_bytes"], report["optimizer_bytes_unfrozen"])
+        self.assertEqual(report["reasons"], {})
+
+    def test_reasons_name_the_mode_and_the_weights(self):
+        model = tiny.detector()
+        model.neck.convs[0].trainable = False
+        given = reasons(model)
+        self.assertEqual(list(given), ["backbone", "neck"])
+        self.assertEqual(given["backbone"], "its mode is 'frozen', its weights are EfficientNet-Lite0, imagenet")
+        self.assertRegex(given["neck"], r"^1 of its \d+ layers are set not trainable")
+        self.assertIn("random", reasons(tiny.detector("frozen_random"))["backbone"])
+
+    def test_table_for_a_terminal(self):
+        lines = table(savings(Pair(), keras.optimizers.Adam(1e-3))).split("\n")
+        self.assertEqual(lines[0].split("  ")[0], "part")
+        self.assertEqual(lines[1].split(), ["backbone", "116", "0", "116", "0.0", "5.18", "k"])
+        self.assertEqual(lines[3].split(), ["whole", "detector", "126", "10", "116", "7.9", "5.57", "k"])
+        self.assertEqual(len({len(line) for line in lines[:4]}), 1)
+
+
+if __name__ == "__main__":
+    tf.test.main()

@@ -1,0 +1,93 @@
+"""Labels and indices of anchors, by hand and against Model Garden's matcher."""
+
+import numpy as np
+import tensorflow as tf
+from official.vision.ops import box_matcher as model_garden
+
+from tf_frozen.geometry import anchors, boxes, matching
+
+ALL = np.ones([2], bool)
+
+
+def real_overlaps(seed: int, images: int = 3, count: int = 6) -> tf.Tensor:
+    """Overlaps [images, n, count] of a 128-pixel frame's anchors with random boxes."""
+    rng = np.random.default_rng(seed)
+    near = rng.uniform(0, 80, [images, count, 2])
+    given = np.concatenate([near, near + rng.uniform(8, 48, [images, count, 2])], axis=-1)
+    grid = tf.concat(list(anchors.pyramid_anchors((128, 128), [3, 4]).values()), axis=0)
+    return boxes.iou(grid, tf.constant(given, tf.float32))
+
+
+class MatchTest(tf.test.TestCase):
+    def test_thresholds_by_hand(self):
+        iou = tf.constant([[0.8, 0.1], [0.2, 0.7], [0.5, 0.3], [0.3, 0.29], [0.29, 0.1], [0.0, 0.0]])
+        index, label = matching.match(iou, ALL, positive=0.7, negative=0.3)
+        self.assertAllEqual(index[:5], [0, 1, 0, 0, 0])
+        self.assertAllEqual(label, [1, 1, -1, -1, 0, 0])
+
+    def test_forced_match_is_the_best_row_of_each_box(self):
+        iou = tf.constant([[0.9, 0.0], [0.6, 0.2], [0.1, 0.1]])
+        index, label = matching.match(iou, ALL, positive=0.7, negative=0.3, force_match=True)
+        # Row 1 lies better on box 0, but it is all that box 1 can get.
+        self.assertAllEqual(index, [0, 1, 0])
+        self.assertAllEqual(label, [1, 1, 0])
+
+    def test_forced_match_takes_equal_rows_and_the_closer_of_two_boxes(self):
+        iou = tf.constant([[0.4, 0.5], [0.4, 0.1], [0.0, 0.0]])
+        index, label = matching.match(iou, ALL, positive=0.7, negative=0.3, force_match=True)
+        self.assertAllEqual(label, [1, 1, 0])
+        self.assertAllEqual(index[:2], [1, 0])
+
+    def test_a_box_that_no_row_touches_forces_nothing(self):
+        iou = tf.constant([[0.9, 0.0], [0.1, 0.0]])
+        _, label = matching.match(iou, ALL, positive=0.7, negative=0.3, force_match=True)
+        self.assertAllEqual(label, [1, 0])
+
+    def test_padding_never_matches(self):
+        iou = tf.constant([[0.8, 0.9], [0.5, 0.95], [0.1, 0.99]])
+        for force in (False, True):
+            index, label = matching.match(iou, np.array([True, False]), 0.7, 0.3, force)
+            self.assertAllEqual(index, [0, 0, 0])
+            self.assertAllEqual(label, [1, -1, 0])
+
+    def test_an_image_without_boxes_is_all_negative(self):
+        for count in (0, 3):
+            iou, valid = tf.zeros([2, 4, count]), tf.zeros([2, count], tf.bool)
+            index, label = matching.match(iou, valid, 0.7, 0.3, force_match=True)
+            self.assertAllEqual(index, np.zeros([2, 4]))
+            self.assertAllEqual(label, np.zeros([2, 4]))
+
+    def test_number_of_boxes_unknown_while_tracing(self):
+        traced = tf.function(
+            lambda iou, valid: matching.match(iou, valid, 0.7, 0.3, True),
+            input_signature=[tf.TensorSpec([None, None, None]), tf.TensorSpec([None, None], tf.bool)],
+        )
+        iou = real_overlaps(0)
+        valid = tf.ones([3, 6], tf.bool)
+        for got, expected in zip(traced(iou, valid), matching.match(iou, valid, 0.7, 0.3, True), strict=True):
+            self.assertAllEqual(got, expected)
+        self.assertAllEqual(traced(tf.zeros([1, 4, 0]), tf.zeros([1, 0], tf.bool))[1], np.zeros([1, 4]))
+
+    def test_same_as_model_garden(self):
+        for positive, negative, force in [(0.5, 0.5, False), (0.5, 0.4, True), (0.7, 0.3, True)]:
+            for seed in range(3):
+                iou = real_overlaps(seed)
+                index, label = matching.match(iou, tf.ones([3, 6], tf.bool), positive, negative, force)
+                matcher = model_garden.BoxMatcher([negative, positive], [0, -1, 1], force)
+                their_index, their_label = matcher(iou)
+                same = comparable_rows(iou.numpy()) if force else np.ones(label.shape, bool)
+                self.assertGreater(same.mean(), 0.98)
+                self.assertIn(1, label.numpy()[same])
+                self.assertAllEqual(label.numpy()[same], their_label.numpy()[same])
+                self.assertAllEqual(index.numpy()[same], their_index.numpy()[same])
+
+
+def comparable_rows(iou: np.ndarray) -> np.ndarray:
+    """Rows that are neither the best of two boxes nor one of a box's several best: there the matchers differ."""
+    best = iou == iou.max(axis=1, keepdims=True)
+    tied = best & (best.sum(axis=1, keepdims=True) > 1)
+    return ~tied.any(axis=-1) & (best.sum(axis=-1) < 2)
+
+
+if __name__ == "__main__":
+    tf.test.main()

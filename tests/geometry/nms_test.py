@@ -1,0 +1,201 @@
+"""Suppression against worked examples and against the definition in slow NumPy."""
+
+import numpy as np
+import tensorflow as tf
+
+from tf_frozen.geometry import nms
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of two boxes, in double precision."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    height, width = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
+    shared = max(height, 0.0) * max(width, 0.0)
+    return shared / (np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - shared)
+
+
+def slow_nms(boxes, scores, groups, iou, maximum, score_threshold) -> list[int]:
+    """Indices kept in one image, best first."""
+    kept: list[int] = []
+    for i in np.argsort(-scores, kind="stable"):
+        rivals = [j for j in kept if groups[j] == groups[i] and overlap(boxes[i], boxes[j]) > iou]
+        if scores[i] > score_threshold and not rivals and len(kept) < maximum:
+            kept.append(int(i))
+    return kept
+
+
+def random_boxes(rng: np.random.Generator, images: int, count: int, frame: float) -> np.ndarray:
+    """Boxes [images, count, 4] of 4 pixels to a third of the frame."""
+    near = rng.uniform(0, frame * 0.6, [images, count, 2])
+    side = np.exp(rng.uniform(np.log(4), np.log(frame / 3), [images, count, 2]))
+    return np.concatenate([near, near + side], axis=-1).astype(np.float32)
+
+
+class BatchedNmsTest(tf.test.TestCase):
+    def kept(self, boxes, scores, groups, iou=0.5, maximum=10, score_threshold=0.0) -> list[list[int]]:
+        """Indices kept in each image; checks what follows them."""
+        indices, valid = nms.batched_nms(
+            tf.constant(boxes, tf.float32),
+            tf.constant(scores, tf.float32),
+            tf.constant(groups, tf.int32),
+            iou,
+            maximum,
+            score_threshold,
+        )
+        self.assertEqual(indices.shape, (len(boxes), maximum))
+        counts = valid.numpy().sum(axis=1)
+        self.assertAllEqual(valid, np.arange(maximum) < counts[:, np.newaxis])
+        self.assertAllEqual(indices.numpy()[~valid.numpy()], np.zeros(np.sum(~valid.numpy())))
+        return [list(row[:count]) for row, count in zip(indices.numpy(), counts, strict=True)]
+
+    def test_worked_example(self):
+        # Overlap with the first: 90/110 = 0.82, 50/150 = 0.33, 0. The third and the second: 60/140 = 0.43.
+        boxes = [[[0, 0, 10, 10], [0, 1, 10, 11], [0, 5, 10, 15], [30, 30, 40, 40]]]
+        scores, together = [[0.9, 0.8, 0.7, 0.6]], [[0, 0, 0, 0]]
+        self.assertEqual(self.kept(boxes, scores, together), [[0, 2, 3]])
+        self.assertEqual(self.kept(boxes, scores, together, iou=0.85), [[0, 1, 2, 3]])
+        self.assertEqual(self.kept(boxes, scores, together, iou=0.3), [[0, 3]])
+        self.assertEqual(self.kept(boxes, [[0.8, 0.9, 0.7, 0.95]], together, iou=0.4), [[3, 1]])
+        self.assertEqual(self.kept(boxes, scores, together, maximum=2), [[0, 2]])
+        self.assertEqual(self.kept(boxes, scores, together, score_threshold=0.65), [[0, 2]])
+        self.assertEqual(self.kept(boxes, scores, [[0, 1, 0, 1]], iou=0.3), [[0, 1, 3]])
+
+    def test_a_suppressed_box_suppresses_nothing(self):
+        # A chain: each overlaps its neighbour by 60/140, the first and the last by 20/180.
+        boxes = [[[0, 0, 10, 10], [0, 4, 10, 14], [0, 8, 10, 18]]]
+        self.assertEqual(self.kept(boxes, [[0.9, 0.8, 0.7]], [[0, 0, 0]], iou=0.4), [[0, 2]])
+
+    def test_against_the_definition(self):
+        rng = np.random.default_rng(0)
+        for count, groups, frame, iou in [(60, 1, 100, 0.5), (200, 4, 384, 0.7), (300, 90, 1333, 0.3)]:
+            boxes = random_boxes(rng, 3, count, frame)
+            scores = rng.uniform(0, 1, [3, count]).astype(np.float32)
+            classes = rng.integers(0, groups, [3, count])
+            expected = [slow_nms(*image, iou, 100, 0.1) for image in zip(boxes, scores, classes, strict=True)]
+            self.assertEqual(self.kept(boxes, scores, classes, iou, 100, 0.1), expected)
+
+    def test_small_boxes_of_many_classes_in_a_large_frame(self):
+        # Two boxes of 4 x 4 pixels, one d to the right of the other, overlap by (4 - d) / (4 + d):
+        # 0.5094 for d = 1.30, 0.4898 for d = 1.37. Rounded to eighths of a pixel, 1.30 becomes 1.25 or 1.375.
+        classes, frame = 1203, 1280
+        shift = np.where(np.arange(classes) % 2 == 0, 1.30, 1.37)
+        near = np.random.default_rng(1).uniform(0, frame - 6, [classes, 2])
+        # The frame's corners belong to class 0, so that cells are as large as they get.
+        near[0] = 0.0
+        near[1202] = frame - 6
+        first = np.concatenate([near, near + 4], axis=-1)
+        second = first + shift[:, np.newaxis] * [0, 1, 0, 1]
+        kept = self.kept(
+            [np.concatenate([first, second])],
+            [np.concatenate([np.full(classes, 0.9), np.full(classes, 0.8)])],
+            [np.tile(np.arange(classes), 2)],
+            maximum=2 * classes,
+        )[0]
+        suppressed = sorted(set(range(2 * classes)) - set(kept))
+        self.assertEqual(suppressed, [classes + k for k in range(0, classes, 2)])
+
+    def test_boxes_that_reach_over_the_frame(self):
+        boxes = [[[-50, -50, 10, 10], [-51, -50, 10, 10], [2000, 2000, 2100, 2100], [-50, -50, 10, 10]]]
+        self.assertEqual(self.kept(boxes, [[0.9, 0.8, 0.7, 0.6]], [[3, 3, 3, 2]]), [[0, 2, 3]])
+
+    def test_empty_and_nan_boxes_and_scores_never_come_out(self):
+        nan = float("nan")
+        boxes = [
+            [[5, 5, 5, 9], [0, 0, 0, 0], [0, 0, 10, 10], [0, 0, nan, 10], [9, 9, 2, 2], [50, 50, 60, 60]]
+        ]
+        boxes = [*boxes, [[nan] * 4] * 6]
+        scores = [[0.9, 0.9, 0.8, 0.9, 0.9, nan], [0.9] * 6]
+        for threshold in (0.0, float("-inf")):
+            self.assertEqual(self.kept(boxes, scores, np.zeros([2, 6]), score_threshold=threshold), [[2], []])
+
+    def test_no_boxes(self):
+        self.assertEqual(self.kept(np.zeros([2, 0, 4]), np.zeros([2, 0]), np.zeros([2, 0])), [[], []])
+
+    def test_traced_and_compiled(self):
+        rng = np.random.default_rng(2)
+        boxes = tf.constant(random_boxes(rng, 2, 50, 200))
+        scores = tf.constant(rng.uniform(size=[2, 50]), tf.float32)
+        groups = tf.constant(rng.integers(0, 3, [2, 50]), tf.int32)
+        expected = nms.batched_nms(boxes, scores, groups, 0.5, 20, 0.2)
+
+        def run(boxes, scores, groups):
+            return nms.batched_nms(boxes, scores, groups, 0.5, 20, 0.2)
+
+        shapes = [
+            tf.TensorSpec([None, None, 4]),
+            tf.TensorSpec([None, None]),
+            tf.TensorSpec([None, None], tf.int32),
+        ]
+        for traced in (tf.function(run, input_signature=shapes), tf.function(run, jit_compile=True)):
+            self.assertAllEqual(traced(boxes, scores, groups)[0], expected[0])
+            self.assertAllEqual(traced(boxes, scores, groups)[1], expected[1])
+
+
+class SelectDetectionsTest(tf.test.TestCase):
+    BOXES = tf.constant([[[0.0, 0, 10, 10], [0, 1, 10, 11], [50, 50, 60, 60]]])
+
+    def test_by_hand(self):
+        probabilities = tf.constant([[[0.9, 0.02], [0.8, 0.6], [0.3, 0.04]]])
+        found = nms.select_detections(self.BOXES, probabilities, 0.05, 0.5, maximum=5)
+        zero = [0, 0, 0, 0]
+        # The second box loses as class 1 to the first, and wins as class 2.
+        self.assertAllEqual(found["boxes"], [[[0, 0, 10, 10], [0, 1, 10, 11], [50, 50, 60, 60], zero, zero]])
+        self.assertAllClose(found["scores"], [[0.9, 0.6, 0.3, 0, 0]])
+        self.assertAllEqual(found["classes"], [[1, 2, 1, 0, 0]])
+        self.assertAllEqual(found["count"], [3])
+        self.assertEqual((found["classes"].dtype, found["count"].dtype), (tf.int32, tf.int32))
+
+    def test_a_box_for_every_class(self):
+        shifted = self.BOXES + tf.constant([20.0, 0, 20, 0])
+        found = nms.select_detections(
+            tf.stack([self.BOXES, shifted], axis=2),
+            tf.constant([[[0.9, 0.1], [0.1, 0.8], [0.1, 0.7]]]),
+            0.5,
+            0.5,
+            4,
+        )
+        expected = [[0, 0, 10, 10], [20, 1, 30, 11], [70, 50, 80, 60], [0, 0, 0, 0]]
+        self.assertAllEqual(found["boxes"], [expected])
+        self.assertAllEqual(found["classes"], [[1, 2, 2, 0]])
+
+    def test_images_are_independent(self):
+        boxes = tf.concat([self.BOXES, self.BOXES + 7.0], axis=0)
+        probabilities = tf.constant([[[0.9], [0.8], [0.3]], [[0.1], [0.0], [0.0]]])
+        found = nms.select_detections(boxes, probabilities, 0.05, 0.5, 2)
+        self.assertAllEqual(found["count"], [2, 1])
+        self.assertAllEqual(found["boxes"][1], [[7, 7, 17, 17], [0, 0, 0, 0]])
+
+    def test_nothing_above_the_threshold(self):
+        found = nms.select_detections(self.BOXES, tf.fill([1, 3, 2], 0.01), 0.05, 0.5, 4)
+        for key, value in found.items():
+            self.assertAllEqual(value, np.zeros(value.shape), msg=key)
+
+    def test_only_the_best_candidates_compete(self):
+        probabilities = tf.constant([[[0.9], [0.8], [0.7]]])
+        found = nms.select_detections(self.BOXES, probabilities, 0.05, 0.5, 4, candidates=2)
+        self.assertAllClose(found["scores"], [[0.9, 0, 0, 0]])
+
+    def test_graph_does_not_grow_with_the_classes(self):
+        def graph_nodes(classes: int) -> int:
+            traced = tf.function(lambda boxes, scores: nms.select_detections(boxes, scores, 0.05, 0.5, 100))
+            signature = tf.TensorSpec([None, 300, 4]), tf.TensorSpec([None, 300, classes])
+            graph = traced.get_concrete_function(*signature).graph.as_graph_def()
+            return len(graph.node) + sum(len(function.node_def) for function in graph.library.function)
+
+        self.assertEqual(graph_nodes(1), graph_nodes(1203))
+        self.assertLess(graph_nodes(1203), 400)
+
+    def test_1203_classes(self):
+        rng = np.random.default_rng(3)
+        boxes = random_boxes(rng, 1, 40, 1280)
+        probabilities = rng.uniform(0, 1, [1, 40, 1203]).astype(np.float32) ** 20
+        found = nms.select_detections(tf.constant(boxes), tf.constant(probabilities), 0.05, 0.5, 300)
+        every = np.repeat(boxes[0], 1203, axis=0), probabilities.reshape(-1), np.tile(np.arange(1203), 40)
+        best = np.argsort(-every[1])[:600]
+        kept = best[slow_nms(every[0][best], every[1][best], every[2][best], 0.5, 300, 0.05)]
+        self.assertAllEqual(found["classes"][0], every[2][kept] + 1)
+        self.assertAllEqual(found["boxes"][0], every[0][kept])
+
+
+if __name__ == "__main__":
+    tf.test.main()

@@ -1,0 +1,23 @@
+"""Huber losses worked out by hand."""
+
+import tensorflow as tf
+
+from tf_frozen.losses.huber import huber
+
+
+class HuberTest(tf.test.TestCase):
+    def test_by_hand(self):
+        error = tf.constant([-3.0, -1.0, 0.0, 0.5, 1.0, 2.0])
+        self.assertAllClose(huber(error, 1.0), [2.5, 0.5, 0.0, 0.125, 0.5, 1.5])
+        self.assertAllClose(huber(error, 0.1), [0.295, 0.095, 0.0, 0.045, 0.095, 0.195])
+
+    def test_gradient_is_the_error_clipped(self):
+        error = tf.constant([-3.0, -0.2, 0.0, 0.2, 100.0])
+        with tf.GradientTape() as tape:
+            tape.watch(error)
+            loss = huber(error, 0.5)
+        self.assertAllClose(tape.gradient(loss, error), [-0.5, -0.2, 0.0, 0.2, 0.5])
+
+
+if __name__ == "__main__":
+    tf.test.main()

@@ -1,0 +1,67 @@
+"""What every backbone offers to a detector: taps at known strides, preprocessing, and a mode that freezes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import tensorflow as tf
+
+from tf_frozen.errors import ConfigError, FreezeError
+from tf_frozen.keras_flavor import keras
+
+MODES = ("frozen", "fine_tune", "scratch", "frozen_random")
+
+
+class Backbone(keras.Model):
+    """A network that maps preprocessed images [batch, H, W, 3] to {level: [batch, ⌈H/2^level⌉, ⌈W/2^level⌉, channels]}.
+
+    `frozen` keeps pretrained weights as they are (paper, section 3), `fine_tune` trains them, `scratch` trains
+    random ones, and `frozen_random` keeps random ones: a control experiment that has to be asked for by name.
+    Raises FreezeError when weights that were never trained would be frozen, ConfigError for an unknown mode.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        levels: tuple[int, ...],
+        mode: str,
+        weights_source: str | None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        _check_mode(mode, weights_source, type(self).__name__)
+        self.network = network
+        self.levels = tuple(levels)
+        self.mode = mode
+        self.weights_source = weights_source
+        self.trainable = mode in ("fine_tune", "scratch")
+
+    @property
+    def channels(self) -> Mapping[int, int]:
+        """Channels of each level's map."""
+        return {level: int(shape[-1]) for level, shape in zip(self.levels, self.network.output_shape, strict=True)}
+
+    @property
+    def frozen(self) -> bool:
+        """Whether no weight of the backbone trains."""
+        return not self.trainable_variables
+
+    def preprocess(self, images: tf.Tensor) -> tf.Tensor:
+        """Maps RGB in 0…255 to what the weights were trained on, both [batch, H, W, 3] float32."""
+        raise NotImplementedError(f"{type(self).__name__} must say how its weights want their images.")
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> dict[int, tf.Tensor]:
+        """Runs the network on preprocessed images; a frozen one always in inference mode."""
+        maps = self.network(inputs, training=training and not self.frozen)
+        return dict(zip(self.levels, maps, strict=True))
+
+
+def _check_mode(mode: str, weights_source: str | None, where: str) -> None:
+    if mode not in MODES:
+        raise ConfigError(f"{where}.mode is {mode!r}; it must be one of {', '.join(map(repr, MODES))}.")
+    if mode in ("frozen", "fine_tune") and weights_source is None:
+        raise FreezeError(
+            f"{where}.mode is {mode!r} but the backbone has no pretrained weights, so random ones would be used. "
+            f"Give weights, or ask for random ones by name: BACKBONE_MODE = 'scratch' to train them, "
+            f"'frozen_random' to freeze them."
+        )

@@ -1,0 +1,139 @@
+"""The command line: finds the commands, reads their flags, prints what a user can mend as a plain message.
+
+A command is a module in tf_frozen/commands/ with HELP, EXAMPLE, add_arguments(parser) and run(args); its name
+is the module's, with dashes. Commands import TensorFlow only when they run, so that help comes at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import logging
+import os
+import pkgutil
+import sys
+from collections.abc import Iterator, Sequence
+from types import ModuleType
+from typing import NoReturn
+
+import tf_frozen
+from tf_frozen import commands
+from tf_frozen.errors import UserError
+from tf_frozen.experiment import did_you_mean, explained
+
+ORDER = ("train", "evaluate", "predict", "export", "inspect", "check-data", "score", "configs")
+WRONG_USE, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code: 2 after a UserError or wrong flags, 130 after Ctrl-C."""
+    _quiet_tensorflow()
+    try:
+        with _logging():
+            code = _run(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+        return code
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return WRONG_USE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader, `head` for one, has left: Python must not try to write what its buffer still holds.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+
+
+def find_commands() -> dict[str, ModuleType]:
+    """Returns the modules of the commands by name, in the order in which help lists them."""
+    names = [module.name for module in pkgutil.iter_modules(commands.__path__)]
+    found = {name.replace("_", "-"): importlib.import_module(f"{commands.__name__}.{name}") for name in names}
+    known = [name for name in ORDER if name in found]
+    return {name: found[name] for name in [*known, *sorted(set(found) - set(known))]}
+
+
+def _run(argv: Sequence[str]) -> int:
+    modules = find_commands()
+    parser = _parser(modules)
+    if not argv:
+        parser.print_help()
+        return WRONG_USE
+    if not argv[0].startswith("-") and argv[0] not in modules:
+        advice = did_you_mean(argv[0], modules) or f" The commands are {', '.join(modules)}."
+        raise UserError(f"There is no command '{argv[0]}'.{advice}")
+    try:
+        args = parser.parse_args(argv)
+    except SystemExit:  # That is how argparse ends after --help and --version.
+        return 0
+    with explained():
+        return modules[args.command].run(args) or 0
+
+
+def _parser(modules: dict[str, ModuleType]) -> argparse.ArgumentParser:
+    parser = _Parser(prog="tf-frozen", description=tf_frozen.__doc__)
+    parser.add_argument("--version", action="version", version=f"tf-frozen {tf_frozen.__version__}")
+    subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+    for name, module in modules.items():
+        example = f"example:\n  {module.EXAMPLE}"
+        command = subparsers.add_parser(name, help=module.HELP, description=module.HELP, epilog=example)
+        module.add_arguments(command)
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Takes flags only as they are spelled, and names the nearest to an unknown one."""
+
+    def __init__(self, **options: object):
+        formatter = argparse.RawDescriptionHelpFormatter
+        super().__init__(allow_abbrev=False, formatter_class=formatter, **options)
+
+    def parse_known_args(
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        # Before argparse looks: it would complain first of what the typing error made missing.
+        for word in args or ():
+            flag = word.partition("=")[0]
+            if word == "--" or self._subparsers is not None and not word.startswith("-"):
+                break
+            if flag.startswith("--") and flag not in self._option_string_actions:
+                self.error(f"there is no flag {flag}.{did_you_mean(flag, self._option_string_actions)}")
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        if message.startswith("unrecognized arguments:"):
+            message += "\nA value with spaces needs quotes around it, as in --gin_param 'NAME = VALUE'."
+        raise UserError(f"{self.prog}: {message}\n`{self.prog} --help` shows an example and all flags.")
+
+
+def _quiet_tensorflow() -> None:
+    """Silences what TensorFlow says of itself when it starts, unless the environment sets its log level."""
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    for name in ("tensorflow", "absl"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+class _BareHandler(logging.StreamHandler):
+    """Writes messages alone, and lets a broken pipe end the command as it does when printing."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        raise  # noqa: PLE0704 (logging calls this while it handles the exception)
+
+
+@contextlib.contextmanager
+def _logging() -> Iterator[None]:
+    """Sends what the package logs to standard output, warnings to standard error, while a command runs."""
+    logger = logging.getLogger("tf_frozen")
+    before = logger.handlers, logger.level, logger.propagate
+    out, err = _BareHandler(sys.stdout), _BareHandler(sys.stderr)
+    out.addFilter(lambda record: record.levelno < logging.WARNING)
+    err.setLevel(logging.WARNING)
+    logger.handlers, logger.propagate = [out, err], False
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.handlers, _, logger.propagate = before
+        logger.setLevel(before[1])

@@ -1,0 +1,47 @@
+"""The command check-data: every fault of annotations and images, before any training."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+
+HELP = "list every fault of a COCO JSON and its images; exit 1 if there is any"
+EXAMPLE = "tf-frozen check-data --annotations my/train.json --images my/photos"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of the command."""
+    parser.add_argument("--annotations", required=True, help="COCO JSON, or embedded:neon_trees/train.json")
+    parser.add_argument("--images", required=True, help="folder that the JSON's file names start from")
+    parser.add_argument("--json", action="store_true", help="print the faults as one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the faults, or one line that counts what was checked; returns 1 if there are faults, else 0."""
+    if args.json:
+        logging.getLogger("tf_frozen.data").setLevel(logging.WARNING)  # standard output is for the JSON alone
+    from tf_frozen.data import checks, faults
+
+    inspection = checks.inspect(args.annotations, args.images)
+    found = inspection.faults
+    if args.json:
+        print(json.dumps({"faults": [fault.as_dict() for fault in found]}, indent=2, allow_nan=False))
+    elif found:
+        print(f"{_count(len(found), 'fault')} in {args.annotations} with the images of {args.images}:")
+        print(faults.describe(found))
+    else:
+        print(_summary(inspection.document))
+    return 1 if found else 0
+
+
+def _summary(document: dict) -> str:
+    boxes = _count(len(document["annotations"]), "box", "boxes")
+    categories = _count(len(document["categories"]), "class", "classes")
+    names = ", ".join(str(category["name"]) for category in document["categories"][:10])
+    more = ", ..." if len(document["categories"]) > 10 else ""
+    return f"No faults: {_count(len(document['images']), 'image')}, {boxes}, {categories} ({names}{more})."
+
+
+def _count(number: int, noun: str, plural: str = "") -> str:
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"

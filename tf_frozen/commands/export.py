@@ -1,0 +1,28 @@
+"""`tf-frozen export`: the detector of a run as a SavedModel."""
+
+import argparse
+import logging
+
+HELP = "write a run's detector as a SavedModel"
+EXAMPLE = "tf-frozen export --model_dir runs/quickstart --output runs/quickstart/saved_model"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of this command."""
+    parser.add_argument("--model_dir", required=True, metavar="DIR", help="run directory of tf-frozen train")
+    parser.add_argument(
+        "--output", required=True, metavar="DIR", help="folder to write; an export is replaced"
+    )
+    parser.add_argument("--checkpoint", metavar="C", help="checkpoint to export (default: the run's latest)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Exports the detector with its averaged weights, where the run keeps an average."""
+    from tf_frozen import experiment
+    from tf_frozen.export.saved_model import export
+    from tf_frozen.training.run import Run
+
+    experiment.load_run(args.model_dir)
+    trained = Run(args.model_dir)
+    folder = export(trained.restored_detector(args.checkpoint), trained.categories, args.output)
+    logging.getLogger(__name__).info("SavedModel: %s", folder)

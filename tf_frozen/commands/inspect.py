@@ -1,0 +1,77 @@
+"""`tf-frozen inspect`: what a configuration builds, what of it trains, and what that costs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from typing import Any
+
+HELP = "show layers, parameters, FLOPs, optimizer bytes, and what is frozen and why"
+EXAMPLE = "tf-frozen inspect --gin_file quickstart.gin --gin_param 'BACKBONE_MODE = \"fine_tune\"'"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of the command."""
+    parser.add_argument(
+        "--gin_file",
+        action="append",
+        required=True,
+        metavar="F",
+        help="path or shipped name, repeatable",
+    )
+    parser.add_argument(
+        "--gin_param", action="append", default=[], metavar="B", help="'Name.param = value', repeatable"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Builds the detector and the optimizer of the configuration, without a run, and prints what they are."""
+    from tf_frozen import experiment
+
+    if args.json:
+        logging.getLogger("tf_frozen").setLevel(logging.WARNING)  # standard output is for the JSON alone
+    experiment.load(args.gin_file, args.gin_param)
+    report = _report()
+    print(json.dumps(report, indent=2) if args.json else _text(report))
+
+
+def _report() -> dict[str, Any]:
+    from tf_frozen.freezing.layers import layers
+    from tf_frozen.freezing.savings import savings
+
+    detector = _built("detector")
+    report = savings(detector, _built("optimizer"))
+    return {"detector": type(detector).__name__, **report, "layers": layers(detector)}
+
+
+def _built(parameter: str) -> Any:
+    """What the configuration's Run.`parameter`, a callable, makes; ConfigError where it has none."""
+    import copy
+
+    import gin
+
+    from tf_frozen.errors import ConfigError
+    from tf_frozen.training.run import Run
+
+    bindings = gin.get_bindings(Run, resolve_references=False)
+    if parameter not in bindings:
+        raise ConfigError(
+            f"The configuration has no Run.{parameter}, so there is nothing to inspect. "
+            f"Name a runnable file (`tf-frozen configs` lists them first), or bind it: Run.{parameter} = @..."
+        )
+    # Gin resolves a reference when it is copied; the other bindings, of the data for one, are not needed.
+    return copy.deepcopy(bindings[parameter])()
+
+
+def _text(report: dict[str, Any]) -> str:
+    from tf_frozen.freezing.savings import table
+
+    width = max(len(row["path"]) for row in report["layers"])
+    lines = [f"{'layer':{width}}  {'type':22}  {'parameters':>12}  {'statistics':>10}"]
+    for row in report["layers"]:
+        counts = f"{row['parameters']:>12,}  {row['statistics']:>10,}"
+        state = "" if row["trains"] else "  frozen"
+        lines.append(f"{row['path']:{width}}  {row['type']:22}  {counts}{state}")
+    return "\n".join([*lines, "", table(report)])

@@ -1,0 +1,53 @@
+"""`tf-frozen predict`: boxes on image files, drawn and as COCO results."""
+
+import argparse
+import logging
+
+HELP = "detect on image files; writes drawn pictures and predictions.json"
+EXAMPLE = "tf-frozen predict --model runs/quickstart --images 'photos/*.jpg' --output predictions"
+
+_LOG = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of this command."""
+    parser.add_argument("--model", required=True, metavar="DIR", help="a SavedModel or a run that holds one")
+    parser.add_argument(
+        "--images", required=True, nargs="+", metavar="PATH", help="image files, folders or globs"
+    )
+    parser.add_argument(
+        "--output", required=True, metavar="DIR", help="folder for pictures and predictions.json"
+    )
+    parser.add_argument(
+        "--score_threshold",
+        type=float,
+        default=0.3,
+        metavar="S",
+        help="lowest score, 0 to 1, that is drawn and written (default 0.3; 0 to score the results)",
+    )
+    parser.add_argument(
+        "--annotations", metavar="A", help="COCO JSON whose image ids to write (default: file names)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Returns 0, or 1 when an image could not be read."""
+    from tf_frozen.errors import DataError
+    from tf_frozen.export import image_files, pictures
+    from tf_frozen.export.predictor import Predictor
+
+    if not 0 <= args.score_threshold <= 1:
+        raise DataError(
+            f"--score_threshold {args.score_threshold} is not a score: give a number from 0 to 1."
+        )
+    paths = image_files.find(args.images, ignore=args.output)
+    names = image_files.names(paths)
+    ids = image_files.ids(paths, args.annotations) if args.annotations else names
+    predictor = Predictor(args.model)
+    album = pictures.Album(args.output, names, predictor.names)
+    rows, failures = predictor.predict(paths, ids, args.score_threshold, show=album.add)
+    written = album.write_results(rows)
+    _LOG.info("%d boxes on %d images: %s", len(rows), len(paths) - len(failures), written)
+    for path, message in failures.items():
+        _LOG.error("Not read: %s: %s", path, message)
+    return 1 if failures else 0

@@ -1,0 +1,148 @@
+"""A COCO JSON with its folder of images: checked as a whole, then given out as examples."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import logging
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import gin
+import numpy as np
+
+from tf_frozen.data import checks, coco_json, paths, row_checks
+from tf_frozen.data.faults import Fault, describe
+from tf_frozen.errors import DataError
+
+_logger = logging.getLogger(__name__)
+_FAULTS_SHOWN = 20
+_OF_ONE_BOX = ("malformed_box", "non_finite_box", "box_without_area", "box_outside_image")
+
+
+class Category(NamedTuple):
+    """A class as the data set numbers and names it."""
+
+    id: int
+    name: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """One image and its boxes [n, 4] = [y1, x1, y2, x2], float32 pixels of the image as displayed, inside it.
+
+    `height` and `width` are as displayed, after EXIF `orientation` 1..8; `classes` is int32 [n] in 1..K and
+    `crowd` bool [n].
+    """
+
+    image_id: int | str
+    path: str
+    height: int
+    width: int
+    orientation: int
+    boxes: np.ndarray
+    classes: np.ndarray
+    crowd: np.ndarray
+    annotation_ids: list[int | str]
+
+
+@gin.configurable
+class CocoJson:
+    """A data set whose every image and annotation has been checked.
+
+    `examples` are in the order of the JSON, `categories` by id: class k is `categories[k - 1]`.
+    """
+
+    def __init__(self, annotations: str, images: str, check: str = "decode", drop_faulty_boxes: bool = False):
+        """Reads and checks everything; raises DataError with all faults.
+
+        Args:
+          annotations: path of a COCO detection JSON, or 'embedded:...'.
+          images: the folder that its file names start from, or 'embedded:...'.
+          check: 'decode' decodes every image once, 'header' reads only size and format.
+          drop_faulty_boxes: leave out boxes that are faulty in themselves (no area, outside the image, NaN)
+            and log how many, where otherwise DataError is raised; public data sets hold a few.
+        """
+        inspection = checks.inspect(annotations, images, check)
+        to_drop = _OF_ONE_BOX if drop_faulty_boxes else ()
+        dropped = [fault for fault in inspection.faults if fault.kind in to_drop]
+        faults = [fault for fault in inspection.faults if fault.kind not in to_drop]
+        without = {fault.annotation_id for fault in dropped}
+        if faults or len(without) == len(inspection.document["annotations"]):
+            raise DataError(_explain(faults or dropped, annotations, images), faults or dropped)
+        if dropped:
+            _logger.warning("Left out %d faulty boxes of %s", len(without), annotations)
+        self.annotations_path = paths.resolve(annotations)
+        self.categories = _categories(inspection.document)
+        self._document = inspection.document
+        self._rows = [row for row in inspection.document["annotations"] if row["id"] not in without]
+        self.examples = _examples(inspection, self._rows, self.categories)
+
+    @property
+    def ground_truth(self) -> dict[str, Any]:
+        """The JSON for scoring, optional fields filled in; its rows are shared, do not change them."""
+        images = [
+            _filled(row, {"height": example.height, "width": example.width})
+            for row, example in zip(self._document["images"], self.examples, strict=True)
+        ]
+        annotations = [
+            _filled(row, {"iscrowd": 0, "area": row["bbox"][2] * row["bbox"][3]}) for row in self._rows
+        ]
+        return {"info": {}, **self._document, "images": images, "annotations": annotations}
+
+
+@gin.configurable
+def num_classes(annotations: str) -> int:
+    """Returns the number of categories of a COCO JSON; raises DataError if it or they are faulty."""
+    document = coco_json.read(annotations)
+    faults = list(row_checks.check_categories(document["categories"], paths.resolve(annotations)))
+    if faults:
+        raise DataError(describe(faults, _FAULTS_SHOWN), faults)
+    return len(document["categories"])
+
+
+def _categories(document: dict[str, Any]) -> list[Category]:
+    return sorted(Category(row["id"], str(row["name"])) for row in document["categories"])
+
+
+def _examples(
+    inspection: checks.Inspection, rows: Sequence[dict], categories: Sequence[Category]
+) -> list[Example]:
+    of_image = collections.defaultdict(list)
+    for row in rows:
+        of_image[row["image_id"]].append(row)
+    class_of = {category.id: index + 1 for index, category in enumerate(categories)}
+    ids = [image["id"] for image in inspection.document["images"]]
+    images = zip(ids, inspection.files, inspection.headers, strict=True)
+    return [_example(number, path, header, of_image[number], class_of) for number, path, header in images]
+
+
+def _example(
+    image_id: int | str, path: str, header: checks.Header, rows: Sequence[dict], class_of: dict[int, int]
+) -> Example:
+    x, y, w, h = np.asarray([row["bbox"] for row in rows], np.float64).reshape([-1, 4]).T
+    corners = np.stack([y, x, y + h, x + w], axis=-1)
+    return Example(
+        image_id=image_id,
+        path=path,
+        height=header.height,
+        width=header.width,
+        orientation=header.orientation,
+        boxes=np.clip(corners, 0, [header.height, header.width] * 2).astype(np.float32),
+        classes=np.asarray([class_of[row["category_id"]] for row in rows], np.int32),
+        crowd=np.asarray([row.get("iscrowd") == 1 for row in rows], bool),
+        annotation_ids=[row["id"] for row in rows],
+    )
+
+
+def _filled(row: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Returns the row itself if it holds all of `defaults`, else a copy: large files are not doubled."""
+    missing = {key: value for key, value in defaults.items() if row.get(key) is None}
+    return {**row, **missing} if missing else row
+
+
+def _explain(faults: Sequence[Fault], annotations: str, images: str) -> str:
+    count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+    text = f"{annotations} with the images of {images} has {count}.\n{describe(faults, _FAULTS_SHOWN)}"
+    command = f"tf-frozen check-data --annotations '{annotations}' --images '{images}'"
+    return text if len(faults) <= 1 else f"{text}\nAll of them: {command}"

@@ -1,0 +1,49 @@
+"""Large scale jittering (Ghiasi et al. 2021, arXiv 2012.07177, section 3): resize at random, then crop or pad."""
+
+from __future__ import annotations
+
+import gin
+import tensorflow as tf
+
+from tf_frozen.data.resize import PADDING
+from tf_frozen.geometry import boxes as box_ops
+
+
+@gin.configurable
+class ScaleJitter:
+    """Resizes an image to U(`minimum`, `maximum`) times the size that fills the frame and places it there.
+
+    What is larger than the frame is cropped at a random place, what is smaller is padded at the bottom and right. A
+    box stays when at least `min_visible` of its area does. `aspect` a: height and width differ by up to 1 + a.
+    """
+
+    def __init__(
+        self, minimum: float = 0.1, maximum: float = 2.0, min_visible: float = 0.0, aspect: float = 0.0
+    ):
+        self.minimum, self.maximum = minimum, maximum
+        self.min_visible, self.aspect = min_visible, aspect
+
+    def __call__(
+        self, image: tf.Tensor, boxes: tf.Tensor, frame: tuple[int, int], seed: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Gives the frame [H, W, 3], boxes [n, 4], which of them stay [n], image_size [2] and the scale, a scalar."""
+        draw = tf.random.stateless_uniform([4], seed)
+        size, goal = tf.cast(tf.shape(image)[:2], tf.float32), tf.constant(frame, tf.float32)
+        scale = tf.reduce_min(goal / size) * (self.minimum + (self.maximum - self.minimum) * draw[0])
+        stretch = tf.exp(tf.math.log(1.0 + self.aspect) * (draw[3] - 0.5))
+        scales = scale * tf.stack([stretch, 1.0 / stretch])
+        shift = -tf.round(tf.maximum(size * scales - goal, 0.0) * draw[1:3])
+        padding = tf.constant(PADDING)
+        framed = tf.raw_ops.ScaleAndTranslate(
+            images=(tf.cast(image, tf.float32) - padding)[tf.newaxis],
+            size=frame,
+            scale=scales,
+            translation=shift,
+            kernel_type="triangle",
+        )[0]
+        image_size = tf.minimum(size * scales + shift, goal)
+        moved = boxes * tf.tile(scales, [2]) + tf.tile(shift, [2])
+        clipped = box_ops.clip(moved, image_size[tf.newaxis])
+        visible = tf.math.divide_no_nan(box_ops.area(clipped), box_ops.area(moved))
+        stay = (box_ops.area(clipped) > 0) & (visible >= self.min_visible)
+        return tf.ensure_shape(framed, (*frame, 3)) + padding, clipped, stay, image_size, scale

@@ -1,0 +1,52 @@
+"""Checks one box of a COCO JSON: [x, y, width, height] in pixels from the top left corner of the image."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tf_frozen.data.faults import Problem
+
+_EDGE_TOLERANCE = 1.0  # px that a box may reach beyond its image, as rounding makes it do; it is clipped
+_LEAST_SIDE = 1e-3  # px; corners closer than that can fall together in float32
+
+
+def check_box(box: Any, height: float | None, width: float | None) -> Problem | None:
+    """Returns what is wrong with a box, or None; `height` and `width` of its image are None if not known."""
+    if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
+        return Problem("malformed_box", "there is no bbox" if box is None else "the bbox is not four numbers")
+    if not all(map(is_finite, box)):
+        return Problem("non_finite_box", "the box holds NaN or an infinite number")
+    x, y, w, h = box
+    if w < _LEAST_SIDE or h < _LEAST_SIDE:
+        return Problem("box_without_area", f"the box is {w:g} px wide and {h:g} px high")
+    if height is None or width is None:
+        return None
+    beyond = {"left": -x, "top": -y, "right": x + w - width, "bottom": y + h - height}
+    edges = [f"{by:.1f} px beyond the {edge} edge" for edge, by in beyond.items() if by > _EDGE_TOLERANCE]
+    overlap = min(min(x + w, width) - max(x, 0), min(y + h, height) - max(y, 0))
+    if overlap >= _LEAST_SIDE and not edges:
+        return None
+    reaches = f"reaches {' and '.join(edges)} of" if edges else "covers nothing of"
+    return Problem("box_outside_image", f"the box {reaches} the image, {width:g} px wide and {height:g} high")
+
+
+def is_normalised(box: Any) -> bool:
+    """Tells whether a box lies within 0 and 1, as fractions of an image do, but not boxes in pixels."""
+    if check_box(box, None, None):
+        return False
+    x, y, w, h = box
+    return x >= 0 and y >= 0 and x + w <= 1 and y + h <= 1
+
+
+def is_number(value: Any) -> bool:
+    """Tells whether a JSON value is a number; NaN is one."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def is_finite(value: float) -> bool:
+    """Tells whether a number is finite as a float, which a very long integer is not."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False

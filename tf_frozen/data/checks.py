@@ -1,0 +1,139 @@
+"""Checks a COCO data set whole, JSON and images, and gathers every fault in one list."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from tf_frozen.data import annotation_checks, coco_json, paths, row_checks
+from tf_frozen.data.annotation_checks import Place
+from tf_frozen.data.faults import Fault, Problem
+from tf_frozen.data.image_checks import Header, look_at_all
+from tf_frozen.errors import ConfigError, DataError
+
+
+class Inspection(NamedTuple):
+    """The parsed JSON, the file and header of each row of its 'images' (where usable), and all faults."""
+
+    document: dict[str, Any]
+    files: list[str]
+    headers: list[Header | None]
+    faults: list[Fault]
+
+
+def check(annotations: str, images: str, check: str = "decode") -> list[Fault]:
+    """Returns every fault of a COCO JSON and its folder of images; `check` is as in `inspect`."""
+    return inspect(annotations, images, check).faults
+
+
+def inspect(annotations: str, images: str, check: str = "decode") -> Inspection:
+    """Reads and checks a data set; 'decode' decodes every image, 'header' only reads size and format.
+
+    Faults are returned, not raised; ConfigError is raised if `check` is neither of the two.
+    """
+    if check not in ("decode", "header"):
+        raise ConfigError(f"check is {check!r}; it must be 'decode' or 'header'.")
+    folder_faults = _check_folder(images)
+    try:
+        document = coco_json.read(annotations)
+    except DataError as error:
+        return Inspection({}, [], [], [*error.faults, *folder_faults])
+    file, rows = paths.resolve(annotations), document["images"]
+    faults = [*row_checks.check_categories(document["categories"], file)]
+    faults += [*row_checks.check_images(rows, file), *folder_faults]
+    headers: list[Header | None] = [None] * len(rows)
+    files = [""] * len(rows)
+    if not folder_faults:
+        files = [_path(paths.resolve(images), row) for row in rows]
+        headers, file_faults = _check_files(rows, files, check == "decode")
+        faults += _with_hints(file_faults, paths.resolve(images))
+    places = _places(rows, files, headers, file)
+    categories = _by_id(document["categories"])
+    faults += annotation_checks.check_annotations(document["annotations"], file, places, categories)
+    return Inspection(document, files, headers, faults)
+
+
+def _check_folder(images: str) -> list[Fault]:
+    try:
+        folder = paths.resolve(images)
+    except DataError as error:
+        return error.faults
+    if os.path.isdir(folder):
+        return []
+    what = "is a file, not a folder" if os.path.exists(folder) else "there is no such folder"
+    return [Fault("missing_images_folder", folder, message=what)]
+
+
+def _path(folder: str, row: Any) -> str:
+    """Returns the path of an image, '' if its row does not say."""
+    name = row.get("file_name") if isinstance(row, Mapping) else None
+    return os.path.join(folder, name) if isinstance(name, str) and name else ""
+
+
+def _check_files(rows: list[Any], files: list[str], decode: bool) -> tuple[list[Header | None], list[Fault]]:
+    """Returns the header of each image, None where there is none to be had, and the faults of the files."""
+    headers: list[Header | None] = [None] * len(rows)
+    faults = []
+    named = [index for index, file in enumerate(files) if file]
+    for index, found in zip(named, look_at_all([files[index] for index in named], decode), strict=True):
+        problem = found
+        if isinstance(found, Header):
+            headers[index] = found
+            problem = _check_size(rows[index], found)
+        if problem:
+            faults.append(Fault(problem.kind, files[index], rows[index].get("id"), message=problem.message))
+    return headers, faults
+
+
+def _check_size(row: Mapping, header: Header) -> Problem | None:
+    """Returns a problem if the JSON gives another size than the image has as displayed."""
+    height, width = _size(row, header)
+    if (height, width) == (header.height, header.width):
+        return None
+    message = f"the image is {header.width} px wide and {header.height} high, not {width} and {height}"
+    if header.orientation >= 5 and (width, height) == (header.height, header.width):
+        message += (
+            f": the JSON has its size before EXIF orientation {header.orientation} turns it. Boxes must fit"
+            " the image as viewers show it, turned; if they were drawn on it unturned, remove the EXIF tag"
+        )
+    return Problem("size_mismatch", message)
+
+
+def _with_hints(faults: list[Fault], folder: str) -> list[Fault]:
+    """Returns the faults; missing files that lie elsewhere in the folder, or differ in case, get a hint."""
+    if not any(fault.kind == "missing_image" for fault in faults):
+        return faults
+    below = {name.lower(): os.path.join(root, name) for root, _, names in os.walk(folder) for name in names}
+    hinted = []
+    for fault in faults:
+        found = below.get(fault.file.replace("\\", "/").rsplit("/", 1)[-1].lower())
+        if fault.kind == "missing_image" and found:
+            fault = dataclasses.replace(fault, message=f"{fault.message}; did you mean {found}?")
+        hinted.append(fault)
+    return hinted
+
+
+def _places(
+    rows: list[Any], files: list[str], headers: list[Header | None], file: str
+) -> dict[int | str, Place]:
+    """Returns where each image's boxes lie; the JSON stands in for an image file that is not known."""
+    places: dict[int | str, Place] = {}
+    for row, path, header in zip(rows, files, headers, strict=True):
+        if isinstance(row, Mapping) and row_checks.is_id(row.get("id")):
+            places.setdefault(row["id"], Place(path or file, *_size(row, header)))
+    return places
+
+
+def _by_id(rows: list[Any]) -> dict[int, Mapping]:
+    rows = [row for row in rows if isinstance(row, Mapping)]
+    return {row["id"]: row for row in rows if row_checks.is_category_id(row.get("id"))}
+
+
+def _size(row: Mapping, header: Header | None) -> tuple[Any, Any]:
+    """Returns (height, width) that boxes must fit: the JSON's, to which they belong, or the file's."""
+    sides = []
+    for key, of_file in (("height", header and header.height), ("width", header and header.width)):
+        sides.append(row[key] if row.get(key) and row_checks.is_side(row[key]) else of_file)
+    return sides[0], sides[1]

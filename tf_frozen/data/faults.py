@@ -1,0 +1,122 @@
+"""What can be wrong with annotations and images: one fault, its kinds, and the text that lists many."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+# Every kind of fault, with what the user can do about it. Boxes in faults are as in the JSON.
+ADVICE = {
+    "missing_annotations": "Correct the path of the annotations.",
+    "missing_embedded": "Correct the name after 'embedded:'.",
+    "broken_json": "Mend the file at that place, or export it again.",
+    "not_coco": "Export the annotations as COCO detection JSON: an object with three lists, 'images',"
+    " 'annotations' and 'categories'.",
+    "no_images": "Add the images to the list 'images'.",
+    "no_categories": "Add at least one, such as {'id': 1, 'name': 'tree'}.",
+    "no_boxes": "Draw at least one box; without boxes there is nothing to learn or to score.",
+    "missing_images_folder": "Correct the path of the images; it is the folder that file names start from.",
+    "malformed_image": "An image needs 'id' (a number or a text) and 'file_name'; 'width' and 'height' are"
+    " whole numbers of pixels.",
+    "malformed_category": "A category needs 'id' (a whole number of 32 bits at most) and 'name' (a text).",
+    "malformed_annotation": "An annotation needs 'id', 'image_id', 'category_id' and 'bbox'; 'iscrowd' is 0"
+    " or 1, 'area' a number.",
+    "duplicate_image_id": "Give every image its own id, and correct the annotations that point to it.",
+    "duplicate_category_id": "Give every category its own id.",
+    "duplicate_annotation_id": "Give every annotation its own id; merged files often need new numbers.",
+    "unknown_image_id": "Add the image to 'images', correct the image_id, or delete the annotation.",
+    "unknown_category_id": "Add it to 'categories', correct the category_id, or delete the annotation.",
+    "malformed_box": "A box is four numbers, [x, y, width, height], in pixels.",
+    "non_finite_box": "Draw the box again, or delete the annotation.",
+    "box_without_area": "Draw the box again, or delete the annotation. A box is [x, y, width, height].",
+    "box_outside_image": "Correct the box, or delete the annotation. A box is [x, y, width, height] in pixels"
+    " from the top left corner, not two corners.",
+    "normalised_boxes": "Give boxes in pixels: multiply x and width by the image's width, y and height by its"
+    " height.",
+    "missing_image": "Put the file into the folder of images, or correct its file_name.",
+    "unreadable_image": "Replace the file, or save it again as JPEG or PNG.",
+    "truncated_image": "The end of the file is missing: copy or download it again.",
+    "unsupported_image": "Save it as JPEG, PNG, WebP, GIF or 24-bit BMP.",
+    "sixteen_bit_image": "Scale its values to 0-255 and save it with 8 bits a channel; only you know which"
+    " range of values matters.",
+    "image_too_large": "Cut it into tiles, with the boxes of each.",
+    "size_mismatch": "Correct width and height in the JSON, and make sure that the boxes fit the image.",
+}
+
+
+class Problem(NamedTuple):
+    """A kind of fault and what was seen, before it is known where it belongs."""
+
+    kind: str
+    message: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """One fault; `file` is the image, or the JSON if no image is concerned; `box` is as in the JSON."""
+
+    kind: str
+    file: str
+    image_id: Any = None
+    annotation_id: Any = None
+    box: Any = None
+    message: str = ""
+
+    @property
+    def advice(self) -> str:
+        """What the user can do about it."""
+        return ADVICE[self.kind]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the fault for strict JSON: numbers that are not finite become None."""
+        fields = {field.name: _strict(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        return {**fields, "message": f"{_sentence(self.message)} {self.advice}"}
+
+    def __str__(self) -> str:
+        where = [self.file]
+        where += [f"image {self.image_id}"] if self.image_id is not None else []
+        where += [f"annotation {self.annotation_id}"] if self.annotation_id is not None else []
+        where += [f"box {_short(self.box)}"] if self.box is not None else []
+        return f"{', '.join(where)}: {self.message}"
+
+
+def describe(faults: Sequence[Fault], limit: int | None = None) -> str:
+    """Returns text that lists the faults by kind, at most about `limit` of them, and some of every kind."""
+    kinds = collections.defaultdict(list)
+    for fault in faults:
+        kinds[fault.kind].append(fault)
+    shown = len(faults) if limit is None else max(1, limit // max(1, len(kinds)))
+    return "\n".join(_describe_kind(kind, members, shown) for kind, members in kinds.items())
+
+
+def _describe_kind(kind: str, faults: Sequence[Fault], shown: int) -> str:
+    lines = [f"{kind} ({len(faults)}): {ADVICE[kind]}"]
+    lines += [f"  {fault}" for fault in faults[:shown]]
+    lines += [f"  ... and {len(faults) - shown} more"] if len(faults) > shown else []
+    return "\n".join(lines)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _short(box: Any) -> str:
+    """Returns the box to two decimals; whatever is not a box of numbers is cut to 60 characters."""
+    if isinstance(box, list):
+        box = [round(value, 2) if isinstance(value, float) else value for value in box]
+    text = str(box)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _strict(value: Any) -> Any:
+    """Returns the JSON value with None in place of NaN and infinity."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, (list, tuple)):
+        return [_strict(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _strict(item) for key, item in value.items()}
+    return value

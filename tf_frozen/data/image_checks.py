@@ -1,0 +1,109 @@
+"""Looks into image files, many at once: size, orientation, and whether training can decode them."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import functools
+import logging
+import struct
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+from PIL import Image
+
+from tf_frozen.data import images
+from tf_frozen.data.faults import Problem
+
+_logger = logging.getLogger(__name__)
+_SECONDS_BETWEEN_REPORTS = 10.0
+_FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP")
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_BIT_DEPTH_AT = 24
+_PIL_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error)
+
+
+class Header(NamedTuple):
+    """Size in pixels as displayed, after the EXIF orientation 1..8."""
+
+    height: int
+    width: int
+    orientation: int
+
+
+def look_at_all(files: Sequence[str], decode: bool) -> list[Header | Problem]:
+    """Returns `look_at` for every file, in order; logs progress and rate every ten seconds."""
+    executor = concurrent.futures.ThreadPoolExecutor()
+    start = reported = time.monotonic()
+    found = []
+    try:
+        for header in executor.map(functools.partial(look_at, decode=decode), files):
+            found.append(header)
+            now = time.monotonic()
+            if now - reported >= _SECONDS_BETWEEN_REPORTS:
+                reported = now
+                rate = len(found) / (now - start)
+                _logger.info("Checked %d of %d images (%.0f a second)", len(found), len(files), rate)
+    finally:
+        executor.shutdown(cancel_futures=True)  # Ctrl-C shall not wait for a hundred thousand files
+    return found
+
+
+def look_at(file: str, decode: bool) -> Header | Problem:
+    """Returns the header of an image file, or why it cannot be used; `decode` also decodes every pixel."""
+    try:
+        with open(file, "rb") as stream:
+            start = stream.read(_PNG_BIT_DEPTH_AT + 1)
+            if not start:
+                return Problem("unreadable_image", "the file is empty")
+            with Image.open(stream) as image:
+                problem = _unsupported(image, start)
+                header = _header(image)
+    except FileNotFoundError:
+        return Problem("missing_image", "there is no such file")
+    except Image.DecompressionBombError as error:
+        return Problem("image_too_large", str(error).rstrip("."))
+    except Image.UnidentifiedImageError:
+        return Problem("unreadable_image", "this is not an image in a format that can be read")
+    except _PIL_ERRORS as error:
+        return Problem("unreadable_image", f"cannot be read ({getattr(error, 'strerror', None) or error})")
+    return problem or (_undecodable(file) if decode else None) or header
+
+
+def _header(image: Image.Image) -> Header:
+    orientation = images.exif_orientation(image)
+    width, height = image.size if orientation < 5 else image.size[::-1]
+    return Header(height, width, orientation)
+
+
+def _unsupported(image: Image.Image, start: bytes) -> Problem | None:
+    """Returns why an image that Pillow can open would lose values in training, or None."""
+    png_depth = start[_PNG_BIT_DEPTH_AT] if start.startswith(_PNG_SIGNATURE) else 8
+    if png_depth == 16 or image.mode.startswith(("I", "F")):
+        return Problem("sixteen_bit_image", "the image has more than 8 bits a channel")
+    if image.format not in _FORMATS:
+        return Problem("unsupported_image", f"{image.format} is a format that TensorFlow does not decode")
+    if image.format == "BMP" and image.mode in ("P", "1"):
+        return Problem("unsupported_image", "TensorFlow does not decode the palette of this BMP")
+    return None
+
+
+def _undecodable(file: str) -> Problem | None:
+    """Decodes with the decoder of training, so that what passes here cannot stop a run later."""
+    try:
+        images.read(file)
+        return None
+    except tf.errors.OpError:
+        return _reason(file)
+
+
+def _reason(file: str) -> Problem:
+    """Asks Pillow why an image cannot be decoded, because it tells truncated files from others."""
+    try:
+        with Image.open(file) as image:
+            image.load()
+    except _PIL_ERRORS as error:
+        kind = "truncated_image" if "truncated" in str(error) else "unreadable_image"
+        return Problem(kind, f"cannot be decoded ({error})")
+    return Problem("unreadable_image", "cannot be decoded by TensorFlow")

@@ -1,0 +1,131 @@
+"""From examples to batches; what a training batch holds is a function of seed and step alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import gin
+import numpy as np
+import tensorflow as tf
+
+from tf_frozen.data.annotations import Example
+from tf_frozen.data.images import decode
+from tf_frozen.data.resize import fit
+
+
+@gin.configurable
+class TrainBatches:
+    """Shuffled, augmented batches (images, targets) of `batch_size`; step s holds the same images in every run of a seed.
+
+    images: float32 [B, H, W, 3], RGB in 0…255. targets: boxes [B, N, 4] float32 in frame pixels, classes [B, N] int32
+    (0 is padding), image_index [B] int64 into the examples, image_size [B, 2] and scale [B] float32. N is the largest
+    number of boxes in an image: none is ever cut. `placement` puts the augmented image into the frame.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        frame: tuple[int, int],
+        batch_size: int,
+        seed: int = 0,
+        augmentation: Sequence[Callable] = (),
+        placement: Callable | None = None,
+    ):
+        self.examples, self.frame, self.batch_size, self.seed = examples, tuple(frame), batch_size, seed
+        self.augmentation, self.placement = tuple(augmentation), placement or _plain_placement
+
+    def image_ids(self, step: int) -> list:
+        """The image ids of the batch that `step`, counted from 0, trains on."""
+        positions = range(step * self.batch_size, (step + 1) * self.batch_size)
+        return [self.examples[int(self._place(tf.constant(p, tf.int64))[1])].image_id for p in positions]
+
+    def dataset(self, first_step: int, last_step: int) -> tf.data.Dataset:
+        """The batches of steps `first_step` to `last_step` − 1."""
+        columns = _columns([_without_crowds(example) for example in self.examples])
+        positions = tf.data.Dataset.range(first_step * self.batch_size, last_step * self.batch_size)
+        examples = positions.map(lambda position: self._example(columns, position), tf.data.AUTOTUNE)
+        return _batched(examples, self.batch_size, drop_remainder=True)
+
+    def _place(self, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Epoch and example index of a position in the endless stream; each epoch is a permutation of its own."""
+        count = len(self.examples)
+        epoch = position // count
+        seed = tf.stack([tf.constant(self.seed, tf.int64), epoch])
+        return epoch, tf.random.experimental.index_shuffle(position % count, seed, count - 1)
+
+    def _example(self, columns: dict, position: tf.Tensor) -> tuple[tf.Tensor, dict]:
+        epoch, index = self._place(position)
+        image, boxes, classes = _read(columns, index)
+        seed = tf.stack([tf.constant(self.seed, tf.int64), epoch])
+        seed = tf.random.experimental.stateless_fold_in(seed, index)
+        for number, operation in enumerate(self.augmentation, start=1):
+            image, boxes = operation(image, boxes, tf.random.experimental.stateless_fold_in(seed, number))
+        image, boxes, stay, size, scale = self.placement(image, boxes, self.frame, seed)
+        # Boxes that stay come first, so that a target's padding is at its end.
+        order = tf.argsort(tf.cast(stay, tf.int32), direction="DESCENDING", stable=True)
+        stay = tf.gather(stay, order)
+        boxes = tf.where(stay[:, tf.newaxis], tf.gather(boxes, order), 0.0)
+        classes = tf.where(stay, tf.gather(classes, order), 0)
+        return _element(columns, image, boxes, classes, index, size, scale)
+
+
+def eval_batches(examples: Sequence[Example], frame: tuple[int, int], batch_size: int) -> tf.data.Dataset:
+    """Each example once and in order, fitted into the frame; the same elements as TrainBatches, the last batch may be short."""
+    columns = _columns(examples)
+
+    def element(index: tf.Tensor) -> tuple[tf.Tensor, dict]:
+        image, boxes, classes = _read(columns, index)
+        framed, size, scale = fit(image, tuple(frame))
+        return _element(columns, framed, boxes * scale, classes, index, size, scale)
+
+    return _batched(tf.data.Dataset.range(len(examples)).map(element, tf.data.AUTOTUNE), batch_size, False)
+
+
+def _plain_placement(image, boxes, frame, seed) -> tuple:
+    del seed  # nothing is random
+    framed, size, scale = fit(image, frame)
+    return framed, boxes * scale, tf.ones(tf.shape(boxes)[:1], tf.bool), size, scale
+
+
+def _without_crowds(example: Example) -> Example:
+    keep = ~example.crowd
+    return Example(
+        **{**vars(example), "boxes": example.boxes[keep], "classes": example.classes[keep], "crowd": example.crowd[keep]}
+    )
+
+
+def _columns(examples: Sequence[Example]) -> dict:
+    """The examples as tensors, boxes and classes ragged, so that a graph can index them."""
+    counts = [len(example.boxes) for example in examples]
+    boxes = np.concatenate([np.reshape(example.boxes, [-1, 4]) for example in examples]).astype(np.float32)
+    classes = np.concatenate([example.classes for example in examples]).astype(np.int32)
+    return {
+        "path": tf.constant([example.path for example in examples]),
+        "orientation": tf.constant([example.orientation for example in examples], tf.int32),
+        "boxes": tf.RaggedTensor.from_row_lengths(boxes, counts),
+        "classes": tf.RaggedTensor.from_row_lengths(classes, counts),
+        "most_boxes": max(1, *counts) if counts else 1,
+    }
+
+
+def _read(columns: dict, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    image = decode(tf.io.read_file(columns["path"][index]), columns["orientation"][index])
+    return image, columns["boxes"][index], columns["classes"][index]
+
+
+def _element(columns: dict, image, boxes, classes, index, size, scale) -> tuple[tf.Tensor, dict]:
+    most = columns["most_boxes"]
+    free = most - tf.shape(boxes)[0]
+    return image, {
+        "boxes": tf.ensure_shape(tf.pad(boxes, [[0, free], [0, 0]]), [most, 4]),
+        "classes": tf.ensure_shape(tf.pad(classes, [[0, free]]), [most]),
+        "image_index": index,
+        "image_size": size,
+        "scale": scale,
+    }
+
+
+def _batched(examples: tf.data.Dataset, batch_size: int, drop_remainder: bool) -> tf.data.Dataset:
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return examples.batch(batch_size, drop_remainder=drop_remainder).prefetch(tf.data.AUTOTUNE).with_options(options)

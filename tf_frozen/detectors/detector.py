@@ -1,0 +1,74 @@
+"""What all detectors share: the frozen part outside the gradient tape, one training step, losses summed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import tensorflow as tf
+
+from tf_frozen.backbones.backbone import Backbone
+from tf_frozen.keras_flavor import keras
+
+
+class Detector(keras.Model):
+    """Backbone → neck → heads; a subclass says what the heads do in `loss_parts` and `detect`.
+
+    `frame` is the (height, width) in pixels of the images that train and score it. `weight_decay` λ adds ½λ‖w‖² over
+    the kernels that train, and over no frozen one (official YAMLs: 4e-5).
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        neck: keras.layers.Layer,
+        frame: tuple[int, int],
+        weight_decay: float = 0.0,
+        seed: int = 0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.backbone, self.neck = backbone, neck
+        self.frame = tuple(frame)
+        self.weight_decay, self.seed = weight_decay, seed
+
+    def loss_parts(self, pyramid: Mapping[int, tf.Tensor], targets: Mapping, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The scalar losses of the heads by name; `seed` int32 [2] decides what is sampled."""
+        raise NotImplementedError
+
+    def detect(self, pyramid: Mapping[int, tf.Tensor], image_size: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Boxes [batch, D, 4] in frame pixels, scores, classes 1…K (0 is padding), and count [batch]."""
+        raise NotImplementedError
+
+    def call(self, images: tf.Tensor, image_size: tf.Tensor | None = None, training: bool | None = None) -> dict:
+        """Detects on RGB frames [batch, H, W, 3] in 0…255; `image_size` [batch, 2] is the part that is not padding."""
+        if image_size is None:
+            image_size = tf.tile(tf.constant([self.frame], tf.float32), [tf.shape(images)[0], 1])
+        taps = self.backbone(self.backbone.preprocess(images), training=training)
+        return self.detect(self.neck(taps, training=training), image_size)
+
+    def train_step(self, data: tuple[tf.Tensor, Mapping]) -> dict[str, tf.Tensor]:
+        """One step on (images, targets); gives the loss parts and their sum as 'loss'."""
+        images, targets = data
+        images = self.backbone.preprocess(images)
+        frozen = self.backbone.frozen
+        # Outside the tape no activation of the backbone is kept and no backward op is built.
+        taps = self.backbone(images, training=False) if frozen else None
+        variables = self.trainable_variables
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(variables)
+            if not frozen:
+                taps = self.backbone(images, training=True)
+            seed = tf.stack([self.seed, tf.cast(self.optimizer.iterations, tf.int32)])
+            parts = self.loss_parts(self.neck(taps, training=True), targets, seed)
+            if self.weight_decay:
+                parts["weight_decay"] = self.weight_decay * _half_squares(variables)
+            loss = tf.add_n(list(parts.values()))
+            # Keras sums the gradients of replicas, so each gives its share of the mean.
+            share = loss / tf.distribute.get_strategy().num_replicas_in_sync
+        self.optimizer.apply_gradients(zip(tape.gradient(share, variables), variables, strict=True))
+        return {"loss": loss, **parts}
+
+
+def _half_squares(variables: list[tf.Variable]) -> tf.Tensor:
+    """½‖w‖² over convolution and dense kernels; norms and biases have one dimension and stay out."""
+    return tf.add_n([tf.nn.l2_loss(tf.cast(v, tf.float32)) for v in variables if v.shape.rank > 1])

@@ -1,0 +1,46 @@
+"""Two-stage detectors: Faster R-CNN with one box head, Cascade R-CNN with several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import gin
+import tensorflow as tf
+
+from tf_frozen.backbones.backbone import Backbone
+from tf_frozen.detectors.detector import Detector
+from tf_frozen.keras_flavor import keras
+
+
+@gin.configurable
+class RCNN(Detector):
+    """backbone → neck → region proposal → box heads; the paper's detector with NAS-FPN and three heads."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        neck: keras.layers.Layer,
+        region_proposal: keras.layers.Layer,
+        box_heads: keras.layers.Layer,
+        frame: tuple[int, int] = (1024, 1024),
+        weight_decay: float = 4e-5,
+        seed: int = 0,
+        **kwargs,
+    ):
+        super().__init__(backbone, neck, frame, weight_decay, seed, **kwargs)
+        self.region_proposal, self.box_heads = region_proposal, box_heads
+
+    def loss_parts(self, pyramid: Mapping[int, tf.Tensor], targets: Mapping, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Losses of the proposals and of the box heads."""
+        anchors = self.region_proposal(pyramid, training=True)
+        proposals, valid = self.region_proposal.propose(anchors, self.frame, targets["image_size"], training=True)
+        return {
+            **self.region_proposal.loss_parts(anchors, self.frame, targets, seed),
+            **self.box_heads.loss_parts(pyramid, proposals, valid, targets, seed + 1),
+        }
+
+    def detect(self, pyramid: Mapping[int, tf.Tensor], image_size: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Proposals, refined and classified by the box heads, after NMS."""
+        anchors = self.region_proposal(pyramid, training=False)
+        proposals, valid = self.region_proposal.propose(anchors, self.frame, image_size, training=False)
+        return self.box_heads.detect(pyramid, proposals, valid, image_size)

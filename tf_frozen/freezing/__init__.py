@@ -1,0 +1,1 @@
+"""What is frozen, the proof that it stayed so, and what that saves."""

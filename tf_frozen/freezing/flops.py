@@ -1,0 +1,91 @@
+"""Multiply-adds of a traced forward pass, by the part of the model whose weights they use."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+import tensorflow as tf
+
+from tf_frozen.freezing.dataflow import DATA, sourced_ops
+
+
+def multiply_adds(
+    function: tf.types.experimental.ConcreteFunction, groups: Mapping[str, Iterable[tf.Variable]]
+) -> dict[str, int]:
+    """Multiply-adds of a forward pass by group of variables; products with no group's weight are 'other'.
+
+    Counts convolutions (depthwise and transposed too), matrix products and einsums; elementwise work, pooling
+    and normalisation are left out, and a loop's body counts once. Raises ValueError for a product whose shape
+    the trace does not know, so trace with full shapes.
+    """
+    totals = dict.fromkeys([*groups, "other"], 0)
+    for op, sources in sourced_ops(function, groups):
+        if op.type in _COUNTS:
+            # A weight is computed from one group's variables and from no image.
+            weights = [next(iter(s)) for s in sources if len(s) == 1 and DATA not in s]
+            totals[weights[0] if weights and weights[0] in groups else "other"] += _count(op)
+    return totals
+
+
+def _count(op: tf.Operation) -> int:
+    count = _COUNTS[op.type](op)
+    if count is None:
+        raise ValueError(
+            f"{op.name} ({op.type}): a shape is unknown when traced, so its products can't be counted."
+        )
+    return count
+
+
+def _convolution(op: tf.Operation) -> int | None:
+    """Each output value sums over height, width and input channels (of its group) of the kernel."""
+    return _product(op.outputs[0].shape, op.inputs[1].shape[:3])
+
+
+def _depthwise(op: tf.Operation) -> int | None:
+    return _product(op.outputs[0].shape, op.inputs[1].shape[:2])
+
+
+def _transposed_convolution(op: tf.Operation) -> int | None:
+    """A convolution's gradient, whose inputs are the sizes of what it gives, the kernel, and the map."""
+    return _product(op.inputs[2].shape, op.inputs[1].shape[:3])
+
+
+def _matrix_product(op: tf.Operation) -> int | None:
+    transposed = op.get_attr("transpose_a" if op.type == "MatMul" else "adj_x")
+    return _product(op.outputs[0].shape, [op.inputs[0].shape[-2 if transposed else -1]])
+
+
+def _einsum(op: tf.Operation) -> int | None:
+    """Every combination of the labels' values is one product; labels under an ellipsis are the output's."""
+    equation = op.get_attr("equation").decode()
+    inputs, output = equation.split("->")
+    sizes: dict[str, int | None] = {}
+    for term, tensor in zip([*inputs.split(","), output], [*op.inputs, op.outputs[0]], strict=True):
+        sizes.update(_label_sizes(term, tensor.shape))
+    return _product(list(sizes.values()))
+
+
+def _label_sizes(term: str, shape: tf.TensorShape) -> dict[str, int | None]:
+    before, ellipsis, after = term.partition("...")
+    hidden = shape.rank - len(before) - len(after)
+    labels = [*before, *(f"...{hidden - index}" for index in range(hidden if ellipsis else 0)), *after]
+    # Broadcasting may make a hidden dimension 1 in an input; the output comes last and has the true size.
+    return dict(zip(labels, shape.as_list(), strict=True))
+
+
+def _product(*shapes: Iterable[int | None]) -> int | None:
+    sizes = [size for shape in shapes for size in shape]
+    return None if any(size is None for size in sizes) else math.prod(sizes)
+
+
+_COUNTS = {
+    "Conv2D": _convolution,
+    "Conv2DBackpropInput": _transposed_convolution,
+    "DepthwiseConv2dNative": _depthwise,
+    "MatMul": _matrix_product,
+    "BatchMatMul": _matrix_product,
+    "BatchMatMulV2": _matrix_product,
+    "BatchMatMulV3": _matrix_product,
+    "Einsum": _einsum,
+}

@@ -1,0 +1,1 @@
+"""Boxes, anchors, matching, sampling, non-maximum suppression and RoIAlign: pure TensorFlow functions."""

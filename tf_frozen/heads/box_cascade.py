@@ -1,0 +1,156 @@
+"""Cascade R-CNN's chain of box heads (Cai and Vasconcelos 2018, arXiv 1712.00726); one head makes it Faster R-CNN."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import gin
+import tensorflow as tf
+
+from tf_frozen.errors import ConfigError
+from tf_frozen.geometry import boxes as box_ops
+from tf_frozen.geometry.matching import match
+from tf_frozen.geometry.nms import select_detections
+from tf_frozen.geometry.roi_align import roi_align
+from tf_frozen.geometry.sampling import sample_balanced
+from tf_frozen.heads.box_head import BoxHead
+from tf_frozen.keras_flavor import keras
+from tf_frozen.layers.configured import ConfiguredLayer
+from tf_frozen.layers.norm import copy_of
+from tf_frozen.losses.huber import huber
+
+
+@gin.configurable
+@keras.utils.register_keras_serializable("tf_frozen")
+class BoxCascade(ConfiguredLayer):
+    """N ≥ 1 box heads, each refining the boxes of the one before and trained at an IoU threshold of its own.
+
+    `head` is the pattern of all of them. Boxes of a later stage are matched anew, neither sampled nor mixed with
+    ground truth; losses are averaged over the stages and so are class scores (official YAMLs).
+    Raises ConfigError when `ious` and `coder_weights` differ in length.
+    """
+
+    def __init__(
+        self,
+        head: BoxHead,
+        ious: Sequence[float] = (0.5, 0.7, 0.8),
+        coder_weights: Sequence[Sequence[float]] = ((10, 10, 5, 5), (20, 20, 10, 10), (30, 30, 15, 15)),
+        samples: int = 512,
+        positive_fraction: float = 0.25,
+        roi_size: int = 7,
+        roi_sampling: int = 1,
+        box_loss_delta: float = 1.0,
+        score_threshold: float = 0.05,
+        nms_iou: float = 0.5,
+        candidates: int = 5000,
+        detections: int = 100,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if not ious or len(ious) != len(coder_weights):
+            raise ConfigError(
+                f"BoxCascade has {len(ious)} ious {ious!r} and {len(coder_weights)} coder_weights {coder_weights!r}; "
+                f"give one of each for every stage."
+            )
+        self.head, self.ious = head, tuple(ious)
+        self.coder_weights = tuple(tuple(weights) for weights in coder_weights)
+        self.samples, self.positive_fraction = samples, positive_fraction
+        self.roi_size, self.roi_sampling, self.box_loss_delta = roi_size, roi_sampling, box_loss_delta
+        self.score_threshold, self.nms_iou = score_threshold, nms_iou
+        self.candidates, self.detections = candidates, detections
+        self.heads = [copy_of(head, f"head_{stage}") for stage in range(len(self.ious))]
+
+    def call(self, inputs: tuple, training: bool | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Maps (pyramid, boxes [batch, n, 4], image_size [batch, 2]) to probabilities [batch, n, K] and boxes [batch, n, 1 or K, 4]."""
+        pyramid, boxes, image_size = inputs
+        probabilities = []
+        for stage in range(len(self.heads)):
+            logits, deltas = self._run_head(stage, pyramid, boxes, training)
+            probabilities.append(tf.nn.softmax(logits)[..., 1:])
+            refined = self._refine(stage, deltas, boxes, image_size)
+            boxes = self._one_box_each(refined, logits)
+        if not self.head.class_agnostic:
+            refined = refined[:, :, 1:]
+        return tf.reduce_mean(tf.stack(probabilities), 0), refined
+
+    def detect(
+        self, pyramid: Mapping[int, tf.Tensor], proposals: tf.Tensor, valid: tf.Tensor, image_size: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """The detections of each image: boxes [batch, D, 4], scores, classes 1…K (0 is padding) and count [batch]."""
+        probabilities, boxes = self((pyramid, proposals, image_size), training=False)
+        probabilities *= tf.cast(valid, tf.float32)[..., tf.newaxis]
+        boxes = boxes[:, :, 0] if self.head.class_agnostic else boxes
+        return select_detections(
+            boxes, probabilities, self.score_threshold, self.nms_iou, self.detections, self.candidates
+        )
+
+    def loss_parts(
+        self,
+        pyramid: Mapping[int, tf.Tensor],
+        proposals: tf.Tensor,
+        valid: tf.Tensor,
+        targets: Mapping[str, tf.Tensor],
+        seed: tf.Tensor,
+    ) -> dict[str, tf.Tensor]:
+        """Softmax cross entropy and Huber loss of positive RoIs, averaged over the stages: two scalars."""
+        boxes = tf.concat([proposals, targets["boxes"]], 1)
+        valid = tf.concat([valid, targets["classes"] > 0], 1)
+        boxes, valid = self._sample(boxes, valid, targets, seed)
+        class_losses, box_losses = [], []
+        for stage in range(len(self.heads)):
+            goals, classes = self._targets(stage, boxes, valid, targets)
+            logits, deltas = self._run_head(stage, pyramid, boxes, training=True)
+            class_loss, box_loss = self._stage_losses(stage, logits, deltas, boxes, valid, goals, classes)
+            class_losses.append(class_loss)
+            box_losses.append(box_loss)
+            refined = self._refine(stage, deltas, boxes, targets["image_size"])
+            boxes = tf.stop_gradient(self._one_box_each(refined, logits))
+            valid &= box_ops.area(boxes) > 0
+        stages = float(len(self.heads))
+        return {"class_loss": tf.add_n(class_losses) / stages, "box_loss": tf.add_n(box_losses) / stages}
+
+    def _run_head(self, stage: int, pyramid, boxes: tf.Tensor, training) -> tuple[tf.Tensor, tf.Tensor]:
+        features = roi_align(pyramid, boxes, self.roi_size, self.roi_sampling)
+        return self.heads[stage](features, training=training)
+
+    def _refine(self, stage: int, deltas: tf.Tensor, boxes: tf.Tensor, image_size: tf.Tensor) -> tf.Tensor:
+        refined = box_ops.decode(deltas, boxes[:, :, tf.newaxis], self.coder_weights[stage])
+        return box_ops.clip(refined, image_size[:, tf.newaxis, tf.newaxis])
+
+    def _one_box_each(self, refined: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """The box that goes to the next stage: the only one, or that of the likeliest foreground class."""
+        if self.head.class_agnostic:
+            return refined[:, :, 0]
+        return tf.gather(refined, tf.argmax(logits[..., 1:], -1) + 1, batch_dims=2)
+
+    def _sample(self, boxes, valid, targets, seed) -> tuple[tf.Tensor, tf.Tensor]:
+        """Draws `samples` RoIs an image, at most `positive_fraction` of them positive; short draws are padded."""
+        _, label = self._match(0, boxes, targets)
+        positive, negative = sample_balanced(
+            (label == 1) & valid, (label != 1) & valid, self.samples, self.positive_fraction, seed
+        )
+        chosen, index = tf.math.top_k(tf.cast(positive | negative, tf.int32), min(self.samples, boxes.shape[1]))
+        return tf.gather(boxes, index, batch_dims=1), chosen > 0
+
+    def _match(self, stage: int, boxes, targets) -> tuple[tf.Tensor, tf.Tensor]:
+        overlaps = box_ops.iou(boxes, targets["boxes"])
+        return match(overlaps, targets["classes"] > 0, self.ious[stage], self.ious[stage], force_match=False)
+
+    def _targets(self, stage: int, boxes, valid, targets) -> tuple[tf.Tensor, tf.Tensor]:
+        """The box deltas to learn [batch, n, 4] and the class of each RoI [batch, n], 0 for background."""
+        index, label = self._match(stage, boxes, targets)
+        classes = tf.where((label == 1) & valid, tf.gather(targets["classes"], index, batch_dims=1), 0)
+        matched = tf.gather(targets["boxes"], index, batch_dims=1)
+        return box_ops.encode(matched, boxes, self.coder_weights[stage]), classes
+
+    def _stage_losses(self, stage, logits, deltas, boxes, valid, goals, classes) -> tuple[tf.Tensor, tf.Tensor]:
+        weight, positive = tf.cast(valid, tf.float32), tf.cast(classes > 0, tf.float32)
+        entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, logits)
+        own = deltas[:, :, 0] if self.head.class_agnostic else tf.gather(deltas, classes, batch_dims=2)
+        # An empty (padding) RoI has no finite target; it must not reach the sum, not even times zero.
+        goals = tf.where(positive[..., tf.newaxis] > 0, goals, tf.stop_gradient(own))
+        distance = tf.reduce_mean(huber(own - goals, self.box_loss_delta), -1)
+        return (
+            tf.math.divide_no_nan(tf.reduce_sum(entropy * weight), tf.reduce_sum(weight)),
+            tf.math.divide_no_nan(tf.reduce_sum(distance * positive), tf.reduce_sum(positive)),
+        )

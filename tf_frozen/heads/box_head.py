@@ -1,0 +1,66 @@
+"""The second stage of a two-stage detector: classifies one RoI and refines its box."""
+
+from __future__ import annotations
+
+import gin
+import tensorflow as tf
+
+from tf_frozen.keras_flavor import keras
+from tf_frozen.layers.configured import ConfiguredLayer
+from tf_frozen.layers.conv_block import ConvBlock
+
+
+@gin.configurable
+@keras.utils.register_keras_serializable("tf_frozen")
+class BoxHead(ConfiguredLayer):
+    """Convolutions, fully connected layers and two outputs, on RoI features [batch, n, size, size, channels].
+
+    Class 0 is background, so `num_classes` foreground classes give num_classes + 1 logits. Class-agnostic boxes are
+    one refinement a RoI, else there is one for each logit. Defaults: the official YAMLs (4 convolutions, 2 FC).
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        convs: int = 4,
+        filters: int = 256,
+        fcs: int = 2,
+        fc_units: int = 1024,
+        class_agnostic: bool = True,
+        dropout: float = 0.0,
+        activation: str = "swish",
+        norm: keras.layers.Layer | None = None,
+        separable: bool = False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_classes, self.class_agnostic, self.dropout = num_classes, class_agnostic, dropout
+        self.convs, self.filters, self.fcs, self.fc_units = convs, filters, fcs, fc_units
+        self.activation, self.norm, self.separable = activation, norm, separable
+        self.conv_blocks = [
+            ConvBlock(filters, 3, norm, activation, separable, name=f"conv_{index}") for index in range(convs)
+        ]
+        # A fully connected layer is a 1×1 convolution over [n, 1, 1, features], so it shares ConvBlock.
+        self.fc_blocks = [ConvBlock(fc_units, 1, norm, activation, name=f"fc_{index}") for index in range(fcs)]
+        self.drop = keras.layers.Dropout(dropout)
+        boxes = 1 if class_agnostic else num_classes + 1
+        self.classes = keras.layers.Dense(num_classes + 1, kernel_initializer=_normal(0.01), name="classes")
+        self.deltas = keras.layers.Dense(boxes * 4, kernel_initializer=_normal(0.001), name="deltas")
+
+    def call(self, features: tf.Tensor, training: bool | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Gives class logits [batch, n, num_classes + 1] and deltas [batch, n, 1 or num_classes + 1, 4], float32."""
+        count, (size, _, channels) = tf.shape(features)[:2], features.shape[2:]
+        x = tf.reshape(features, [-1, size, size, channels])
+        for block in self.conv_blocks:
+            x = block(x, training=training)
+        x = tf.reshape(x, [-1, 1, 1, size * size * x.shape[-1]])
+        for block in self.fc_blocks:
+            x = block(x, training=training)
+        x = self.drop(tf.reshape(x, [-1, x.shape[-1]]), training=training)
+        logits = tf.reshape(self.classes(x), [count[0], count[1], self.num_classes + 1])
+        deltas = tf.reshape(self.deltas(x), [count[0], count[1], self.deltas.units // 4, 4])
+        return tf.cast(logits, tf.float32), tf.cast(deltas, tf.float32)
+
+
+def _normal(stddev: float) -> keras.initializers.Initializer:
+    return keras.initializers.RandomNormal(stddev=stddev)

@@ -1,0 +1,124 @@
+"""The region proposal network (Ren et al. 2015, section 3), on every level of a pyramid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import gin
+import tensorflow as tf
+
+from tf_frozen.geometry import boxes as box_ops
+from tf_frozen.geometry.anchors import pyramid_anchors
+from tf_frozen.geometry.matching import match
+from tf_frozen.geometry.nms import batched_nms
+from tf_frozen.geometry.sampling import sample_balanced
+from tf_frozen.keras_flavor import keras
+from tf_frozen.layers.configured import ConfiguredLayer
+from tf_frozen.layers.conv_block import ConvBlock
+from tf_frozen.losses.huber import huber
+
+
+@gin.configurable
+@keras.utils.register_keras_serializable("tf_frozen")
+class RegionProposal(ConfiguredLayer):
+    """Scores anchors and refines them to proposals, with the same convolutions on every level.
+
+    An anchor's side is `anchor_scale`·2^level·2^(octave/octaves) pixels. `candidates` a level go into NMS and
+    `proposals` an image come out of it, both given as (training, inference). Defaults: the official YAMLs.
+    """
+
+    def __init__(
+        self,
+        filters: int = 256,
+        convs: int = 1,
+        anchor_scale: float = 8.0,
+        anchor_octaves: int = 1,
+        anchor_ratios: Sequence[float] = (0.5, 1.0, 2.0),
+        positive_iou: float = 0.7,
+        negative_iou: float = 0.3,
+        samples: int = 256,
+        positive_fraction: float = 0.5,
+        box_loss_delta: float = 1 / 9,
+        nms_iou: float = 0.7,
+        candidates: tuple[int, int] = (2000, 1000),
+        proposals: tuple[int, int] = (1000, 1000),
+        activation: str = "swish",
+        norm: keras.layers.Layer | None = None,
+        separable: bool = False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.filters, self.convs, self.separable = filters, convs, separable
+        self.anchor_scale, self.anchor_octaves, self.anchor_ratios = anchor_scale, anchor_octaves, tuple(anchor_ratios)
+        self.positive_iou, self.negative_iou = positive_iou, negative_iou
+        self.samples, self.positive_fraction = samples, positive_fraction
+        self.box_loss_delta, self.nms_iou = box_loss_delta, nms_iou
+        self.candidates, self.proposals = tuple(candidates), tuple(proposals)
+        self.activation, self.norm = activation, norm
+        self.blocks = [
+            ConvBlock(filters, 3, norm, activation, separable, name=f"conv_{index}") for index in range(convs)
+        ]
+        anchors = anchor_octaves * len(self.anchor_ratios)
+        self.score = _output_conv(anchors, "score")
+        self.delta = _output_conv(anchors * 4, "delta")
+
+    def call(self, pyramid: Mapping[int, tf.Tensor], training: bool | None = None) -> dict[int, tuple]:
+        """Maps each level [batch, h, w, c] to logits [batch, h·w·A] and box deltas [batch, h·w·A, 4], float32."""
+        outputs = {}
+        for level, x in pyramid.items():
+            for block in self.blocks:
+                x = block(x, training=training)
+            batch = tf.shape(x)[0]
+            scores = tf.cast(tf.reshape(self.score(x), [batch, -1]), tf.float32)
+            outputs[level] = scores, tf.cast(tf.reshape(self.delta(x), [batch, -1, 4]), tf.float32)
+        return outputs
+
+    def anchors(self, frame: tuple[int, int], levels: Sequence[int]) -> dict[int, tf.Tensor]:
+        """The anchors [h·w·A, 4] of each level for frames of (height, width) pixels."""
+        return pyramid_anchors(frame, levels, self.anchor_scale, self.anchor_octaves, self.anchor_ratios)
+
+    def propose(
+        self, outputs: Mapping[int, tuple], frame: tuple[int, int], image_size: tf.Tensor, training: bool
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The best boxes after NMS within each level: boxes [batch, P, 4] in pixels, and which are real [batch, P]."""
+        anchors = self.anchors(frame, sorted(outputs))
+        candidates, proposals = (pair[0 if training else 1] for pair in (self.candidates, self.proposals))
+        boxes, scores, levels = [], [], []
+        for level, (logits, deltas) in outputs.items():
+            best, index = tf.math.top_k(logits, min(candidates, anchors[level].shape[0]))
+            decoded = box_ops.decode(tf.gather(deltas, index, batch_dims=1), tf.gather(anchors[level], index))
+            decoded = box_ops.clip(decoded, image_size[:, tf.newaxis])
+            boxes.append(decoded)
+            scores.append(tf.where(box_ops.area(decoded) > 0, tf.sigmoid(best), -1.0))
+            levels.append(tf.fill(tf.shape(best), level))
+        boxes, scores, levels = (tf.concat(parts, 1) for parts in (boxes, scores, levels))
+        index, valid = batched_nms(boxes, scores, levels, self.nms_iou, proposals, score_threshold=0.0)
+        boxes = tf.gather(boxes, index, batch_dims=1) * tf.cast(valid, tf.float32)[..., tf.newaxis]
+        return tf.stop_gradient(boxes), valid
+
+    def loss_parts(
+        self, outputs: Mapping[int, tuple], frame: tuple[int, int], targets: Mapping[str, tf.Tensor], seed: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Sigmoid cross entropy over sampled anchors and Huber loss over the positive ones: two scalars.
+
+        Anchors that cross the border take part, as in Model Garden. `seed` is int32 [2]: the draw of the sample.
+        """
+        levels = sorted(outputs)
+        anchors = tf.concat([a for _, a in sorted(self.anchors(frame, levels).items())], 0)
+        logits = tf.concat([outputs[level][0] for level in levels], 1)
+        deltas = tf.concat([outputs[level][1] for level in levels], 1)
+        overlaps = box_ops.iou(anchors[tf.newaxis], targets["boxes"])
+        index, label = match(overlaps, targets["classes"] > 0, self.positive_iou, self.negative_iou, force_match=True)
+        positive, negative = sample_balanced(label == 1, label == 0, self.samples, self.positive_fraction, seed)
+        sampled, positive = (tf.cast(mask, tf.float32) for mask in (positive | negative, positive))
+        entropy = tf.nn.sigmoid_cross_entropy_with_logits(positive, logits)
+        goal = box_ops.encode(tf.gather(targets["boxes"], index, batch_dims=1), anchors[tf.newaxis])
+        distance = tf.reduce_mean(huber(deltas - goal, self.box_loss_delta), -1)
+        return {
+            "rpn_score_loss": tf.math.divide_no_nan(tf.reduce_sum(entropy * sampled), tf.reduce_sum(sampled)),
+            "rpn_box_loss": tf.math.divide_no_nan(tf.reduce_sum(distance * positive), tf.reduce_sum(positive)),
+        }
+
+
+def _output_conv(filters: int, name: str) -> keras.layers.Layer:
+    return keras.layers.Conv2D(filters, 1, kernel_initializer=keras.initializers.RandomNormal(stddev=0.01), name=name)

@@ -1,0 +1,25 @@
+"""The normalisation layers that gin can hand to any neck or head, and how a layer is used as a pattern."""
+
+from __future__ import annotations
+
+import gin
+
+from tf_frozen.keras_flavor import keras
+
+BatchNorm = gin.external_configurable(keras.layers.BatchNormalization, name="BatchNorm", module="norm")
+SyncBatchNorm = gin.external_configurable(
+    keras.layers.experimental.SyncBatchNormalization, name="SyncBatchNorm", module="norm"
+)
+GroupNorm = gin.external_configurable(keras.layers.GroupNormalization, name="GroupNorm", module="norm")
+
+
+def paper_norm() -> keras.layers.Layer:
+    """A batch norm with the momentum and epsilon of the paper's trained part (official YAMLs)."""
+    return keras.layers.BatchNormalization(momentum=0.997, epsilon=1e-4)
+
+
+def copy_of(layer: keras.layers.Layer, name: str | None = None) -> keras.layers.Layer:
+    """A new layer of the same class and configuration as `layer`, with weights of its own."""
+    config = layer.get_config()
+    config.pop("name")
+    return layer.__class__.from_config({**config, "name": name} if name else config)

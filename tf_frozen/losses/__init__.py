@@ -1,0 +1,1 @@
+"""Losses that TensorFlow does not have: pure TensorFlow functions, not reduced."""

@@ -1,0 +1,27 @@
+"""What the callbacks share: the number of the step, counted over all the times that a run was resumed."""
+
+from __future__ import annotations
+
+from tf_frozen.keras_flavor import keras
+
+
+class StepCallback(keras.callbacks.Callback):
+    """Calls `on_step(step, logs)` after each step; the first step of a new run is step 1.
+
+    The step is read from the optimizer once, when training starts, so that counting never waits for the
+    device. The logs arrive as floats: Keras fetches them once for all callbacks.
+    """
+
+    start_step = 0
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Reads the step that training starts from."""
+        self.start_step = int(self.model.optimizer.iterations.numpy())
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Turns the batch number of this `fit` into the step of the run."""
+        self.on_step(self.start_step + batch + 1, logs or {})
+
+    def on_step(self, step: int, logs: dict[str, float]) -> None:
+        """`step` steps are done; `logs` holds the loss parts of the last one."""
+        raise NotImplementedError

@@ -1,0 +1,156 @@
+"""Checkpoints of a run: written whole, restored exactly, and never trusted before they were read through."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+import re
+import shutil
+
+import tensorflow as tf
+
+from tf_frozen.errors import RunError
+from tf_frozen.keras_flavor import keras
+from tf_frozen.training.checkpoint_contents import (
+    check_finite,
+    check_reachable,
+    differences,
+    fault,
+    saved_variables,
+)
+from tf_frozen.training.files import sync, write_error
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class Checkpoints:
+    """The last `keep` checkpoints in `model_dir`/checkpoints: detector, optimizer with its averages, step.
+
+    The detector's variables must exist; an optimizer that has none yet gets them here. The step is
+    `optimizer.iterations`, and gives a checkpoint its name: ckpt-120 is the state after 120 steps.
+    """
+
+    def __init__(
+        self, model_dir: str, detector: keras.Model, optimizer: keras.optimizers.Optimizer, keep: int = 3
+    ):
+        optimizer.build(detector.trainable_variables)
+        self.directory = os.path.join(model_dir, "checkpoints")
+        self._optimizer = optimizer
+        self._keep = keep
+        self._checkpoint = tf.train.Checkpoint(detector=detector, optimizer=optimizer)
+        self._manager = None
+        self._step_on_disk = None
+        self._damaged: list[str] = []
+        check_reachable(detector, self._checkpoint)
+
+    def save(self) -> str:
+        """Writes the present state and returns its path; RunError if it is not finite or there is no room."""
+        step = int(self._optimizer.iterations.numpy())
+        path = os.path.join(self.directory, f"ckpt-{step}")
+        if step == self._step_on_disk:
+            return path
+        variables = saved_variables(self._checkpoint)
+        check_finite(variables, step)
+        try:
+            os.makedirs(self.directory, exist_ok=True)
+            _remove_partial(self.directory)
+            self._write(step, path)
+        except (tf.errors.OpError, OSError) as error:
+            _remove(path)
+            _remove_partial(self.directory)
+            self._manager = None
+            needed = sum(v.shape.num_elements() * v.dtype.size for v in variables.values())
+            reason = str(error).split("\n")[0].split(" [Op:")[0]
+            raise write_error(path, needed, f"{reason} (earlier checkpoints are intact)") from error
+        self._step_on_disk = step
+        return path
+
+    def restore_latest(self) -> int:
+        """Restores the newest readable checkpoint and returns its step, 0 when there is none to restore."""
+        for path in reversed(complete_checkpoints(self.directory)):
+            why = fault(path)
+            if not why:
+                return self._restore(path)
+            _LOGGER.warning("Checkpoint %s is damaged and is passed over: %s", path, why)
+            self._damaged.append(path)
+        # One that is not listed was never finished: the run was killed in its very first save.
+        lost = [os.path.basename(path) for path in self._damaged if path in self._listed()]
+        if lost:
+            raise RunError(
+                f"No checkpoint in {self.directory} can be read: {', '.join(lost)} damaged. Restore these "
+                "files from a copy, or remove that folder to begin again from step 0."
+            )
+        return 0
+
+    def restore(self, path: str) -> int:
+        """Restores the checkpoint of that path, or of that name (ckpt-120) in this run; returns its step."""
+        path = re.sub(r"\.(index|data-\d+-of-\d+)$", "", path)
+        candidates = [path, os.path.join(self.directory, path)]
+        found = next((c for c in candidates if os.path.exists(c + ".index")), None)
+        if found is None:
+            names = [os.path.basename(p) for p in complete_checkpoints(self.directory)]
+            names = ", ".join(names) or "none"
+            raise RunError(f"There is no checkpoint {path!r}; {self.directory} holds {names}.")
+        why = fault(found)
+        if why:
+            raise RunError(f"Checkpoint {found} is damaged: {why}. Choose another one.")
+        return self._restore(found)
+
+    def _restore(self, path: str) -> int:
+        other = differences(path, saved_variables(self._checkpoint))
+        if other:
+            raise RunError(
+                f"Checkpoint {path} was written by another model:\n{other}\n"
+                "Use the configuration it was trained with (config.gin in its folder), or another model_dir."
+            )
+        status = self._checkpoint.restore(path)
+        status.assert_existing_objects_matched().assert_consumed()
+        step = int(self._optimizer.iterations.numpy())
+        own = os.path.join(self.directory, f"ckpt-{step}")
+        self._step_on_disk = step if os.path.abspath(path) == os.path.abspath(own) else None
+        return step
+
+    def _listed(self) -> list[str]:
+        state = tf.train.get_checkpoint_state(self.directory)
+        return list(state.all_model_checkpoint_paths) if state else []
+
+    def _write(self, step: int, path: str) -> None:
+        if self._manager is None:  # not in the constructor: a run that only evaluates must not write
+            self._manager = tf.train.CheckpointManager(self._checkpoint, self.directory, self._keep)
+        self._manager.save(checkpoint_number=step)
+        for file in glob.glob(f"{glob.escape(path)}.*"):
+            sync(file)
+        sync(self.directory)
+        listed = self._manager.checkpoints
+        for old in complete_checkpoints(self.directory):
+            # What a killed run wrote and could not list any more, and what cannot be read.
+            if old not in listed and _step(old) < _step(listed[0]) or old in self._damaged and old != path:
+                _remove(old)
+
+
+def complete_checkpoints(directory: str) -> list[str]:
+    """Paths (without .index) of the checkpoints in a folder that have all their files, oldest step first."""
+    paths = [p[: -len(".index")] for p in glob.glob(os.path.join(glob.escape(directory), "ckpt-*.index"))]
+    paths = [p for p in paths if _step(p) >= 0 and glob.glob(f"{glob.escape(p)}.data-*")]
+    return sorted(paths, key=_step)
+
+
+def _step(path: str) -> int:
+    match = re.fullmatch(r"ckpt-(\d+)", os.path.basename(path))
+    return int(match.group(1)) if match else -1
+
+
+def _remove(path: str) -> None:
+    for file in glob.glob(f"{glob.escape(path)}.*"):
+        os.remove(file)
+
+
+def _remove_partial(directory: str) -> None:
+    """Deletes what a failed or killed save has left: temporary files, index or data without the other."""
+    whole = {os.path.basename(path) for path in complete_checkpoints(directory)}
+    for name in os.listdir(directory):
+        path = os.path.join(directory, name)
+        is_part = name.startswith("ckpt-") and re.sub(r"\.(index|data-\d+-of-\d+)$", "", name) not in whole
+        if is_part or name.startswith("checkpoint.tmp"):
+            shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)

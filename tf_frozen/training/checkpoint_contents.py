@@ -1,0 +1,86 @@
+"""Whether a checkpoint can be read, whether it fits a model, and whether a model's state is worth saving."""
+
+from __future__ import annotations
+
+import collections
+
+import tensorflow as tf
+
+from tf_frozen.errors import RunError
+from tf_frozen.keras_flavor import keras
+
+_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
+_READ_ERRORS = (tf.errors.OpError, ValueError, LookupError, RuntimeError, OSError)
+
+
+def fault(path: str) -> str:
+    """Why a checkpoint cannot be read, '' if it can: every tensor is read, which checks its checksum."""
+    try:
+        reader = tf.train.load_checkpoint(path)
+        for name in reader.get_variable_to_shape_map():
+            reader.get_tensor(name)
+    except _READ_ERRORS as error:
+        return str(error).split("\n")[0] or type(error).__name__
+    return ""
+
+
+def saved_variables(root: tf.train.Checkpoint) -> dict[str, tf.Variable]:
+    """Every variable that `root` saves, by its path of attributes (breadth first, as TensorFlow names it)."""
+    found, seen, queue = {}, {id(root): root}, collections.deque([("", root)])
+    while queue:
+        path, node = queue.popleft()
+        if isinstance(node, tf.Variable):
+            found[path] = node
+        for name, child in tf.train.TrackableView.children(node).items():
+            if id(child) not in seen:
+                seen[id(child)] = child  # holding it: an id may be used again once its object is gone
+                name = name.replace(".", "..").replace("/", ".S")
+                queue.append((f"{path}/{name}" if path else name, child))
+    found.pop("save_counter", None)
+    return found
+
+
+def differences(path: str, variables: dict[str, tf.Variable]) -> str:
+    """What only the checkpoint or only the model has, and what differs in shape or type; '' if nothing."""
+    reader = tf.train.load_checkpoint(path)
+    dtypes = reader.get_variable_to_dtype_map()
+    stored = {
+        key.removesuffix(_SUFFIX): f"{dtypes[key].name}{list(shape)}"
+        for key, shape in reader.get_variable_to_shape_map().items()
+        if key.endswith(_SUFFIX) and key != "save_counter" + _SUFFIX
+    }
+    wanted = {key: f"{v.dtype.name}{v.shape.as_list()}" for key, v in variables.items()}
+    both = sorted(stored.keys() & wanted.keys())
+    changed = [f"{k}: {stored[k]} there, {wanted[k]} here" for k in both if stored[k] != wanted[k]]
+    missing = [f"{k} {wanted[k]} ({variables[k].name})" for k in sorted(wanted.keys() - stored.keys())]
+    extra = [f"{k} {stored[k]}" for k in sorted(stored.keys() - wanted.keys())]
+    found = {"missing in the checkpoint": missing, "extra in it": extra, "of another shape": changed}
+    # Another detector makes another optimizer: its rows would only hide the cause.
+    part = "detector/" if any(row.startswith("detector/") for rows in found.values() for row in rows) else ""
+    found = {title: [row for row in rows if row.startswith(part)] for title, rows in found.items()}
+    return "\n".join(_listing(title, rows) for title, rows in found.items() if rows)
+
+
+def check_finite(variables: dict[str, tf.Variable], step: int) -> None:
+    """Raises RunError that names the variables with a NaN or infinity in them after `step` steps."""
+    floats = {path: v for path, v in variables.items() if v.dtype.is_floating}
+    bad = [path for path, v in floats.items() if not tf.reduce_all(tf.math.is_finite(v))]
+    if bad:
+        raise RunError(
+            f"After step {step} these are not finite any more, and no checkpoint was written:\n"
+            f"{_listing('variables', bad)}\nLower the learning rate or clip the gradients, then run the same "
+            "command again: it goes on from the last checkpoint."
+        )
+
+
+def check_reachable(detector: keras.Model, root: tf.train.Checkpoint) -> None:
+    """Raises RunError if the detector has variables that `root` would not save."""
+    saved = {id(v) for v in saved_variables(root).values()}
+    lost = [v.name for v in detector.variables if id(v) not in saved]
+    if lost:
+        raise RunError(f"A checkpoint would not hold {lost}: keep the layers that own them as attributes.")
+
+
+def _listing(title: str, rows: list[str], most: int = 10) -> str:
+    more = [f"and {len(rows) - most} more"] if len(rows) > most else []
+    return "\n    ".join([f"  {len(rows)} {title}:", *rows[:most], *more])
