@@ -32,7 +32,8 @@ def detections(
 ) -> list[dict[str, np.ndarray]]:
     """Returns what `detector` finds on each image in this process, as `verify` expects it.
 
-    Runs eagerly on the CPU, as the fresh process does, so that no other device's rounding comes in.
+    Runs as a graph on the CPU, as in the fresh process: TensorFlow fuses the operations of a graph, so that
+    eager results, or another device's, differ in the last digits, and by NMS sometimes in a whole box.
 
     Args:
       detector: a built detector.
@@ -42,11 +43,13 @@ def detections(
     Returns:
       For each image `boxes` [n, 4] (y1, x1, y2, x2 in its pixels), `scores` [n], `classes` [n] (their ids).
     """
-    server = Server(detector, categories)
+    detect = tf.function(
+        Server(detector, categories).detect, input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8)]
+    )
     results = []
     for image in _arrays(images):
         with tf.device("/CPU:0"):
-            found = server.detect(tf.constant(image[None]))
+            found = detect(tf.constant(image[None]))
         count = int(found["num_detections"][0])
         results.append(
             {k: found[f"detection_{k}"][0, :count].numpy() for k in ("boxes", "scores", "classes")}

@@ -46,8 +46,7 @@ class _Source(NamedTuple):
         return self.name if self.is_param else f"{self.name}:{line}"
 
     def line(self, number: int) -> str:
-        lines = self.text.splitlines()
-        return lines[number - 1].strip() if 0 < number <= len(lines) else ""
+        return (self.text.splitlines() or [""])[number - 1].strip()
 
 
 class _Binding(NamedTuple):
@@ -77,7 +76,7 @@ def load_run(model_dir: str, gin_params: Sequence[str] = ()) -> None:
     """Makes gin's configuration of what `save` left in `model_dir`, then of bindings; RunError without it."""
     path = pathlib.Path(model_dir, "config.gin")
     if not path.is_file():
-        raise RunError(f"{model_dir} holds no run: config.gin is missing. Name a folder made by `tf-frozen train`.")
+        raise RunError(f"{model_dir} holds no run: it has no config.gin. `tf-frozen train` makes them.")
     _load([_open(path)], gin_params)
 
 
@@ -141,7 +140,8 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     by_lower = {known.lower(): known for known in sorted(names)}
     stem = name.lower().rpartition("/")[2].removesuffix(".gin")
     same_file = [known for known in by_lower if known.endswith(f"/{stem}.gin")]
-    close = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
+    near = [difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=cutoff) for cutoff in (0.8, 0.6)]
+    close = near[0] or near[1]
     nearest = [f"'{by_lower[known]}'" for known in dict.fromkeys([*same_file, *close])][:3]
     listed = " or ".join([", ".join(nearest[:-1]), nearest[-1]] if nearest[1:] else nearest)
     return f" Did you mean {listed}?" if nearest else ""
@@ -156,7 +156,6 @@ def _load(sources: Iterable[_Source], gin_params: Sequence[str]) -> None:
     for number, text in enumerate(gin_params, start=1):
         _read(_Source(f"--gin_param {number}", text, pathlib.Path(), is_param=True))
     _check_macros()
-    _make_data_paths_absolute()
 
 
 def _write(path: str, text: str) -> None:
@@ -173,21 +172,10 @@ def _write(path: str, text: str) -> None:
         raise RunError(f"{path} cannot be written: {error.strerror}. {advice}") from error
 
 
-# Finding gin files.
-
-
-def _shipped_files() -> dict[str, Any]:
+def _shipped_files() -> dict[str, pathlib.Path]:
     """Returns the gin files of the package by their names, which are paths with forward slashes."""
-    files = {}
-    folders = [("", importlib.resources.files("tf_frozen.gin_configs"))]
-    while folders:
-        prefix, folder = folders.pop()
-        for entry in folder.iterdir():
-            if entry.is_dir():
-                folders.append((f"{prefix}{entry.name}/", entry))
-            elif entry.name.endswith(".gin"):
-                files[prefix + entry.name] = entry
-    return files
+    root = pathlib.Path(str(importlib.resources.files("tf_frozen.gin_configs")))
+    return {path.relative_to(root).as_posix(): path for path in root.rglob("*.gin")}
 
 
 def _purpose(text: str) -> str:
@@ -217,9 +205,6 @@ def _open(path: pathlib.Path) -> _Source:
         return _Source(str(path), path.read_text(encoding="utf-8"), path.parent)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"The gin file {path} cannot be read: {error}") from error
-
-
-# Reading statements.
 
 
 class _Required(gin_config.ConfigurableReference):
@@ -291,8 +276,10 @@ def _located(source: _Source, line: int) -> Iterator[None]:
 def _bind(statement: config_parser.BindingStatement, source: _Source) -> None:
     scope, selector, parameter, value, location = statement
     name = f"{scope}/{selector}" if scope else selector
-    key = (name, MACRO, "value")
-    if parameter:
+    if not parameter:
+        key = (name, MACRO, "value")
+        value = _absolute(value) if name in DATA_MACROS else value
+    else:
         configurable = _configurable(selector)
         names, takes_any = _parameters(configurable)
         if parameter not in names and not takes_any:
@@ -363,45 +350,43 @@ def _check_macros() -> None:
         raise ConfigError("\n".join(faults.values()))
 
 
-def _make_data_paths_absolute() -> None:
-    """Makes a saved configuration mean the same files from any folder."""
-    for key in [(name, MACRO, "value") for name in DATA_MACROS]:
-        value = _bindings[key].value if key in _bindings else None
-        if isinstance(value, str) and value and not value.startswith("embedded:") and "://" not in value:
-            path = os.path.abspath(os.path.expanduser(value))
-            gin.bind_parameter(key, path)
-            _bindings[key] = _bindings[key]._replace(value=path)
-
-
-# Explaining faults.
+def _absolute(path: Any) -> Any:
+    """Makes a path mean the same file from any folder, as the saved configuration must."""
+    if not isinstance(path, str) or not path or path.startswith("embedded:") or "://" in path:
+        return path
+    return os.path.abspath(os.path.expanduser(path))
 
 
 def _syntax_error(source: _Source, line: int, problem: str) -> ConfigError:
+    line = min(line, len(source.text.splitlines()))  # The end of the text counts as a line of its own.
     text = source.line(line)
-    if "Failed to parse token" in problem:
-        problem = "This is not a value."
-    meant = _meant(text)
+    problem = "A bracket is not closed." if "EOF" in problem else problem
+    problem = "Unable to parse value." if "Failed to parse token" in problem else problem
+    expected_value = problem.startswith(("Unable", "Couldn't", "Expected newline", "unterminated"))
+    meant = _meant(text) if expected_value else ""
     if meant:
-        problem += f" Did you mean --gin_param '{meant}'?" if source.is_param else f" Did you mean {meant} ?"
-        problem += " Text needs quotes." if meant.endswith(('"', "'")) else ""
-    return ConfigError(f"{source.where(line)}: This is not gin: {problem}\n    {text}")
+        problem += " Text needs quotes: " if meant.endswith(('"', "'")) else " Did you mean: "
+        problem += f"--gin_param '{meant}'" if source.is_param else meant
+    return ConfigError(f"{source.where(line)}: This is not valid gin. {problem}\n    {text}")
 
 
 def _meant(text: str) -> str:
     """Returns what a line that is not gin most likely should be, or an empty string."""
     match = re.fullmatch(r"([\w./]+)\s*(=?)\s*(.*?)\s*(?:#.*)?", text)
-    if match is None or match[1] in ("import", "from") or match[3].startswith(":"):
+    if match is None or match[1] in ("import", "from") or match[3].startswith((":", "=")):
         return ""
     name, equals, value = match.groups()
     word = value.strip("\"'")
     if name == "include":
         return f"include '{word}'"
-    if word.lower() in ("true", "false", "none", "null"):
-        return f"{name} = {word.capitalize() if word.lower() != 'null' else 'None'}"
+    if word.lower() in ("true", "false", "none"):
+        return f"{name} = {word.capitalize()}"
     if (word, MACRO, "value") in _bindings:
         return f"{name} = %{word}"
     if gin_config._REGISTRY.matching_selectors(word.removesuffix("()")):
         return f"{name} = @{word}"
+    if re.fullmatch(r"\d+(\.\d+)?(\s*,\s*\d+(\.\d+)?)+", word):
+        return f"{name} = ({word})"
     if re.fullmatch(r"[^\s\[\](){}@%,\"'-][^\[\](){}@%,\"']*", word):
         return f'{name} = "{word}"'
     return "" if equals and value else f"{name} = ..."
@@ -454,7 +439,7 @@ def _unexpected_argument(name: str, parameter: str) -> str | None:
     for (_, selector, bound), binding in _bindings.items():
         if bound == parameter and f".{selector}".endswith(f".{name}"):
             known, _ = _parameters(_configurable(selector))
-            return f"{binding.where}: {_unknown_parameter(name, parameter, known)}"
+            return f"{binding.where}: {_unknown_parameter(name, parameter, known)}\n    {binding.text}"
     return None
 
 
@@ -466,9 +451,6 @@ def _without_gin(error: Exception) -> Exception:
             break
         error, below = below, below.__context__
     return error
-
-
-# What was used.
 
 
 def _used_keys() -> set[tuple[str, str, str]]:

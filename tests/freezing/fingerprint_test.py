@@ -3,7 +3,7 @@ import tensorflow as tf
 
 from tf_frozen.freezing.fingerprint import digest, fingerprints
 
-# `printf 'float32[2]\0\0\200\77\0\0\0\300' | sha256sum`: dtype, shape, and 1.0 and -2.0 in little-endian bytes.
+# `printf 'float32[2]\0\0\200\77\0\0\0\300' | sha256sum`: dtype, shape, 1.0 and -2.0 in little-endian bytes.
 ONE_MINUS_TWO = "92c2b202fc2dff4404e2d6c13c042c7db977dc5d25288b48302d8ae0d136e26b"
 
 

@@ -42,7 +42,8 @@ class MultiplyAddsTest(tf.test.TestCase):
         self.assertEqual(counted["layer"], (658610176 + 69064128) // 2)
 
     def test_unknown_shapes_are_refused_not_guessed(self):
-        function = tf.function(keras.layers.Conv2D(4, 3)).get_concrete_function(tf.TensorSpec([1, None, 8, 3]))
+        images = tf.TensorSpec([1, None, 8, 3])
+        function = tf.function(keras.layers.Conv2D(4, 3)).get_concrete_function(images)
         with self.assertRaisesRegex(ValueError, "Conv2D.*shape is unknown"):
             multiply_adds(function, {})
 

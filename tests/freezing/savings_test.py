@@ -36,7 +36,8 @@ class SavingsTest(tf.test.TestCase):
         backbone, head = report["parts"]["backbone"], report["parts"]["head"]
         self.assertEqual(backbone["parameters"]["frozen"], frozen)
         self.assertEqual(backbone["forward_flops"], 8 * 6 * 4 * 27)
-        self.assertEqual(head["parameters"], {"total": 10, "trainable": 10, "frozen": 0, "trainable_percent": 100})
+        all_trained = {"total": 10, "trainable": 10, "frozen": 0, "trainable_percent": 100.0}
+        self.assertEqual(head["parameters"], all_trained)
         self.assertEqual(head["forward_flops"], 8 * 6 * 2 * 4)
         self.assertEqual(report["forward_flops"], 8 * 6 * (4 * 27 + 2 * 4))
         self.assertEqual(report["optimizer_bytes"], 2 * 4 * trainable)
@@ -95,7 +96,8 @@ class SavingsTest(tf.test.TestCase):
         model.neck.convs[0].trainable = False
         given = reasons(model)
         self.assertEqual(list(given), ["backbone", "neck"])
-        self.assertEqual(given["backbone"], "its mode is 'frozen', its weights are EfficientNet-Lite0, imagenet")
+        expected = "its mode is 'frozen', its weights are EfficientNet-Lite0, imagenet"
+        self.assertEqual(given["backbone"], expected)
         self.assertRegex(given["neck"], r"^1 of its \d+ layers are set not trainable")
         self.assertIn("random", reasons(tiny.detector("frozen_random"))["backbone"])
 

@@ -20,7 +20,8 @@ def detector(mode="frozen", kind=RCNN):
         BoxHead(2, convs=1, filters=8, fcs=1, fc_units=16), (0.5,), ((10, 10, 5, 5),), samples=8, detections=5
     )
     proposals = RegionProposal(filters=8, candidates=(20, 20), proposals=(10, 10))
-    model = kind(EfficientNetLite(mode=mode), NASFPN(filters=8, repeats=1), proposals, box_heads, (SIZE, SIZE))
+    neck = NASFPN(filters=8, repeats=1)
+    model = kind(EfficientNetLite(mode=mode), neck, proposals, box_heads, (SIZE, SIZE))
     model(tf.zeros([1, SIZE, SIZE, 3]))
     model.compile(keras.optimizers.SGD(0.1, momentum=0.9))
     return model

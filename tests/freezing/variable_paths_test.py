@@ -66,7 +66,11 @@ class VariablePathsTest(tf.test.TestCase):
         owned = layers_with_weights(model)
         self.assertEqual(
             {path: [w.shape.as_list() for w in weights] for path, (_, weights) in owned.items()},
-            {"kept/0/given": [[3, 4], [4]], "kept/0/layer_with_weights-1": [[4, 2], [2]], "kept/1": [[2, 1], [1]]},
+            {
+                "kept/0/given": [[3, 4], [4]],
+                "kept/0/layer_with_weights-1": [[4, 2], [2]],
+                "kept/1": [[2, 1], [1]],
+            },
         )
 
 

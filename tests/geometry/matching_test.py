@@ -83,7 +83,7 @@ class MatchTest(tf.test.TestCase):
 
 
 def comparable_rows(iou: np.ndarray) -> np.ndarray:
-    """Rows that are neither the best of two boxes nor one of a box's several best: there the matchers differ."""
+    """Rows that are not the best of two boxes or one of several best: the matchers differ there."""
     best = iou == iou.max(axis=1, keepdims=True)
     tied = best & (best.sum(axis=1, keepdims=True) > 1)
     return ~tied.any(axis=-1) & (best.sum(axis=-1) < 2)

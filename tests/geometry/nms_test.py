@@ -75,7 +75,7 @@ class BatchedNmsTest(tf.test.TestCase):
             self.assertEqual(self.kept(boxes, scores, classes, iou, 100, 0.1), expected)
 
     def test_small_boxes_of_many_classes_in_a_large_frame(self):
-        # Two boxes of 4 x 4 pixels, one d to the right of the other, overlap by (4 - d) / (4 + d):
+        # Two boxes of 4 x 4 pixels, one d below or to the right of the other, overlap by (4 - d) / (4 + d):
         # 0.5094 for d = 1.30, 0.4898 for d = 1.37. Rounded to eighths of a pixel, 1.30 becomes 1.25 or 1.375.
         classes, frame = 1203, 1280
         shift = np.where(np.arange(classes) % 2 == 0, 1.30, 1.37)
@@ -84,7 +84,8 @@ class BatchedNmsTest(tf.test.TestCase):
         near[0] = 0.0
         near[1202] = frame - 6
         first = np.concatenate([near, near + 4], axis=-1)
-        second = first + shift[:, np.newaxis] * [0, 1, 0, 1]
+        downwards = np.arange(classes)[:, np.newaxis] % 4 < 2
+        second = first + shift[:, np.newaxis] * np.where(downwards, [1, 0, 1, 0], [0, 1, 0, 1])
         kept = self.kept(
             [np.concatenate([first, second])],
             [np.concatenate([np.full(classes, 0.9), np.full(classes, 0.8)])],
@@ -169,6 +170,12 @@ class SelectDetectionsTest(tf.test.TestCase):
         found = nms.select_detections(self.BOXES, tf.fill([1, 3, 2], 0.01), 0.05, 0.5, 4)
         for key, value in found.items():
             self.assertAllEqual(value, np.zeros(value.shape), msg=key)
+
+    def test_nan_boxes_leave_zeros(self):
+        boxes = tf.constant([[[float("nan")] * 4, [0, 1, 10, 11]]])
+        found = nms.select_detections(boxes, tf.constant([[[0.9], [0.8]]]), 0.05, 0.5, 2)
+        self.assertAllEqual(found["boxes"], [[[0, 1, 10, 11], [0, 0, 0, 0]]])
+        self.assertAllClose(found["scores"], [[0.8, 0.0]])
 
     def test_only_the_best_candidates_compete(self):
         probabilities = tf.constant([[[0.9], [0.8], [0.7]]])

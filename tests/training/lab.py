@@ -115,20 +115,26 @@ def train(folder, total, step_seconds=0.0, **arguments):
     print(f"interrupted: {interrupt.interrupted}", flush=True)
 
 
-def train_two_replicas(folder, stops):
-    """Trains `tiny` on two replicas up to each of `stops`, each time from the last checkpoint on."""
+def two_replicas(folder):
+    """Trains on two replicas, restores into another model, and prints how far its replicas are from the first's."""
+    import numpy as np
     import tensorflow as tf
 
     from tests.training import tiny
+    from tf_frozen.training.checkpoint import Checkpoints
 
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    for stop in stops:
-        tiny.keras.utils.set_random_seed(1)
-        with strategy.scope():
-            model, start = tiny.train(folder, stop)
-        print(f"from {start}, {len(model.inside.kernel.values)} replicas", flush=True)
+    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        model, _ = tiny.train(folder, 2)
+        other, optimizer = tiny.Tiny(), tiny.adam()
+        step = Checkpoints(folder, other, optimizer).restore_latest()
+    trained = tiny.state(folder)[0]["detector/inside/kernel/.ATTRIBUTES/VARIABLE_VALUE"]
+    weights = [float(np.abs(value.numpy() - trained).max()) for value in other.inside.kernel.values]
+    means = [value.numpy() for value in model.norm.moving_mean.values]
+    # TensorFlow saves the mean of statistics that each replica keeps for itself.
+    statistics = [float(np.abs(v.numpy() - sum(means) / 2).max()) for v in other.norm.moving_mean.values]
+    print(json.dumps({"step": step, "weights": weights, "statistics": statistics}), flush=True)
 
 
 def save_with_limit(folder, most_bytes):

@@ -18,10 +18,10 @@ def batched_nms(
     """Greedy suppression in every image; boxes of different groups never suppress one another.
 
     `boxes` [B, n, 4] pixels, clipped to the frame (one absurdly large box costs the others precision);
-    `scores` [B, n]; `groups` [B, n] int32, not negative. A box goes when a better one of its group overlaps it
-    by more than `iou`, when its score is not above `score_threshold`, or when it has no area or is not finite.
-    Returns indices [B, maximum] int32 into the n boxes, best score first, and valid [B, maximum] bool; invalid
-    indices are 0.
+    `scores` [B, n]; `groups` [B, n] int32, not negative. A box goes when a better one of its group overlaps
+    it by more than `iou`, when its score is not above `score_threshold`, or when it has no area or is not
+    finite. Returns indices [B, maximum] int32 into the n boxes, best score first, and valid [B, maximum]
+    bool; invalid indices are 0.
     """
     boxes, area = tf.cast(boxes, tf.float32), box_ops.area(tf.cast(boxes, tf.float32))
     usable = (area > 0.0) & tf.math.is_finite(area)
@@ -56,9 +56,10 @@ def select_detections(
 ) -> dict[str, tf.Tensor]:
     """The best detections of every image, after suppression within each class.
 
-    `boxes` [B, n, 4], or [B, n, K, 4] when every class has its own box; `probabilities` [B, n, K] without the
-    background. Only the `candidates` largest probabilities of an image compete. Returns boxes [B, maximum, 4],
-    scores [B, maximum], classes [B, maximum] int32 in 1..K, count [B] int32; rows from count on are zeros.
+    `boxes` [B, n, 4], or [B, n, K, 4] when every class has its own box; `probabilities` [B, n, K] without
+    the background. Only the `candidates` largest probabilities of an image compete. Returns boxes
+    [B, maximum, 4], scores [B, maximum], classes [B, maximum] int32 in 1..K and count [B] int32; rows from
+    count on are zeros.
     """
     boxes, scores, classes = _best_candidates(boxes, probabilities, candidates)
     kept, valid = batched_nms(boxes, scores, classes, nms_iou, maximum, score_threshold)
@@ -73,7 +74,7 @@ def select_detections(
 def _best_candidates(
     boxes: tf.Tensor, probabilities: tf.Tensor, candidates: int
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Boxes [B, c, 4], scores [B, c] and classes [B, c] (1..K) of the c <= candidates largest probabilities."""
+    """Boxes [B, c, 4], scores [B, c], classes [B, c] (1..K) of the c <= candidates largest probabilities."""
     batch, classes = tf.shape(boxes)[0], probabilities.shape[-1]
     available = _size(boxes, 1) * classes
     limit = min(candidates, available) if isinstance(available, int) else tf.minimum(candidates, available)
@@ -88,9 +89,9 @@ def _best_candidates(
 def _set_apart(boxes: tf.Tensor, groups: tf.Tensor) -> tf.Tensor:
     """Boxes [B, n, 4] moved so that each group has a cell of the plane to itself.
 
-    The cells form a square around the origin: with 1203 groups in a row of 1280-pixel cells, coordinates would
-    reach 1.5 million, where float32 steps by an eighth of a pixel; in the square they stay below 2^15, with
-    steps of 1/512 pixel.
+    The cells form a square around the origin: with 1203 groups in a row of 1280-pixel cells, coordinates
+    would reach 1.5 million, where float32 steps by an eighth of a pixel; in the square they stay below 2^15,
+    with steps of at most 1/512 pixel.
     """
     low, high = tf.reduce_min(boxes), tf.reduce_max(boxes)
     cell = tf.math.ceil(high - low) + 1.0

@@ -74,7 +74,7 @@ def _flatten(pyramid: Mapping[int, tf.Tensor], levels: list[int]) -> tf.Tensor:
 
 
 def _bins(cells: tf.Tensor, weights: tf.Tensor, output_size: int) -> tf.Tensor:
-    """Bins [B, n, S, S, C] from cells [B, n, R, R, C] and their weights [B, n, R, R]; R = 2 * S * sampling."""
+    """Bins [B, n, S, S, C] of cells [B, n, R, R, C] and their weights [B, n, R, R]; R = 2 * S * sampling."""
     weighted = cells * tf.cast(weights, cells.dtype)[..., tf.newaxis]
     side, channels = weighted.shape[-2], weighted.shape[-1]
     window = side // output_size
