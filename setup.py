@@ -11,8 +11,9 @@ ROOT = Path(__file__).parent
 
 TENSORFLOW = "2.20.0"
 
-# What the package imports itself, plus setuptools: tensorflow_hub and TensorBoard need its pkg_resources,
-# which later setuptools no longer have. requirements/constraints.txt pins everything below these.
+# What the package imports itself, plus setuptools: tensorflow_hub and TensorBoard need its pkg_resources, which
+# later releases no longer have. requirements/constraints.txt pins everything below these. NumPy is a range since
+# no one release spans Python 3.10 to 3.13 and the newest fixes.
 REQUIREMENTS = [
     f"tensorflow=={TENSORFLOW}",
     "tf-models-official==2.20.0",
@@ -20,14 +21,13 @@ REQUIREMENTS = [
     "gin-config==0.5.0",
     "numpy>=2.0,<2.5",
     "pillow==12.3.0",
-    "psutil==7.2.2",
     "pycocotools==2.0.11",
     "tqdm==4.70.1",
-    "setuptools>=77,<81",
+    "setuptools<81",
 ]
 
 EXTRAS = {
-    "test": ["pytest==9.2.0", "ruff==0.17.6"],
+    "test": ["pytest==9.2.0", "ruff==0.17.6", "setuptools==80.10.2"],
     "gpu": [f"tensorflow[and-cuda]=={TENSORFLOW}"],
 }
 

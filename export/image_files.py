@@ -49,9 +49,7 @@ def ids(paths: Sequence[str], annotations: str) -> dict[str, int | str]:
         rows = coco_json.read(annotations)["images"]
         known = {PurePath(row["file_name"]).parts: row["id"] for row in rows}
     except (KeyError, TypeError) as error:
-        raise DataError(
-            f"--annotations {annotations} has an image without file_name or id: {error!r}."
-        ) from error
+        raise DataError(f"--annotations {annotations} has an image without file_name or id: {error!r}.") from error
     found = {path: _longest_tail(PurePath(path).parts, known) for path in paths}
     strangers = [path for path, image_id in found.items() if image_id is None]
     if strangers:

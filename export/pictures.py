@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tf_frozen.export.predictor import Detections
 
 from tf_frozen.errors import RunError
 from tf_frozen.evaluation.drawing import draw
-from tf_frozen.export.predictor import Detections
 
 RESULTS = "predictions.json"
 
@@ -35,9 +35,7 @@ class Album:
         self._categories = categories
         originals = [path for path, picture in self._pictures.items() if str(picture) in names]
         if originals:
-            raise RunError(
-                f"--output {folder} would replace the image {originals[0]}: choose another folder."
-            )
+            raise RunError(f"--output {folder} would replace the image {originals[0]}: choose another folder.")
         self._make(self._folder)
 
     def add(self, path: str, image: np.ndarray, found: Detections) -> None:

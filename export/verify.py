@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tf_frozen.export import fresh_process
+from tf_frozen.export.saved_model import Server
 
 from tf_frozen.data.annotations import Category
 from tf_frozen.data.images import read
 from tf_frozen.errors import RunError
-from tf_frozen.export import fresh_process
-from tf_frozen.export.saved_model import Server
 from tf_frozen.keras_flavor import keras
 
 # The same kernels on the same processor: only the order of float32 sums may differ between the two graphs.
@@ -51,15 +51,11 @@ def detections(
         with tf.device("/CPU:0"):
             found = detect(tf.constant(image[None]))
         count = int(found["num_detections"][0])
-        results.append(
-            {k: found[f"detection_{k}"][0, :count].numpy() for k in ("boxes", "scores", "classes")}
-        )
+        results.append({k: found[f"detection_{k}"][0, :count].numpy() for k in ("boxes", "scores", "classes")})
     return results
 
 
-def verify(
-    saved_model: str, images: Sequence[np.ndarray | str], expected: Sequence[Detections]
-) -> dict[str, float]:
+def verify(saved_model: str, images: Sequence[np.ndarray | str], expected: Sequence[Detections]) -> dict[str, float]:
     """Loads `saved_model` in a fresh process without tf_frozen and compares its detections with `expected`.
 
     Args:
@@ -128,9 +124,7 @@ def compare(found: Detections, expected: Detections, side: int, image: int = 0) 
     where = f"The reloaded SavedModel differs from the detector on image {image} of the comparison"
     counts = len(found["scores"]), len(expected["scores"])
     if counts[0] != counts[1]:
-        raise RunError(
-            f"{where}: {counts[0]} detections instead of {counts[1]}. Do not use it; export again."
-        )
+        raise RunError(f"{where}: {counts[0]} detections instead of {counts[1]}. Do not use it; export again.")
     if not counts[0]:
         return 0.0, 0.0
     box_gap = np.abs(found["boxes"][:, None] - expected["boxes"][None]).max(-1)

@@ -71,12 +71,17 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _parser(modules: dict[str, ModuleType]) -> argparse.ArgumentParser:
-    parser = _Parser(prog="tf-frozen", description=tf_frozen.__doc__)
+    listed = "".join(f"\n  {name:12}{module.HELP}" for name, module in modules.items())
+    epilog = f"commands:{listed}\n\n`tf-frozen COMMAND --help` shows an example and all flags."
+    usage = "tf-frozen [-h] [--version] COMMAND ..."
+    parser = _Parser(prog="tf-frozen", usage=usage, description=tf_frozen.__doc__, epilog=epilog)
     parser.add_argument("--version", action="version", version=f"tf-frozen {tf_frozen.__version__}")
-    subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+    subparsers = parser.add_subparsers(
+        prog="tf-frozen", dest="command", metavar="COMMAND", required=True, help=argparse.SUPPRESS
+    )
     for name, module in modules.items():
         example = f"example:\n  {module.EXAMPLE}"
-        command = subparsers.add_parser(name, help=module.HELP, description=module.HELP, epilog=example)
+        command = subparsers.add_parser(name, description=module.HELP, epilog=example)
         module.add_arguments(command)
     return parser
 
@@ -98,11 +103,13 @@ class _Parser(argparse.ArgumentParser):
                 break
             if flag.startswith("--") and flag not in self._option_string_actions:
                 self.error(f"there is no flag {flag}.{did_you_mean(flag, self._option_string_actions)}")
-        return super().parse_known_args(args, namespace)
+        parsed, extra = super().parse_known_args(args, namespace)
+        if extra:
+            advice = "A value with spaces needs quotes around it, as in --gin_param 'NAME = VALUE'."
+            self.error(f"nothing takes the words {' '.join(extra)}\n{advice}")
+        return parsed, extra
 
     def error(self, message: str) -> NoReturn:
-        if message.startswith("unrecognized arguments:"):
-            message += "\nA value with spaces needs quotes around it, as in --gin_param 'NAME = VALUE'."
         raise UserError(f"{self.prog}: {message}\n`{self.prog} --help` shows an example and all flags.")
 
 
@@ -135,5 +142,5 @@ def _logging() -> Iterator[None]:
     try:
         yield
     finally:
-        logger.handlers, _, logger.propagate = before
-        logger.setLevel(before[1])
+        logger.handlers, level, logger.propagate = before
+        logger.setLevel(level)

@@ -86,6 +86,12 @@ def save(model_dir: str) -> None:
     _write(os.path.join(model_dir, "operative_config.gin"), gin.operative_config_str(max_line_length=110))
 
 
+def pin_macro(name: str, value: Any) -> None:
+    """Gives a macro of the configuration the value that it turned out to have; nothing without the macro."""
+    if (name, MACRO, "value") in _bindings:
+        gin.bind_parameter((name, MACRO, "value"), value)
+
+
 def shipped() -> list[tuple[str, str]]:
     """Returns the name and the purpose of every gin file of the package, those to run first."""
     files = _shipped_files()
@@ -344,8 +350,9 @@ def _check_macros() -> None:
         for reference in gin_config.iterate_references(binding.value):
             name = "/".join(reference.scopes)
             if reference.configurable.selector == MACRO and name not in defined:
-                text = f"{binding.where}: The macro '{name}' has no value.{did_you_mean(name, defined)}"
-                faults.setdefault(name, text + _how_to_give(name))
+                advice = did_you_mean(name, defined) + _how_to_give(name)
+                text = f"{binding.where}: The macro '{name}' has no value.{advice}\n    {binding.text}"
+                faults.setdefault(name, text)
     if faults:
         raise ConfigError("\n".join(faults.values()))
 

@@ -26,9 +26,7 @@ class CheckDataTest(SmallSetTestCase):
         return run("--annotations", annotations, "--images", folder, *arguments)
 
     def test_good_data_is_one_line_and_exit_0(self):
-        code, output = run(
-            "--annotations", "embedded:neon_trees/val.json", "--images", "embedded:neon_trees/val"
-        )
+        code, output = run("--annotations", "embedded:neon_trees/val.json", "--images", "embedded:neon_trees/val")
 
         self.assertEqual((code, output), (0, "No faults: 9 images, 277 boxes, 1 class (tree).\n"))
 
@@ -39,8 +37,7 @@ class CheckDataTest(SmallSetTestCase):
 
     def test_every_fault_is_printed_however_many(self):
         self.document["annotations"] += [
-            {"id": number, "image_id": 1, "category_id": 5, "bbox": [0, 0, 0, 9]}
-            for number in range(100, 150)
+            {"id": number, "image_id": 1, "category_id": 5, "bbox": [0, 0, 0, 9]} for number in range(100, 150)
         ]
 
         code, output = self.run_on_set()

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from PIL import Image
+from tf_frozen.export.saved_model import export
 
 from tests.export.stand_in import CATEGORIES, BrightBox, photo
 from tf_frozen import errors
 from tf_frozen.commands import predict
-from tf_frozen.export.saved_model import export
 
 
 def _run(*words):
@@ -48,9 +48,7 @@ class PredictTest(tf.test.TestCase):
         self.save("below/b.jpg", 80, 240, (10, 20, 60, 220), quality=95)
         code, rows = self.predict()
         self.assertEqual(code, 0)
-        self.assertEqual(
-            [(row["image_id"], row["category_id"]) for row in rows], [("a.png", 90), ("below/b.jpg", 90)]
-        )
+        self.assertEqual([(row["image_id"], row["category_id"]) for row in rows], [("a.png", 90), ("below/b.jpg", 90)])
         self.assertAllClose(rows[0]["bbox"], [100, 40, 100, 80], atol=5)
         self.assertAllClose(rows[1]["bbox"], [20, 10, 200, 50], atol=5)
         self.assertBetween(rows[0]["score"], 0.5, 1)

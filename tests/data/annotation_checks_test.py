@@ -63,9 +63,7 @@ class CheckAnnotationsTest(tf.test.TestCase):
         ):
             self.assertEqual(self.only(**changes).kind, "malformed_annotation", changes)
         (fault,) = self.faults([1, 2, 3, 4])
-        self.assertEqual(
-            (fault.kind, fault.message), ("malformed_annotation", "annotations[1] is [1, 2, 3, 4]")
-        )
+        self.assertEqual((fault.kind, fault.message), ("malformed_annotation", "annotations[1] is [1, 2, 3, 4]"))
 
     def test_missing_fields_are_told_once(self):
         (fault,) = self.faults({"bbox": [1, 2, 3, 4]})
@@ -75,9 +73,7 @@ class CheckAnnotationsTest(tf.test.TestCase):
     def test_duplicate_id(self):
         fault = self.only(id=5)
 
-        self.assertEqual(
-            (fault.kind, fault.annotation_id, fault.file), ("duplicate_annotation_id", 5, "a.jpg")
-        )
+        self.assertEqual((fault.kind, fault.annotation_id, fault.file), ("duplicate_annotation_id", 5, "a.jpg"))
 
     def test_one_annotation_can_have_several_faults(self):
         faults = self.faults({**GOOD, "category_id": 9, "bbox": [1, 2, 0, 4]})

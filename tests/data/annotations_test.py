@@ -38,9 +38,7 @@ class CocoJsonTest(SmallSetTestCase):
         self.assertEqual(source.categories, [Category(3, "shrub"), Category(5, "tree")])
         self.assertAllEqual(first.boxes, [[20, 10, 60, 40], [300, 350.5, 400, 370.75]])
         self.assertAllEqual(first.classes, [2, 2])
-        self.assertEqual(
-            (first.boxes.dtype, first.classes.dtype, first.crowd.dtype), (np.float32, np.int32, bool)
-        )
+        self.assertEqual((first.boxes.dtype, first.classes.dtype, first.crowd.dtype), (np.float32, np.int32, bool))
         self.assertEqual((first.annotation_ids, second.annotation_ids), ([11, 13], [12]))
         self.assertEqual((first.height, first.width, first.orientation), (400, 400, 1))
 
@@ -103,8 +101,7 @@ class CocoJsonTest(SmallSetTestCase):
 
     def test_the_error_lists_every_kind_counts_all_and_says_how_to_see_them(self):
         self.document["annotations"] += [
-            {"id": number, "image_id": 1, "category_id": 5, "bbox": [0, 0, 0, 9]}
-            for number in range(100, 150)
+            {"id": number, "image_id": 1, "category_id": 5, "bbox": [0, 0, 0, 9]} for number in range(100, 150)
         ]
         self.image["file_name"] = "gone.jpg"
 

@@ -23,9 +23,7 @@ class CheckBoxTest(tf.test.TestCase):
         }.items():
             problem = check_box(box, height=100, width=200)
             self.assertEqual(problem.kind, "box_outside_image")
-            self.assertIn(
-                f"1.5 px beyond the {edge} edge of the image, 200 px wide and 100 high", problem.message
-            )
+            self.assertIn(f"1.5 px beyond the {edge} edge of the image, 200 px wide and 100 high", problem.message)
 
     def test_a_box_in_the_tolerated_margin_only(self):
         self.assertEqual(self.kind([200, 10, 1, 20]), "box_outside_image")

@@ -16,9 +16,7 @@ class CheckTest(SmallSetTestCase):
 
     def test_embedded_data_has_no_fault(self):
         for split in ("train", "val"):
-            self.assertEqual(
-                checks.check(f"embedded:neon_trees/{split}.json", f"embedded:neon_trees/{split}"), []
-            )
+            self.assertEqual(checks.check(f"embedded:neon_trees/{split}.json", f"embedded:neon_trees/{split}"), [])
 
     def test_missing_image(self):
         os.remove(self.path(TILES[0]))

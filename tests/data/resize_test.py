@@ -56,16 +56,12 @@ class FitTest(tf.test.TestCase):
         self.assertAllClose(frame, np.full((8, 8, 3), 127.5), atol=8)
 
     def test_is_the_same_in_a_tf_data_pipeline(self):
-        images = [
-            np.random.default_rng(i).integers(0, 256, (9 + i, 31 - i, 3), dtype=np.uint8) for i in range(3)
-        ]
+        images = [np.random.default_rng(i).integers(0, 256, (9 + i, 31 - i, 3), dtype=np.uint8) for i in range(3)]
         source = tf.data.Dataset.from_generator(
             lambda: images, output_signature=tf.TensorSpec((None, None, 3), tf.uint8)
         )
         batch = next(iter(source.map(lambda image: fit(image, (16, 16))).batch(3)))
-        for column, alone in zip(
-            batch, zip(*[fit(image, (16, 16)) for image in images], strict=True), strict=True
-        ):
+        for column, alone in zip(batch, zip(*[fit(image, (16, 16)) for image in images], strict=True), strict=True):
             self.assertAllClose(column, tf.stack(alone), atol=1e-4)
 
 

@@ -8,9 +8,7 @@ class CheckCategoriesTest(tf.test.TestCase):
         return [fault.kind for fault in check_categories(rows, "train.json")]
 
     def test_good_ids_and_names(self):
-        self.assertEqual(
-            self.kinds([{"id": 0, "name": "a"}, {"id": 90, "name": "b"}, {"id": 7, "name": 3}]), []
-        )
+        self.assertEqual(self.kinds([{"id": 0, "name": "a"}, {"id": 90, "name": "b"}, {"id": 7, "name": 3}]), [])
 
     def test_none_at_all(self):
         self.assertEqual(self.kinds([]), ["no_categories"])

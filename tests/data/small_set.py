@@ -21,8 +21,7 @@ class SmallSetTestCase(tf.test.TestCase):
         for tile in TILES:
             shutil.copy(os.path.join(resolve("embedded:neon_trees/train"), tile), self.folder)
         images = [
-            {"id": number, "file_name": tile, "width": 400, "height": 400}
-            for number, tile in enumerate(TILES, 1)
+            {"id": number, "file_name": tile, "width": 400, "height": 400} for number, tile in enumerate(TILES, 1)
         ]
         boxes = [(1, [10, 20, 30, 40]), (2, [0, 0, 400, 400]), (1, [350.5, 300, 20.25, 100])]
         annotations = [

@@ -91,17 +91,13 @@ class ScoreTest(tf.test.TestCase):
         metrics = coco.score(ground_truth, rows)
         for name in ("AP", "AP50", "AP75", "APm"):
             self.assertAllClose(metrics[name], (26 + 50 * 0.75) / 101, msg=name)
-        self.assertAllClose(
-            [metrics[name] for name in ("AR1", "AR10", "AR100", "ARm")], [0.5, 0.75, 0.75, 0.75]
-        )
+        self.assertAllClose([metrics[name] for name in ("AR1", "AR10", "AR100", "ARm")], [0.5, 0.75, 0.75, 0.75])
         self.assertEqual([metrics[name] for name in ("APs", "APl", "ARs", "ARl")], [None] * 4)
 
     def test_intersection_over_union_decides_at_each_threshold(self):
         metrics = coco.score(small_set([(1, [0, 0, 100, 100])]), [row(1, [0, 0, 100, 62], 1.0)])
         # IoU 0.62 is enough for the thresholds 0.50, 0.55 and 0.60 of ten.
-        self.assertAllClose(
-            [metrics[name] for name in ("AP", "AP50", "AP75", "AR100", "APl")], [0.3, 1, 0, 0.3, 0.3]
-        )
+        self.assertAllClose([metrics[name] for name in ("AP", "AP50", "AP75", "AR100", "APl")], [0.3, 1, 0, 0.3, 0.3])
 
     def test_equals_pycocotools_on_real_ground_truth(self):
         rows = perturbed(self.neon)
@@ -113,9 +109,7 @@ class ScoreTest(tf.test.TestCase):
 
     def test_perfect_boxes_score_one(self):
         metrics = coco.score(self.neon, perfect(self.neon))
-        self.assertAllClose(
-            [metrics[name] for name in ("AP", "AP50", "AP75", "APs", "APm", "AR100")], [1.0] * 6
-        )
+        self.assertAllClose([metrics[name] for name in ("AP", "AP50", "AP75", "APs", "APm", "AR100")], [1.0] * 6)
 
     def test_ids_may_be_texts_or_mixed(self):
         # Boxes of equal scores count in the order of the images, which new ids change: here no two are equal.
@@ -134,9 +128,7 @@ class ScoreTest(tf.test.TestCase):
     def test_annotation_ids_do_not_matter(self):
         for ids in (range(277), [5] * 277):
             annotations = [a | {"id": i} for a, i in zip(self.neon["annotations"], ids, strict=True)]
-            self.assertAllClose(
-                coco.score(self.neon | {"annotations": annotations}, perfect(self.neon))["AP"], 1.0
-            )
+            self.assertAllClose(coco.score(self.neon | {"annotations": annotations}, perfect(self.neon))["AP"], 1.0)
 
     def test_crowds_neither_count_nor_punish(self):
         ground_truth = small_set([(1, [0, 0, 50, 50]), (1, [200, 0, 200, 200])])
@@ -151,9 +143,7 @@ class ScoreTest(tf.test.TestCase):
     def test_sizes_are_those_of_the_annotated_area(self):
         boxes = [(1, [0, 0, 10, 10]), (1, [100, 100, 50, 50]), (2, [0, 0, 200, 200])]
         metrics = coco.score(small_set(boxes), [row(1, [0, 0, 10, 10], 0.9), row(2, [0, 0, 200, 200], 0.8)])
-        self.assertAllClose(
-            [metrics[n] for n in ("APs", "APm", "APl", "ARs", "ARm", "ARl")], [1, 0, 1, 1, 0, 1]
-        )
+        self.assertAllClose([metrics[n] for n in ("APs", "APm", "APl", "ARs", "ARm", "ARl")], [1, 0, 1, 1, 0, 1])
         metrics = coco.score(small_set(boxes, area=100), [row(1, [0, 0, 10, 10], 0.9)])
         self.assertAllClose(metrics["ARs"], 1 / 3)
         self.assertIsNone(metrics["ARm"])
@@ -173,9 +163,7 @@ class ScoreTest(tf.test.TestCase):
     def test_only_the_100_best_boxes_of_an_image_count(self):
         boxes = [(1, [20 * n, 0, 10, 10]) for n in range(125)]
         metrics = coco.score(small_set(boxes), [row(1, box, 0.5) for _, box in boxes])
-        self.assertAllClose(
-            [metrics["AR1"], metrics["AR10"], metrics["AR100"]], [1 / 125, 10 / 125, 100 / 125]
-        )
+        self.assertAllClose([metrics["AR1"], metrics["AR10"], metrics["AR100"]], [1 / 125, 10 / 125, 100 / 125])
 
     def test_changes_and_prints_nothing(self):
         rows = perturbed(self.neon)
@@ -215,9 +203,7 @@ class PerClassTest(tf.test.TestCase):
 class ToResultsTest(tf.test.TestCase):
     def test_corners_become_left_top_width_height_for_json(self):
         boxes = np.array([[1, 2, 11, 22], [0.5, 0, 1, 4]], np.float32)
-        rows = coco.to_results(
-            np.int64(4), boxes, np.array([0.5, 0.25], np.float32), np.array([9, 1], np.int32)
-        )
+        rows = coco.to_results(np.int64(4), boxes, np.array([0.5, 0.25], np.float32), np.array([9, 1], np.int32))
         expected = [row(4, [2, 1, 20, 10], 0.5, 9), row(4, [0, 0.5, 4, 0.5], 0.25, 1)]
         self.assertEqual(json.loads(json.dumps(rows)), expected)
 

@@ -46,9 +46,7 @@ class DrawTest(tf.test.TestCase):
         heights, widths = [], []
         for side in (100, 1000, 4000):
             box = np.array([[0.5, 0.25, 0.9, 0.75]]) * side
-            found = colored(
-                drawing.draw(plain(side, side), box, ["tree"], [0.9]), drawing.label_color("tree")
-            )
+            found = colored(drawing.draw(plain(side, side), box, ["tree"], [0.9]), drawing.label_color("tree"))
             widths.append(found[int(0.7 * side), : side // 2].sum())
             heights.append(side // 2 - np.flatnonzero(found.any(axis=1))[0])
         self.assertEqual(widths, [1, 4, 16])

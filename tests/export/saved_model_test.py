@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -10,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tf_frozen.export.saved_model import export
 
 from tests.export.stand_in import CATEGORIES, BrightBox, photo
 from tf_frozen import errors
-from tf_frozen.export.saved_model import export
 
 KILLED = """
 import os, signal, sys
@@ -139,11 +140,21 @@ class FolderTest(tf.test.TestCase):
         with self.assertRaisesRegex(errors.RunError, "Cannot write the SavedModel .*model/below"):
             export(BrightBox(), CATEGORIES, str(self.target / "below"))
 
+    def test_a_full_disk_is_a_clear_error_and_keeps_the_earlier_export(self):
+        export(BrightBox(), CATEGORIES, str(self.target))
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+        try:
+            with self.assertRaisesRegex(errors.RunError, "Cannot write the SavedModel .*model: .*Free space"):
+                export(BrightBox(), CATEGORIES, str(self.target))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        self.assertEqual([entry.name for entry in self.target.parent.iterdir()], ["model"])
+        tf.saved_model.load(str(self.target))
+
     def test_a_killed_export_is_not_there_and_the_next_one_clears_up(self):
         self.target.parent.mkdir(parents=True, exist_ok=True)
-        process = subprocess.run(
-            [sys.executable, "-c", KILLED, str(self.target)], capture_output=True, text=True
-        )
+        process = subprocess.run([sys.executable, "-c", KILLED, str(self.target)], capture_output=True, text=True)
         self.assertEqual(process.returncode, -signal.SIGKILL, process.stderr[-2000:])
         self.assertFalse(self.target.exists())
         self.assertLen(list(self.target.parent.iterdir()), 1)

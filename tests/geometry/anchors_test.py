@@ -18,15 +18,11 @@ class PyramidAnchorsTest(tf.test.TestCase):
         ]
         for size, (low, high), scale, octaves, ratios in cases:
             with self.subTest(size=size, levels=(low, high)):
-                expected = model_garden.Anchor(
-                    low, high, octaves, list(ratios), scale, list(size)
-                ).multilevel_boxes
+                expected = model_garden.Anchor(low, high, octaves, list(ratios), scale, list(size)).multilevel_boxes
                 ours = anchors.pyramid_anchors(size, range(low, high + 1), scale, octaves, ratios)
                 self.assertEqual([str(level) for level in ours], list(expected))
                 for level, boxes in ours.items():
-                    self.assertAllClose(
-                        boxes, tf.reshape(expected[str(level)], [-1, 4]), rtol=1e-6, atol=2e-4
-                    )
+                    self.assertAllClose(boxes, tf.reshape(expected[str(level)], [-1, 4]), rtol=1e-6, atol=2e-4)
 
     def test_one_cell_by_hand(self):
         ours = anchors.pyramid_anchors((64, 64), [6], scale=0.5, octaves=1, ratios=(0.25, 1.0, 4.0))

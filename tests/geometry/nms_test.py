@@ -80,7 +80,7 @@ class BatchedNmsTest(tf.test.TestCase):
         classes, frame = 1203, 1280
         shift = np.where(np.arange(classes) % 2 == 0, 1.30, 1.37)
         near = np.random.default_rng(1).uniform(0, frame - 6, [classes, 2])
-        # The frame's corners belong to class 0, so that cells are as large as they get.
+        # Boxes at both corners of the frame make the cells as large as they get.
         near[0] = 0.0
         near[1202] = frame - 6
         first = np.concatenate([near, near + 4], axis=-1)
@@ -101,9 +101,7 @@ class BatchedNmsTest(tf.test.TestCase):
 
     def test_empty_and_nan_boxes_and_scores_never_come_out(self):
         nan = float("nan")
-        boxes = [
-            [[5, 5, 5, 9], [0, 0, 0, 0], [0, 0, 10, 10], [0, 0, nan, 10], [9, 9, 2, 2], [50, 50, 60, 60]]
-        ]
+        boxes = [[[5, 5, 5, 9], [0, 0, 0, 0], [0, 0, 10, 10], [0, 0, nan, 10], [9, 9, 2, 2], [50, 50, 60, 60]]]
         boxes = [*boxes, [[nan] * 4] * 6]
         scores = [[0.9, 0.9, 0.8, 0.9, 0.9, nan], [0.9] * 6]
         for threshold in (0.0, float("-inf")):

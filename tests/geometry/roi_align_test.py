@@ -42,9 +42,7 @@ def random_pyramid(height: int, width: int, levels: range, channels: int = 3) ->
     """Random maps of two images of a frame of height x width pixels."""
     rng = np.random.default_rng(0)
     return {
-        level: rng.normal(size=[2, -(-height // 2**level), -(-width // 2**level), channels]).astype(
-            np.float32
-        )
+        level: rng.normal(size=[2, -(-height // 2**level), -(-width // 2**level), channels]).astype(np.float32)
         for level in levels
     }
 
@@ -94,9 +92,7 @@ class RoiAlignTest(tf.test.TestCase):
     def test_images_do_not_mix(self):
         pyramid = random_pyramid(96, 256, range(2, 5))
         both = roi_align(pyramid, tf.constant(BOXES))
-        second = roi_align(
-            {level: features[1:] for level, features in pyramid.items()}, tf.constant(BOXES[1:])
-        )
+        second = roi_align({level: features[1:] for level, features in pyramid.items()}, tf.constant(BOXES[1:]))
         self.assertAllClose(both[1:], second)
 
     def test_gradient_by_finite_differences(self):

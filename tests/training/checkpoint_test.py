@@ -221,7 +221,9 @@ class DiskTest(tf.test.TestCase):
         self._assert_intact(self.folder)
 
     def test_a_full_disk_is_a_clear_error(self):
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", self.folder], capture_output=True).returncode:
+        if subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", self.folder], capture_output=True
+        ).returncode:
             self.skipTest("may not mount a small disk here; the test with a file limit does the same job")
         self.addCleanup(subprocess.run, ["umount", self.folder], check=True)
         model, optimizer = tiny.Tiny(units=2000), tiny.adam()

@@ -25,7 +25,7 @@ class WriteAtomicTest(tf.test.TestCase):
 
     def test_a_path_that_cannot_be_is_an_error_with_the_reason(self):
         write_atomic(os.path.join(self.folder, "file"), "kept")
-        with self.assertRaisesRegex(RunError, "Cannot write .*file/x.json: File exists\. It needs 3 bytes"):
+        with self.assertRaisesRegex(RunError, r"Cannot write .*file/x.json: File exists\. It needs 3 bytes"):
             write_atomic(os.path.join(self.folder, "file", "x.json"), "new")
         os.mkdir(os.path.join(self.folder, "folder"))
         with self.assertRaisesRegex(RunError, "Cannot write .*folder: "):

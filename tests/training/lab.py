@@ -151,7 +151,10 @@ def save_with_limit(folder, most_bytes):
     write_atomic(os.path.join(folder, "metrics.json"), "old")
     resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
     messages = []
-    for write in (checkpoints.save, lambda: write_atomic(os.path.join(folder, "metrics.json"), "x" * 2 * most_bytes)):
+    for write in (
+        checkpoints.save,
+        lambda: write_atomic(os.path.join(folder, "metrics.json"), "x" * 2 * most_bytes),
+    ):
         try:
             write()
         except RunError as error:

@@ -63,7 +63,11 @@ def train(folder, total, callbacks=(), poison=None, save_steps=None, eager=False
     checkpoints = Checkpoints(folder, model, optimizer)
     start = checkpoints.restore_latest()
     model.compile(optimizer, run_eagerly=eager)
-    callbacks = [FiniteLoss(image_ids), *callbacks, Checkpointing(checkpoints, seconds=None, steps=save_steps)]
+    callbacks = [
+        FiniteLoss(image_ids),
+        *callbacks,
+        Checkpointing(checkpoints, seconds=None, steps=save_steps),
+    ]
     data = batches(start, total, poison)
     model.fit(data, epochs=1, steps_per_epoch=total - start, callbacks=callbacks, verbose=0)
     return model, start

@@ -87,7 +87,12 @@ def _network(variant: int, levels: tuple[int, ...]) -> keras.Model:
         fixed = stage in (0, len(_STAGES) - 1)
         for repeat in range(repeats if fixed else math.ceil(repeats * depth)):
             x = _inverted_residual(
-                x, _round_filters(filters * width), kernel, expansion, stride if repeat == 0 else 1, f"b{block}"
+                x,
+                _round_filters(filters * width),
+                kernel,
+                expansion,
+                stride if repeat == 0 else 1,
+                f"b{block}",
             )
             block += 1
         taps[level] = x
@@ -98,9 +103,7 @@ def _inverted_residual(x, filters: int, kernel: int, expansion: int, stride: int
     shortcut, channels = x, x.shape[-1]
     if expansion != 1:
         x = _conv_bn(x, channels * expansion, 1, conv=f"{name}_expand", norm=f"{name}_bn0")
-    x = keras.layers.DepthwiseConv2D(
-        kernel, stride, padding="same", use_bias=False, name=f"{name}_dw"
-    )(x)
+    x = keras.layers.DepthwiseConv2D(kernel, stride, padding="same", use_bias=False, name=f"{name}_dw")(x)
     x = keras.layers.BatchNormalization(epsilon=_BN_EPSILON, name=f"{name}_bn1")(x)
     x = keras.layers.ReLU(6.0, name=f"{name}_relu1")(x)
     x = _conv_bn(x, filters, 1, conv=f"{name}_project", norm=f"{name}_bn2", activate=False)

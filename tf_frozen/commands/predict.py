@@ -12,12 +12,8 @@ _LOG = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this command."""
     parser.add_argument("--model", required=True, metavar="DIR", help="a SavedModel or a run that holds one")
-    parser.add_argument(
-        "--images", required=True, nargs="+", metavar="PATH", help="image files, folders or globs"
-    )
-    parser.add_argument(
-        "--output", required=True, metavar="DIR", help="folder for pictures and predictions.json"
-    )
+    parser.add_argument("--images", required=True, nargs="+", metavar="PATH", help="image files, folders or globs")
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder for pictures and predictions.json")
     parser.add_argument(
         "--score_threshold",
         type=float,
@@ -25,9 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="lowest score, 0 to 1, that is drawn and written (default 0.3; 0 to score the results)",
     )
-    parser.add_argument(
-        "--annotations", metavar="A", help="COCO JSON whose image ids to write (default: file names)"
-    )
+    parser.add_argument("--annotations", metavar="A", help="COCO JSON whose image ids to write (default: file names)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,9 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from tf_frozen.export.predictor import Predictor
 
     if not 0 <= args.score_threshold <= 1:
-        raise DataError(
-            f"--score_threshold {args.score_threshold} is not a score: give a number from 0 to 1."
-        )
+        raise DataError(f"--score_threshold {args.score_threshold} is not a score: give a number from 0 to 1.")
     paths = image_files.find(args.images, ignore=args.output)
     names = image_files.names(paths)
     ids = image_files.ids(paths, args.annotations) if args.annotations else names

@@ -85,9 +85,7 @@ class CocoJson:
             _filled(row, {"height": example.height, "width": example.width})
             for row, example in zip(self._document["images"], self.examples, strict=True)
         ]
-        annotations = [
-            _filled(row, {"iscrowd": 0, "area": row["bbox"][2] * row["bbox"][3]}) for row in self._rows
-        ]
+        annotations = [_filled(row, {"iscrowd": 0, "area": row["bbox"][2] * row["bbox"][3]}) for row in self._rows]
         return {"info": {}, **self._document, "images": images, "annotations": annotations}
 
 
@@ -105,9 +103,7 @@ def _categories(document: dict[str, Any]) -> list[Category]:
     return sorted(Category(row["id"], str(row["name"])) for row in document["categories"])
 
 
-def _examples(
-    inspection: checks.Inspection, rows: Sequence[dict], categories: Sequence[Category]
-) -> list[Example]:
+def _examples(inspection: checks.Inspection, rows: Sequence[dict], categories: Sequence[Category]) -> list[Example]:
     of_image = collections.defaultdict(list)
     for row in rows:
         of_image[row["image_id"]].append(row)

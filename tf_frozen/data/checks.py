@@ -115,9 +115,7 @@ def _with_hints(faults: list[Fault], folder: str) -> list[Fault]:
     return hinted
 
 
-def _places(
-    rows: list[Any], files: list[str], headers: list[Header | None], file: str
-) -> dict[int | str, Place]:
+def _places(rows: list[Any], files: list[str], headers: list[Header | None], file: str) -> dict[int | str, Place]:
     """Returns where each image's boxes lie; the JSON stands in for an image file that is not known."""
     places: dict[int | str, Place] = {}
     for row, path, header in zip(rows, files, headers, strict=True):

@@ -34,8 +34,7 @@ ADVICE = {
     "box_without_area": "Draw the box again, or delete the annotation. A box is [x, y, width, height].",
     "box_outside_image": "Correct the box, or delete the annotation. A box is [x, y, width, height] in pixels"
     " from the top left corner, not two corners.",
-    "normalised_boxes": "Give boxes in pixels: multiply x and width by the image's width, y and height by its"
-    " height.",
+    "normalised_boxes": "Give boxes in pixels: multiply x and width by the image's width, y and height by its height.",
     "missing_image": "Put the file into the folder of images, or correct its file_name.",
     "unreadable_image": "Replace the file, or save it again as JPEG or PNG.",
     "truncated_image": "The end of the file is missing: copy or download it again.",

@@ -90,7 +90,12 @@ def _plain_placement(image, boxes, frame, seed) -> tuple:
 def _without_crowds(example: Example) -> Example:
     keep = ~example.crowd
     return Example(
-        **{**vars(example), "boxes": example.boxes[keep], "classes": example.classes[keep], "crowd": example.crowd[keep]}
+        **{
+            **vars(example),
+            "boxes": example.boxes[keep],
+            "classes": example.classes[keep],
+            "crowd": example.crowd[keep],
+        }
     )
 
 

@@ -96,9 +96,7 @@ def _class_precision(evaluation: COCOeval, number: int) -> dict[str, float | Non
     return {"AP": _or_none(precision.mean()), "AP50": _or_none(precision[0].mean())}
 
 
-def _run_pycocotools(
-    annotations: list[dict], boxes: list[dict], images: Numbers, categories: Numbers
-) -> COCOeval:
+def _run_pycocotools(annotations: list[dict], boxes: list[dict], images: Numbers, categories: Numbers) -> COCOeval:
     with contextlib.redirect_stdout(io.StringIO()):
         truth, found = (_index(rows, images, categories) for rows in (annotations, boxes))
         evaluation = COCOeval(truth, found, "bbox")

@@ -64,9 +64,7 @@ def label_color(label: str) -> tuple[int, int, int]:
     return _PALETTE[zlib.crc32(label.encode()) % len(_PALETTE)]
 
 
-def sheet(
-    images: Sequence[np.ndarray], columns: int, captions: Sequence[str] = (), side: int = 512
-) -> np.ndarray:
+def sheet(images: Sequence[np.ndarray], columns: int, captions: Sequence[str] = (), side: int = 512) -> np.ndarray:
     """Return uint8 images [h, w, 3] of any sizes as one image, row by row, with a caption below each.
 
     Images longer than `side` pixels are shrunk to it. There is a caption for each image or none at all; one

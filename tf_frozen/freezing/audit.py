@@ -72,9 +72,7 @@ class Audit:
         }
 
     def _check(self, when: str) -> None:
-        changed = [
-            path for path in {**self._start, **self._now} if self._start.get(path) != self._now.get(path)
-        ]
+        changed = [path for path in {**self._start, **self._now} if self._start.get(path) != self._now.get(path)]
         slots = slotted(self._optimizer, self._model, self._frozen) if self._optimizer else []
         losses = regularised(self._model, self._frozen)
         self._counts |= {"changed": len(changed), "optimizer_slots": len(slots), "regularised": len(losses)}
@@ -88,9 +86,7 @@ class Audit:
             "backward_ops": "ops of the train step carry gradients through frozen layers",
             "loss_terms": "sums of the train step add frozen weights to the loss",
         }
-        self._violations += [
-            f"{self._counts[key]} {what}" for key, what in in_step.items() if self._counts[key]
-        ]
+        self._violations += [f"{self._counts[key]} {what}" for key, what in in_step.items() if self._counts[key]]
         if self._violations:
             raise FreezeError(f"{self._model.name} is not frozen: {'; '.join(self._violations)}. {_ADVICE}")
 

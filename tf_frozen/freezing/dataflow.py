@@ -78,9 +78,7 @@ def _follow_bodies(op: tf.Operation, sources: list[Sources], found: list[Sourced
     return [_NOTHING.union(*same) for same in zip(*outputs, strict=True)]
 
 
-def _follow_loop(
-    condition: tf.Graph, body: tf.Graph, state: list[Sources], found: list[SourcedOp]
-) -> list[Sources]:
+def _follow_loop(condition: tf.Graph, body: tf.Graph, state: list[Sources], found: list[SourcedOp]) -> list[Sources]:
     """Runs the body until no turn adds a source to the loop's state."""
     while True:
         turn: list[SourcedOp] = []

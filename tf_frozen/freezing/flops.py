@@ -31,9 +31,7 @@ def multiply_adds(
 def _count(op: tf.Operation) -> int:
     count = _COUNTS[op.type](op)
     if count is None:
-        raise ValueError(
-            f"{op.name} ({op.type}): a shape is unknown when traced, so its products can't be counted."
-        )
+        raise ValueError(f"{op.name} ({op.type}): a shape is unknown when traced, so its products can't be counted.")
     return count
 
 

@@ -63,9 +63,7 @@ def optimizer_bytes(optimizer: keras.optimizers.Optimizer, variables: Iterable[t
     with tf.Graph().as_default():
         twin = type(optimizer).from_config(config)
         stateless = {id(variable) for variable in twin.variables}
-        twin.build(
-            [tf.Variable(tf.zeros(v.shape, v.dtype), name=v.name.partition(":")[0]) for v in variables]
-        )
+        twin.build([tf.Variable(tf.zeros(v.shape, v.dtype), name=v.name.partition(":")[0]) for v in variables])
         slots = [variable for variable in twin.variables if id(variable) not in stateless]
         return sum(slot.shape.num_elements() * slot.dtype.size for slot in slots)
 
@@ -85,9 +83,7 @@ def table(savings: dict[str, Any]) -> str:
         lines.append(f"Multiply-adds: forward pass, {images} of {height} × {width} pixels.")
     if savings["optimizer"]:
         kept, full = savings["optimizer_bytes"], savings["optimizer_bytes_unfrozen"]
-        lines.append(
-            f"Optimizer {savings['optimizer']}: {_bytes(kept)} of slots; {_bytes(full)} if all trained."
-        )
+        lines.append(f"Optimizer {savings['optimizer']}: {_bytes(kept)} of slots; {_bytes(full)} if all trained.")
     return "\n".join(lines)
 
 

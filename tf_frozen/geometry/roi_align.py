@@ -12,9 +12,7 @@ from tf_frozen.geometry import boxes as box_ops
 CANONICAL_SIDE, CANONICAL_LEVEL = 224.0, 4
 
 
-def roi_align(
-    pyramid: Mapping[int, tf.Tensor], boxes: tf.Tensor, output_size: int = 7, sampling: int = 1
-) -> tf.Tensor:
+def roi_align(pyramid: Mapping[int, tf.Tensor], boxes: tf.Tensor, output_size: int = 7, sampling: int = 1) -> tf.Tensor:
     """Features [B, n, output_size, output_size, C] of boxes [B, n, 4] in pixels of the network's frame.
 
     `pyramid` is {level: [B, h, w, C]}. Each box is read from level floor(log2(sqrt(area) / 224)) + 4, or

@@ -49,7 +49,11 @@ class RegionProposal(ConfiguredLayer):
     ):
         super().__init__(**kwargs)
         self.filters, self.convs, self.separable = filters, convs, separable
-        self.anchor_scale, self.anchor_octaves, self.anchor_ratios = anchor_scale, anchor_octaves, tuple(anchor_ratios)
+        self.anchor_scale, self.anchor_octaves, self.anchor_ratios = (
+            anchor_scale,
+            anchor_octaves,
+            tuple(anchor_ratios),
+        )
         self.positive_iou, self.negative_iou = positive_iou, negative_iou
         self.samples, self.positive_fraction = samples, positive_fraction
         self.box_loss_delta, self.nms_iou = box_loss_delta, nms_iou
@@ -97,7 +101,11 @@ class RegionProposal(ConfiguredLayer):
         return tf.stop_gradient(boxes), valid
 
     def loss_parts(
-        self, outputs: Mapping[int, tuple], frame: tuple[int, int], targets: Mapping[str, tf.Tensor], seed: tf.Tensor
+        self,
+        outputs: Mapping[int, tuple],
+        frame: tuple[int, int],
+        targets: Mapping[str, tf.Tensor],
+        seed: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
         """Sigmoid cross entropy over sampled anchors and Huber loss over the positive ones: two scalars.
 

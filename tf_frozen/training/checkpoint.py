@@ -31,9 +31,7 @@ class Checkpoints:
     `optimizer.iterations`, and gives a checkpoint its name: ckpt-120 is the state after 120 steps.
     """
 
-    def __init__(
-        self, model_dir: str, detector: keras.Model, optimizer: keras.optimizers.Optimizer, keep: int = 3
-    ):
+    def __init__(self, model_dir: str, detector: keras.Model, optimizer: keras.optimizers.Optimizer, keep: int = 3):
         optimizer.build(detector.trainable_variables)
         self.directory = os.path.join(model_dir, "checkpoints")
         self._optimizer = optimizer

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
@@ -14,29 +13,34 @@ import tensorflow as tf
 
 from tf_frozen import experiment
 from tf_frozen.data.annotations import Category, CocoJson
-from tf_frozen.data.pipeline import TrainBatches, eval_batches
+from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.detectors.detector import Detector
 from tf_frozen.errors import DataError, RunError
-from tf_frozen.evaluation.coco import score
-from tf_frozen.evaluation.detections import detect_all
 from tf_frozen.freezing.audit import Audit
 from tf_frozen.freezing.savings import savings, table
 from tf_frozen.keras_flavor import keras
 from tf_frozen.training.averaging import averaged_weights
+from tf_frozen.training.callbacks.checkpointing import Checkpointing
+from tf_frozen.training.callbacks.every import Every
+from tf_frozen.training.callbacks.finite_loss import FiniteLoss
+from tf_frozen.training.callbacks.interrupt import StopOnInterrupt
+from tf_frozen.training.callbacks.progress import Progress
+from tf_frozen.training.callbacks.tensorboard import TensorBoard
 from tf_frozen.training.checkpoint import Checkpoints
 from tf_frozen.training.environment import environment
 from tf_frozen.training.files import write_atomic
+from tf_frozen.training.scorer import Scorer
 from tf_frozen.training.strategy import default_strategy
 
-log = logging.getLogger(__name__)
+_LOGGER = logging.getLogger(__name__)
 
 
 @gin.configurable
 class Run:
     """Binds a detector, data and an optimizer to `model_dir`; each is built only when a command needs it.
 
-    `detector`, `train_data`, `val_data` and `optimizer` are callables (in gin: `@RCNN`, without parentheses), called
-    with no argument. `evaluate_every` steps the val split is scored and drawn to TensorBoard; 0 means at the end only.
+    `detector`, `train_data`, `val_data` and `optimizer` are called without arguments (in gin: `@RCNN`, with no
+    parentheses). The val split is scored every `evaluate_every` steps, 0 for at the end only.
     """
 
     def __init__(
@@ -46,17 +50,123 @@ class Run:
         train_data: Callable[[], CocoJson] = gin.REQUIRED,
         val_data: Callable[[], CocoJson] = gin.REQUIRED,
         optimizer: Callable[[], keras.optimizers.Optimizer] = gin.REQUIRED,
+        train_batches: Callable[..., TrainBatches] = TrainBatches,
         train_steps: int = gin.REQUIRED,
         batch_size: int = gin.REQUIRED,
         seed: int = 0,
         evaluate_every: int = 0,
         checkpoint_seconds: float = 60.0,
-        train_batches: Callable[..., TrainBatches] = TrainBatches,
     ):
         self.model_dir = Path(model_dir)
-        self._detector, self._optimizer = detector, optimizer
-        self._train_data, self._val_data = train_data, val_data
+        self._new_detector, self._new_optimizer = detector, optimizer
+        self._train_data, self._val_data, self._train_batches = train_data, val_data, train_batches
         self.train_steps, self.batch_size, self.seed = train_steps, batch_size, seed
         self.evaluate_every, self.checkpoint_seconds = evaluate_every, checkpoint_seconds
-        self._train_batches = train_batches
-        self.strategy = default_strategy()
+        self._strategy = default_strategy()
+
+    def train(self, strict: bool = False) -> bool:
+        """Trains from the last checkpoint to `train_steps`; False when Ctrl-C stopped it before.
+
+        Raises DataError before the first step when any data is faulty, FreezeError when a frozen variable changed,
+        RunError when a loss part is not finite or the disk is full, ConfigError for an unused binding if `strict`.
+        """
+        train_data, val_data = self._train_data(), self._val_data()
+        _check_categories(train_data, val_data)
+        keras.utils.set_random_seed(self.seed)
+        detector, optimizer, checkpoints = self._built
+        step = checkpoints.restore_latest()
+        audit = Audit(detector, optimizer, earlier=self._read("freezing.json") if step else None)
+        batches = self._train_batches(train_data.examples, detector.frame, self.batch_size, self.seed)
+        experiment.report_unused(strict)
+        self._record(train_data.categories, audit)
+        _LOGGER.info("%s", table(savings(detector, optimizer)))
+        begun = f"Going on from step {step}" if step else "Starting"
+        _LOGGER.info("%s: %d steps of %d images in all.", begun, self.train_steps, self.batch_size)
+        finished = step >= self.train_steps or self._fit(detector, checkpoints, batches, step, val_data)
+        audit.finish()
+        self._write("freezing.json", audit.as_dict())
+        _LOGGER.info("%d frozen variables are bit for bit what they were.", audit.as_dict()["frozen_variables"])
+        return finished
+
+    def evaluate(self, checkpoint: str | None = None) -> Scorer:
+        """Scores the val split with the latest checkpoint, or with the one named; adds to metrics.jsonl."""
+        scorer = Scorer(self._val_data(), self.categories, self.model_dir, self.batch_size)
+        detector, step = self._restored(checkpoint)
+        scorer.score(detector, step)
+        return scorer
+
+    def restored_detector(self, checkpoint: str | None = None) -> Detector:
+        """The trained detector, with averaged weights where the optimizer keeps averages."""
+        return self._restored(checkpoint)[0]
+
+    def parameters(self) -> dict[str, float]:
+        """Parameters of the detector: total, trainable, frozen, trainable_percent."""
+        return savings(self._built[0], count_flops=False)["parameters"]
+
+    @property
+    def categories(self) -> list[Category]:
+        """The classes that the run was trained on; RunError before its training began."""
+        return [Category(row["id"], row["name"]) for row in self._read("classes.json")]
+
+    @cached_property
+    def _built(self) -> tuple[Detector, keras.optimizers.Optimizer, Checkpoints]:
+        with self._strategy.scope():
+            detector, optimizer = self._new_detector(), self._new_optimizer()
+            detector(tf.zeros([1, *detector.frame, 3]))  # creates the variables
+            detector.compile(optimizer)
+            return detector, optimizer, Checkpoints(str(self.model_dir), detector, optimizer)
+
+    def _fit(self, detector, checkpoints, batches: TrainBatches, step: int, val_data: CocoJson) -> bool:
+        def score(now: int) -> None:
+            with averaged_weights(detector, detector.optimizer):
+                Scorer(val_data, self.categories, self.model_dir, self.batch_size).score(detector, now)
+
+        interrupt = StopOnInterrupt(self.train_steps)
+        progress = Progress(self.train_steps, self.batch_size)
+        callbacks = [
+            FiniteLoss(batches.image_ids),
+            progress,
+            TensorBoard(str(self.model_dir / "tensorboard"), self.batch_size),
+            Checkpointing(checkpoints, self.checkpoint_seconds),
+            Every(self.evaluate_every, score),
+            interrupt,
+        ]
+        with interrupt, progress:
+            detector.fit(batches.dataset(step, self.train_steps), callbacks=callbacks, verbose=0)
+        return not interrupt.interrupted
+
+    def _restored(self, checkpoint: str | None) -> tuple[Detector, int]:
+        detector, optimizer, checkpoints = self._built
+        step = checkpoints.restore(checkpoint) if checkpoint else checkpoints.restore_latest()
+        if not step:
+            raise RunError(f"{self.model_dir} holds no checkpoint yet; `tf-frozen train` writes them.")
+        if optimizer.use_ema:
+            optimizer.finalize_variable_values(detector.trainable_variables)
+        return detector, step
+
+    def _record(self, categories: list[Category], audit: Audit) -> None:
+        """Leaves in the run directory all that the other commands need."""
+        # The saved configuration must build the same heads where the training annotations are out of reach.
+        experiment.pin_macro("NUM_CLASSES", len(categories))
+        experiment.save(str(self.model_dir))
+        self._write("classes.json", [category._asdict() for category in categories])
+        self._write("environment.json", environment())
+        self._write("freezing.json", audit.as_dict())
+
+    def _write(self, name: str, content: object) -> None:
+        write_atomic(str(self.model_dir / name), json.dumps(content, indent=1) + "\n")
+
+    def _read(self, name: str) -> object:
+        try:
+            return json.loads((self.model_dir / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.model_dir} is no complete run: {name} can't be read ({error}).") from error
+
+
+def _check_categories(train_data: CocoJson, val_data: CocoJson) -> None:
+    unknown = [category for category in val_data.categories if category not in train_data.categories]
+    if unknown:
+        raise DataError(
+            f"{val_data.annotations_path} has categories {[tuple(c) for c in unknown]} that the training data lacks; "
+            f"{train_data.annotations_path} has {[tuple(c) for c in train_data.categories]}. Use the same ids and names."
+        )

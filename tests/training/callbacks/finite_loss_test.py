@@ -22,7 +22,10 @@ class FiniteLossTest(tf.test.TestCase):
         with self.assertRaises(RunError) as caught:
             tiny.train(self.folder, total=9, poison=5, save_steps=1)
         message = str(caught.exception)
-        self.assertRegex(message, r"The loss part 'fit_loss' is inf at step 6 \(loss = inf, fit_loss = inf, size_loss = 0\.")
+        self.assertRegex(
+            message,
+            r"The loss part 'fit_loss' is inf at step 6 \(loss = inf, fit_loss = inf, size_loss = 0\.",
+        )
         self.assertIn("Image ids of the batch: tile_20, tile_21, tile_22, tile_23.\n", message)
         values, step = tiny.state(self.folder)
         self.assertEqual(step, 5)
@@ -56,7 +59,7 @@ class FiniteLossTest(tf.test.TestCase):
         class Root(tiny.Tiny):
             def train_step(self, data):
                 logs = super().train_step(data)
-                # What the square root of 0 does to a gradient: the loss is finite, the weights are not any more.
+                # As the gradient of a square root at 0 does: the loss is finite, the weights are not.
                 self.out.kernel.assign(self.out.kernel * np.nan)
                 return logs
 

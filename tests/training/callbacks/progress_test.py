@@ -8,10 +8,11 @@ import time
 import tensorflow as tf
 
 from tests.training import tiny
+from tf_frozen.errors import RunError
 from tf_frozen.keras_flavor import keras
 from tf_frozen.training.callbacks.progress import Progress, duration
 
-LOSSES = r"loss [\d.e+-]+  fit_loss [\d.e+-]+  size_loss [\d.e+-]+ \| "
+LOSSES = r"loss [\d.e+-]+  fit_loss [\d.e+-]+  size_loss [\d.e+-]+"
 
 
 class Terminal(io.StringIO):
@@ -29,39 +30,40 @@ class ProgressTest(tf.test.TestCase):
 
     def _train(self, total, progress, step_seconds=0.0, **arguments):
         sleep = keras.callbacks.LambdaCallback(on_train_batch_begin=lambda batch, logs: time.sleep(step_seconds))
+        scoring = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: time.sleep(step_seconds))
         with progress, self.assertLogs("tf_frozen", "INFO") as logs:
-            tiny.train(self.folder, total, callbacks=[sleep, progress], **arguments)
+            tiny.train(self.folder, total, callbacks=[progress, sleep, scoring], **arguments)
         return [record.getMessage() for record in logs.records]
 
     def test_logs_a_line_now_and_then_and_at_the_end(self):
         lines = self._train(12, Progress(12, 4, seconds=0.25, stream=io.StringIO()), step_seconds=0.1)
         self.assertRegex(lines[0], r"^step 1 took [\d.]+ s, with the building of the graph$")
         between = lines[1:-1]
-        self.assertBetween(len(between), 3, 6)
+        self.assertBetween(len(between), 3, 9)
         rates = [float(re.search(r"([\d.]+) images/s", line).group(1)) for line in lines[2:]]
-        # Four images in a step of 0.1 s and a little; with the first step it would be far less.
-        self.assertTrue(all(15 < rate < 41 for rate in rates), rates)
-        self.assertRegex(lines[-1], rf"^step 12/12 \| {LOSSES}[\d.]+ images/s \| 0:00 left$")
+        # Four images in a step of 0.1 s and a little; with the first step or with what follows a step,
+        # which takes as long again, it would be less.
+        self.assertTrue(all(25 < rate < 41 for rate in rates), rates)
+        self.assertRegex(lines[-1], rf"^step 12/12 \| [\d.]+ images/s \| 0:00 left \| {LOSSES}$")
 
     def test_a_resumed_run_goes_on_counting(self):
         tiny.train(self.folder, 5)
         lines = self._train(8, Progress(100, 4, stream=io.StringIO()))
         self.assertStartsWith(lines[0], "step 6 took")
-        self.assertRegex(lines[-1], r"^step 8/100 \| .* left$")
+        self.assertRegex(lines[-1], r"^step 8/100 \| .* left \| loss")
 
     def test_a_bar_on_a_terminal(self):
         stream = Terminal()
         lines = self._train(6, Progress(6, 4, stream=stream), step_seconds=0.15)
         self.assertLen(lines, 1)
         last = stream.getvalue().split("\r")[-1]
-        self.assertRegex(last, rf"^step 6/6 \|.+\| , {LOSSES}[\d.]+ images/s \| 0:00 left *\n$|"
-                               rf"^step 6/6 \|.+\| {LOSSES}[\d.]+ images/s \| 0:00 left *\n$")  # fmt: skip
+        self.assertRegex(last, r"^step 6/6 \|#+\| [\d.]+ images/s \| 0:00 left \| loss [\d.]+  ")
 
     def test_an_error_leaves_the_terminal_in_order(self):
-        stream, progress = Terminal(), Progress(6, 4)
-        progress._stream = stream
+        stream = Terminal()
+        progress = Progress(6, 4, stream=stream)
         handlers = logging.getLogger().handlers[:]
-        with self.assertRaises(Exception), progress:
+        with self.assertRaises(RunError), progress:
             tiny.train(self.folder, 6, callbacks=[progress], poison=3)
         self.assertEndsWith(stream.getvalue(), "\n")
         self.assertEqual(logging.getLogger().handlers, handlers)

@@ -17,9 +17,7 @@ class ScaleJitter:
     box stays when at least `min_visible` of its area does. `aspect` a: height and width differ by up to 1 + a.
     """
 
-    def __init__(
-        self, minimum: float = 0.1, maximum: float = 2.0, min_visible: float = 0.0, aspect: float = 0.0
-    ):
+    def __init__(self, minimum: float = 0.1, maximum: float = 2.0, min_visible: float = 0.0, aspect: float = 0.0):
         self.minimum, self.maximum = minimum, maximum
         self.min_visible, self.aspect = min_visible, aspect
 

@@ -24,7 +24,6 @@ class StopOnInterrupt(StepCallback):
         self.interrupted = False
         self._total_steps = total_steps
         self._previous = None
-        self._step = 0
 
     def __enter__(self) -> StopOnInterrupt:
         if threading.current_thread() is threading.main_thread():  # only there Python allows handlers
@@ -45,7 +44,6 @@ class StopOnInterrupt(StepCallback):
 
     def on_step(self, step: int, logs: dict[str, float]) -> None:
         """Stops training if Ctrl-C was pressed."""
-        self._step = step
         if self.interrupted:
             self.model.stop_training = True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 import sys
 import time
 from typing import TextIO
@@ -19,13 +20,12 @@ _LOGGER = logging.getLogger(__name__)
 class Progress(StepCallback):
     """Shows step, loss parts, images/s and time left; on a terminal as a bar, else as a line every `seconds`.
 
-    The rate leaves out the first step, in which the graph is traced. Use inside `with`, so that the terminal
-    is left in order after an error. `total_steps` counts from the run's first step; `batch_size` is global.
+    The rate leaves out the first step, in which the graph is built, and saving and scoring. Use inside `with`,
+    so that the terminal is left in order after an error. `total_steps` counts from the run's first step;
+    `batch_size` is global.
     """
 
-    def __init__(
-        self, total_steps: int, batch_size: int, seconds: float = 10.0, stream: TextIO | None = None
-    ):
+    def __init__(self, total_steps: int, batch_size: int, seconds: float = 10.0, stream: TextIO | None = None):
         super().__init__()
         self._total_steps = total_steps
         self._batch_size = batch_size
@@ -44,48 +44,49 @@ class Progress(StepCallback):
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Opens the bar."""
         super().on_train_begin(logs)
-        self._first, self._started, self._shown = None, time.monotonic(), time.monotonic()
+        self._shown = self._started = time.monotonic()
         if self._stream.isatty():
             loggers = [logging.getLogger(), logging.getLogger("tf_frozen")]
-            self._stack.enter_context(logging_redirect_tqdm(loggers))
+            # One without a handler would get one, and every line would come twice.
+            self._stack.enter_context(logging_redirect_tqdm([x for x in loggers if x.handlers]))
             self._bar = self._stack.enter_context(self._new_bar())
 
     def on_step(self, step: int, logs: dict[str, float]) -> None:
         """Moves the bar, or logs a line when it is time."""
         now = time.monotonic()
-        if self._first is None:
-            self._first = (step, now)
+        if not self.timed_steps:
             _LOGGER.info("step %d took %.1f s, with the building of the graph", step, now - self._started)
-        self._text = f"{_losses(logs)} | {self._rate(step, now)}"
+        self._text = f"{self._rate(step)} | {_losses(logs)}"  # a narrow terminal cuts the end
         if self._bar is not None:
-            self._bar.set_postfix_str(self._text, refresh=False)
+            self._bar.set_description_str(self._text, refresh=False)
             self._bar.update(step - self._bar.n)
         elif now - self._shown >= self._seconds:
             self._shown = now
             _LOGGER.info("step %d/%d | %s", step, self._total_steps, self._text)
-        self._step = step
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Shows the last state."""
-        if self._first is None:
-            return
         if self._bar is not None:
             self._bar.refresh()
-        else:
+        elif self._text:
             _LOGGER.info("step %d/%d | %s", self._step, self._total_steps, self._text)
         self._stack.close()
 
     def _new_bar(self) -> tqdm:
-        looks = {"dynamic_ncols": True, "bar_format": "step {n_fmt}/{total_fmt} |{bar:20}| {postfix}"}
+        # Not tqdm's own way to find the size: where a terminal says 0, as in containers, it shows nothing.
+        columns, lines = shutil.get_terminal_size()
+        looks = {
+            "ncols": columns - 1,
+            "nrows": lines,
+            "bar_format": "step {n_fmt}/{total_fmt} |{bar:10}| {desc}",
+        }
         return tqdm(total=self._total_steps, initial=self.start_step, file=self._stream, **looks)
 
-    def _rate(self, step: int, now: float) -> str:
-        first, since = self._first
-        if step == first or now <= since:
+    def _rate(self, step: int) -> str:
+        if not self.timed_seconds:
             return "rate not known yet"
-        steps_per_second = (step - first) / (now - since)
-        left = (self._total_steps - step) / steps_per_second
-        return f"{steps_per_second * self._batch_size:.1f} images/s | {duration(left)} left"
+        rate = self.timed_steps / self.timed_seconds
+        return f"{rate * self._batch_size:.1f} images/s | {duration((self._total_steps - step) / rate)} left"
 
 
 def duration(seconds: float) -> str:

@@ -26,20 +26,18 @@ class TensorBoard(StepCallback):
         self._batch_size = batch_size
         self._steps = steps
         self._writer: EventFileWriter | None = None
-        self._mark: tuple[int, float] | None = None
+        self._timed = (0, 0.0)
         self._last: tuple[int, dict[str, float]] | None = None
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Marks in the events where the run starts or goes on."""
         super().on_train_begin(logs)
-        self._mark = self._last = None
+        self._timed, self._last = (0, 0.0), None
         self._write(self.start_step + 1, session_log=SessionLog(status=SessionLog.START))
 
     def on_step(self, step: int, logs: dict[str, float]) -> None:
         """Writes the scalars of every `steps`-th step."""
         self._last = (step, logs)
-        if self._mark is None:  # the first step builds the graph: no rate from that
-            self._mark = (step, time.monotonic())
         if step % self._steps == 0:
             self._scalars()
 
@@ -67,11 +65,10 @@ class TensorBoard(StepCallback):
         step, logs = self._last
         values = {f"train/{name}": value for name, value in logs.items()}
         values["train/learning_rate"] = float(self.model.optimizer.learning_rate.numpy())
-        first, since = self._mark
-        now = time.monotonic()
-        if step > first and now > since:
-            values["train/images_per_second"] = (step - first) * self._batch_size / (now - since)
-        self._mark, self._last = (step, now), None
+        steps, seconds = self.timed_steps - self._timed[0], self.timed_seconds - self._timed[1]
+        if seconds:
+            values["train/images_per_second"] = steps * self._batch_size / seconds
+        self._timed, self._last = (self.timed_steps, self.timed_seconds), None
         self.scalars(step, values)
 
     def _write(self, step: int, **content: Summary | SessionLog) -> None:

@@ -1,0 +1,206 @@
+import contextlib
+import io
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+from pathlib import Path
+
+import tensorflow as tf
+
+import tf_frozen
+from tf_frozen import cli, commands
+
+COMMAND = """
+HELP = "does something"
+EXAMPLE = "tf-frozen something --model_dir DIR"
+
+def add_arguments(parser):
+    parser.add_argument("--model_dir", required=True)
+    parser.add_argument("--gin_param", action="append")
+
+def run(args):
+"""
+
+
+class CliTest(tf.test.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.folder = self.enter_context(tempfile.TemporaryDirectory())
+
+    def command(self, name, body):
+        """Adds a command as anyone would: by a file in the folder of the commands."""
+        if self.folder not in commands.__path__:
+            commands.__path__.append(self.folder)
+            self.addCleanup(commands.__path__.remove, self.folder)
+        path = Path(self.folder, f"{name}.py")
+        path.write_text(COMMAND + textwrap.indent(textwrap.dedent(body), "    "))
+        self.addCleanup(sys.modules.pop, f"tf_frozen.commands.{name}", None)
+
+    def run_cli(self, *argv):
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = cli.main(argv)
+        return code, out.getvalue(), err.getvalue()
+
+    def process(self, *argv, **options):
+        """Starts the command line in a process of its own, where the commands added here exist as well."""
+        script = f"import sys; from tf_frozen import cli, commands; commands.__path__.append({self.folder!r})"
+        script += "; sys.exit(cli.main())"
+        environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, *argv],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            **options,
+        )
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        return process
+
+
+class HelpTest(CliTest):
+    def test_lists_the_commands_that_exist_in_their_order(self):
+        self.command("zoom_in", "pass")
+        code, out, err = self.run_cli("--help")
+        self.assertEqual((code, err), (0, ""))
+        listed = [line.split()[0] for line in out.partition("commands:\n")[2].splitlines() if line.startswith("  ")]
+        modules = {path.stem for path in Path(commands.__file__).parent.glob("*.py")} - {"__init__"}
+        existing = [name for name in cli.ORDER if name.replace("-", "_") in modules]
+        self.assertEqual(listed, [*existing, "zoom-in"])
+        self.assertIn("zoom-in     does something", out)
+
+    def test_every_command_shows_an_example_of_itself(self):
+        for name in cli.find_commands():
+            with self.subTest(name):
+                code, out, _ = self.run_cli(name, "--help")
+                self.assertEqual(code, 0)
+                self.assertIn(f"example:\n  tf-frozen {name}", out)
+
+    def test_nothing_given(self):
+        code, out, _ = self.run_cli()
+        self.assertEqual(code, 2)
+        self.assertIn("commands:", out)
+
+    def test_version(self):
+        self.assertEqual(self.run_cli("--version"), (0, f"tf-frozen {tf_frozen.__version__}\n", ""))
+
+    def test_help_does_not_import_tensorflow(self):
+        script = "import sys; from tf_frozen import cli; cli.main(['--help']); cli.main(['score', '--help'])"
+        script += "; print({'tensorflow', 'tf_keras', 'numpy', 'PIL', 'pycocotools'} & set(sys.modules))"
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        self.assertEndsWith(done.stdout, "set()\n")
+
+
+class WrongUseTest(CliTest):
+    def setUp(self):
+        super().setUp()
+        self.command("zoom_in", "pass")
+
+    def wrong(self, *argv):
+        code, out, err = self.run_cli(*argv)
+        self.assertEqual((code, out), (2, ""))
+        self.assertNotIn("Traceback", err)
+        return err
+
+    def test_an_unknown_command(self):
+        self.assertEqual(self.wrong("zoom-inn"), "There is no command 'zoom-inn'. Did you mean 'zoom-in'?\n")
+        self.assertEqual(self.wrong("zoom_in"), "There is no command 'zoom_in'. Did you mean 'zoom-in'?\n")
+        self.assertIn("configs", self.wrong("qqqq"))
+
+    def test_an_unknown_flag_is_named_before_what_it_made_missing(self):
+        for flag in ("--model_dri", "--model-dir", "--model", "--MODEL_DIR", "--model_dirs=x"):
+            with self.subTest(flag):
+                error = self.wrong("zoom-in", flag, "here")
+                self.assertIn(f"zoom-in: there is no flag {flag.partition('=')[0]}.", error)
+                self.assertIn("Did you mean '--model_dir'", error)
+                self.assertIn("`tf-frozen zoom-in --help`", error)
+        self.assertIn("'--version'", self.wrong("--versio"))
+
+    def test_a_missing_flag(self):
+        self.assertIn("--model_dir", self.wrong("zoom-in"))
+
+    def test_a_parameter_that_the_shell_took_apart(self):
+        error = self.wrong("zoom-in", "--model_dir", "here", "--gin_param", "TRAIN_STEPS", "=", "3")
+        self.assertIn("= 3\n", error)
+        self.assertIn("--gin_param 'NAME = VALUE'", error)
+
+
+class EndTest(CliTest):
+    def test_what_a_command_returns(self):
+        self.command("nothing", "pass")
+        self.command("one", "return 1")
+        self.assertEqual(self.run_cli("nothing", "--model_dir", "here"), (0, "", ""))
+        self.assertEqual(self.run_cli("one", "--model_dir", "here"), (1, "", ""))
+
+    def test_a_user_error_is_a_message_even_from_inside_gin(self):
+        self.command(
+            "failing",
+            """
+            import gin
+            from tf_frozen.errors import DataError
+
+            def load():
+                raise DataError("photo.jpg is cut off.")
+
+            gin.external_configurable(load, name="cli_test_load")()
+            """,
+        )
+        self.assertEqual(self.run_cli("failing", "--model_dir", "here"), (2, "", "photo.jpg is cut off.\n"))
+
+    def test_any_other_error_keeps_its_traceback(self):
+        self.command("broken", "return 1 / 0")
+        with self.assertRaises(ZeroDivisionError):
+            self.run_cli("broken", "--model_dir", "here")
+
+    def test_logs_go_bare_to_standard_output_and_warnings_to_standard_error(self):
+        body = """
+            import logging
+            log = logging.getLogger("tf_frozen.deep.inside")
+            log.debug("debug"); log.info("step %d", 3); log.warning("odd")
+            logging.getLogger("another").warning("of another library")
+            """
+        self.command("talking", body)
+        logger = logging.getLogger("tf_frozen")
+        before = logger.level, logger.propagate, list(logger.handlers)
+        for _ in range(2):
+            self.assertEqual(self.run_cli("talking", "--model_dir", "here"), (0, "step 3\n", "odd\n"))
+        self.assertEqual((logger.level, logger.propagate, list(logger.handlers)), before)
+
+    def test_an_interrupt_ends_with_130(self):
+        self.command("waiting", "import logging, time; logging.getLogger('tf_frozen').info('ready'); time.sleep(60)")
+        process = self.process("waiting", "--model_dir", "here")
+        self.assertEqual(process.stdout.readline(), "ready\n")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+        self.assertEqual((process.returncode, err), (130, ""))
+
+    def test_a_reader_that_leaves_early_is_no_error(self):
+        for say in ("print", "logging.getLogger('tf_frozen').info"):
+            self.command("endless", f"import logging\nwhile True: {say}('y' * 100)")
+            process = self.process("endless", "--model_dir", "here")
+            process.stdout.readline()
+            process.stdout.close()
+            self.assertEqual(process.stderr.read(), "")
+            self.assertEqual(process.wait(timeout=30), 141)
+
+    def test_tensorflow_starts_silently(self):
+        body = """
+            from tf_frozen.keras_flavor import keras
+            model = keras.Sequential([keras.layers.Dense(1, input_shape=[1])])
+            model.compile("sgd", "mse")
+            print(model.predict([[0.0]], verbose=0))
+            """
+        self.command("starting", body)
+        process = self.process("starting", "--model_dir", "here")
+        out, err = process.communicate(timeout=120)
+        self.assertEqual((process.returncode, out, err), (0, "[[0.]]\n", ""))
+
+
+if __name__ == "__main__":
+    tf.test.main()

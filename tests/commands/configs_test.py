@@ -1,0 +1,21 @@
+import contextlib
+import io
+
+import tensorflow as tf
+
+from tf_frozen import cli, experiment
+
+
+class ConfigsTest(tf.test.TestCase):
+    def test_one_line_a_file_with_its_purpose_runnable_ones_first(self):
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            self.assertEqual(cli.main(["configs"]), 0)
+        rows = [line.split(maxsplit=1) for line in printed.getvalue().splitlines()]
+        self.assertEqual([tuple(row) for row in rows], experiment.shipped())
+        names = [name for name, _ in rows]
+        self.assertEqual(names[0], "quickstart.gin")
+        self.assertLess(names.index("runs/train_on_coco_json.gin"), names.index("datasets/coco_json.gin"))
+
+
+if __name__ == "__main__":
+    tf.test.main()

@@ -1,0 +1,42 @@
+"""`tf-frozen evaluate`: the scores of a run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+
+HELP = "score a run's detector on its val split"
+EXAMPLE = "tf-frozen evaluate --model_dir runs/quickstart"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of the command."""
+    parser.add_argument("--model_dir", required=True, metavar="DIR", help="run directory of tf-frozen train")
+    parser.add_argument("--checkpoint", metavar="C", help="path or name, as ckpt-300 (default: the run's latest)")
+    parser.add_argument(
+        "--gin_param",
+        action="append",
+        default=[],
+        metavar="B",
+        help="'NAME = value', repeatable; other val data, say",
+    )
+    parser.add_argument("--json", action="store_true", help="print the metrics as one JSON object")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Prints the table; writes metrics.jsonl, predictions/ and metrics.json in the run directory."""
+    from tf_frozen import experiment
+    from tf_frozen.evaluation.report import table
+    from tf_frozen.training.files import write_atomic
+    from tf_frozen.training.run import Run
+
+    if args.json:
+        logging.getLogger("tf_frozen").setLevel(logging.WARNING)  # standard output is for the JSON alone
+    experiment.load_run(args.model_dir, args.gin_param)
+    job = Run(args.model_dir)
+    scorer = job.evaluate(args.checkpoint)
+    metrics = json.dumps(scorer.metrics, indent=2)
+    write_atomic(str(job.model_dir / "metrics.json"), metrics + "\n")
+    scorer.write(job.model_dir / "predictions")
+    print(metrics if args.json else table(scorer.metrics, scorer.per_class))

@@ -1,0 +1,73 @@
+"""Scores a detector on the val split and leaves figures and pictures in the run directory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from tf_frozen.data.annotations import Category, CocoJson
+from tf_frozen.data.images import read
+from tf_frozen.data.pipeline import eval_batches
+from tf_frozen.detectors.detector import Detector
+from tf_frozen.evaluation.coco import evaluate
+from tf_frozen.evaluation.detections import detect_all
+from tf_frozen.evaluation.drawing import draw
+from tf_frozen.training.callbacks.tensorboard import TensorBoard
+from tf_frozen.training.files import write_atomic
+
+_SHOWN_SCORE = 0.3
+_MOST_PICTURES = 16
+
+
+class Scorer:
+    """Holds `metrics`, `per_class` and `results` (COCO rows) of the last `score`."""
+
+    def __init__(self, data: CocoJson, categories: Sequence[Category], model_dir: Path, batch_size: int):
+        self._data, self._categories, self._model_dir = data, categories, model_dir
+        self._batch_size = batch_size
+        self.metrics: dict[str, float | None] = {}
+        self.per_class: list[dict] = []
+        self.results: list[dict] = []
+
+    def score(self, detector: Detector, step: int) -> dict[str, float | None]:
+        """Adds a line to metrics.jsonl, and scalars and pictures to TensorBoard; gives the metrics."""
+        detect = tf.function(lambda images, size: detector(images, size, training=False))
+        batches = eval_batches(self._data.examples, detector.frame, self._batch_size)
+        self.results = detect_all(detect, batches, self._data.examples, self._categories)
+        self.metrics, self.per_class = evaluate(self._data.ground_truth, self.results)
+        with open(self._model_dir / "metrics.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **self.metrics}) + "\n")
+        board = TensorBoard(str(self._model_dir / "tensorboard"), self._batch_size)
+        board.scalars(step, {f"val/{name}": value for name, value in self.metrics.items() if value is not None})
+        for name, picture in self.pictures():
+            board.images(step, f"val/{name}", picture)
+        return self.metrics
+
+    @property
+    def image_paths(self) -> list[str]:
+        """Files of the split's images."""
+        return [example.path for example in self._data.examples]
+
+    def pictures(self) -> list[tuple[str, np.ndarray]]:
+        """The first val images by file name, uint8, with the boxes found and, thin, those drawn by hand."""
+        names = {category.id: category.name for category in self._categories}
+        pictures = []
+        for example in self._data.examples[:_MOST_PICTURES]:
+            rows = [r for r in self.results if r["image_id"] == example.image_id and r["score"] >= _SHOWN_SCORE]
+            x, y, w, h = np.reshape([row["bbox"] for row in rows], [-1, 4]).T
+            labels, scores = [names[row["category_id"]] for row in rows], [row["score"] for row in rows]
+            boxes = np.stack([y, x, y + h, x + w], -1)
+            image = draw(read(example.path), boxes, labels, scores, example.boxes)
+            pictures.append((Path(example.path).stem, image))
+        return pictures
+
+    def write(self, folder: Path) -> None:
+        """Writes results.json and the pictures, as PNG, to `folder`."""
+        write_atomic(str(folder / "results.json"), json.dumps(self.results))
+        for name, picture in self.pictures():
+            Image.fromarray(picture).save(folder / f"{name}.png")
