@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 PINS := setup.py pyproject.toml requirements/constraints.txt
 
-.PHONY: quickstart test lint setup setup-test clean
+.PHONY: quickstart test lint setup setup-test
 
 quickstart: setup
 	$(BIN)/tf-frozen train --gin_file quickstart.gin --model_dir $(RUN)
@@ -30,16 +30,15 @@ lint: setup-test
 setup: .venv/installed
 setup-test: .venv/installed-test
 
-# A stamp is older than its .venv only while an installation is unfinished, so that one cut short starts again.
+# A stamp is written last, so that an installation cut short starts again.
 .venv/installed: $(PINS) requirements/make_venv.sh
 	@bash requirements/make_venv.sh '$(PYTHON)'
+	@echo 'Installing tf_frozen and its pinned requirements into .venv: some minutes, SIZE on disk'
 	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
 .venv/installed-test: $(PINS) requirements/make_venv.sh
 	@bash requirements/make_venv.sh '$(PYTHON)'
+	@echo 'Installing tf_frozen, its pinned requirements and the test tools into .venv: some minutes, SIZE on disk'
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	@touch $@ .venv/installed
-
-clean:
-	rm -rf .venv build tf_frozen.egg-info .pytest_cache .ruff_cache

@@ -4,6 +4,8 @@
 set -euo pipefail
 
 wanted="${1:-}"
+candidates=(python3 python3.13 python3.12 python3.11 python3.10)
+[ -z "$wanted" ] || candidates=("$wanted")
 tried=""
 
 version() {
@@ -25,7 +27,7 @@ if [ -x .venv/bin/python ] || [ -L .venv/bin/python ]; then
   .venv/bin/python -m pip --version >/dev/null 2>&1 && exit 0
 fi
 
-for candidate in ${wanted:-python3 python3.13 python3.12 python3.11 python3.10}; do
+for candidate in "${candidates[@]}"; do
   found=$(version "$candidate")
   if suits "$found"; then
     echo "Making .venv with $candidate ($found)"

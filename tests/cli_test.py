@@ -59,7 +59,7 @@ class CliTest(tf.test.TestCase):
             env=environment,
             **options,
         )
-        self.addCleanup(process.communicate)
+        self.addCleanup(process.wait)
         self.addCleanup(process.kill)
         return process
 
@@ -188,6 +188,15 @@ class EndTest(CliTest):
             process.stdout.close()
             self.assertEqual(process.stderr.read(), "")
             self.assertEqual(process.wait(timeout=30), 141)
+
+    def test_a_reader_that_left_before_the_last_words_is_no_error(self):
+        self.command("late", "input()\nprint('done')")
+        process = self.process("late", "--model_dir", "here", stdin=subprocess.PIPE)
+        process.stdout.close()
+        process.stdin.write("\n")
+        process.stdin.close()
+        self.assertEqual(process.stderr.read(), "")
+        self.assertEqual(process.wait(timeout=30), 141)
 
     def test_tensorflow_starts_silently(self):
         body = """

@@ -39,6 +39,11 @@ class ToyRun:
         self.neck, self.data, self.steps, self.name = neck, data, steps, name
 
 
+@gin.configurable
+def toy_bug():
+    return os.path.join()
+
+
 RUN = """# Purpose: a toy.
 ToyRun.neck = @ToyNeck()
 ToyRun.steps = %TRAIN_STEPS
@@ -306,7 +311,7 @@ class ExplainedTest(GinTest):
         self.load(source("a.json"), "ToySource.check = 'x'")
         self.assertIn("concatenate", self.fault(self.build, error=TypeError))
         with self.assertRaisesRegex(TypeError, "missing 1 required"), experiment.explained():
-            (lambda argument: argument)()
+            toy_bug()
 
 
 class UnusedTest(GinTest):
@@ -334,6 +339,9 @@ class UnusedTest(GinTest):
         self.load(RUN)
         ToyRun(steps=3)
         self.assertEqual(experiment.unused_bindings(), ["ToyRun.steps = %TRAIN_STEPS (run.gin:3)"])
+        self.load("ToyRun.neck = @ToyNeck\nToyNeck.filters = 16")
+        self.build().neck(filters=8)
+        self.assertEqual(experiment.unused_bindings(), ["ToyNeck.filters = 16 (run.gin:2)"])
 
     def test_what_was_handed_over_and_may_yet_be_called_is_not_reported(self):
         late = "NECK = @late/ToyRun\nlate/ToyRun.data = [@ToySource]\nToySource.check = 3"

@@ -21,7 +21,7 @@ CATEGORIES = [Category(7, "tree"), Category(21, "bush")]
 
 
 def _tiny_rcnn():
-    """Untrained heads of three stages behind the embedded backbone; a low threshold lets it find something."""
+    """Untrained heads of three stages behind the embedded backbone; a low threshold lets them find much."""
     keras.utils.set_random_seed(0)
     head = BoxHead(num_classes=2, convs=1, filters=16, fcs=1, fc_units=32)
     detector = RCNN(

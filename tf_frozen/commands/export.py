@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this command."""
     parser.add_argument("--model_dir", required=True, metavar="DIR", help="run directory of tf-frozen train")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder to write; an export is replaced")
-    parser.add_argument("--checkpoint", metavar="C", help="checkpoint to export (default: the run's latest)")
+    parser.add_argument("--checkpoint", metavar="C", help="path or name, as ckpt-300 (default: the run's latest)")
 
 
 def run(args: argparse.Namespace) -> None:

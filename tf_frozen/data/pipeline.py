@@ -15,11 +15,12 @@ from tf_frozen.data.resize import fit
 
 @gin.configurable
 class TrainBatches:
-    """Shuffled, augmented batches (images, targets) of `batch_size`; step s holds the same images in every run of a seed.
+    """Shuffled, augmented batches (images, targets); step s holds the same images in every run of a seed.
 
     images: float32 [B, H, W, 3], RGB in 0…255. targets: boxes [B, N, 4] float32 in frame pixels, classes [B, N] int32
     (0 is padding), image_index [B] int64 into the examples, image_size [B, 2] and scale [B] float32. N is the largest
-    number of boxes in an image: none is ever cut. `placement` puts the augmented image into the frame.
+    number of boxes in an image: none is ever cut. `placement` puts the augmented image into (H, W) = `crop`, the
+    frame itself if None; a crop smaller than the frame saves time and keeps the objects' size.
     """
 
     def __init__(
@@ -28,10 +29,12 @@ class TrainBatches:
         frame: tuple[int, int],
         batch_size: int,
         seed: int = 0,
+        crop: tuple[int, int] | None = None,
         augmentation: Sequence[Callable] = (),
         placement: Callable | None = None,
     ):
-        self.examples, self.frame, self.batch_size, self.seed = examples, tuple(frame), batch_size, seed
+        self.examples, self.batch_size, self.seed = examples, batch_size, seed
+        self.frame, self.crop = tuple(frame), tuple(crop or frame)
         self.augmentation, self.placement = tuple(augmentation), placement or _plain_placement
 
     def image_ids(self, step: int) -> list:
@@ -60,7 +63,7 @@ class TrainBatches:
         seed = tf.random.experimental.stateless_fold_in(seed, index)
         for number, operation in enumerate(self.augmentation, start=1):
             image, boxes = operation(image, boxes, tf.random.experimental.stateless_fold_in(seed, number))
-        image, boxes, stay, size, scale = self.placement(image, boxes, self.frame, seed)
+        image, boxes, stay, size, scale = self.placement(image, boxes, self.frame, self.crop, seed)
         # Boxes that stay come first, so that a target's padding is at its end.
         order = tf.argsort(tf.cast(stay, tf.int32), direction="DESCENDING", stable=True)
         stay = tf.gather(stay, order)
@@ -70,7 +73,7 @@ class TrainBatches:
 
 
 def eval_batches(examples: Sequence[Example], frame: tuple[int, int], batch_size: int) -> tf.data.Dataset:
-    """Each example once and in order, fitted into the frame; the same elements as TrainBatches, the last batch may be short."""
+    """Each example once, in order, fitted into the frame: elements like TrainBatches', the last batch may be short."""
     columns = _columns(examples)
 
     def element(index: tf.Tensor) -> tuple[tf.Tensor, dict]:
@@ -81,9 +84,9 @@ def eval_batches(examples: Sequence[Example], frame: tuple[int, int], batch_size
     return _batched(tf.data.Dataset.range(len(examples)).map(element, tf.data.AUTOTUNE), batch_size, False)
 
 
-def _plain_placement(image, boxes, frame, seed) -> tuple:
-    del seed  # nothing is random
-    framed, size, scale = fit(image, frame)
+def _plain_placement(image, boxes, frame, crop, seed) -> tuple:
+    del frame, seed  # nothing is random, and there is nothing to crop
+    framed, size, scale = fit(image, crop)
     return framed, boxes * scale, tf.ones(tf.shape(boxes)[:1], tf.bool), size, scale
 
 

@@ -7,13 +7,15 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from tf_frozen.backbones.backbone import Backbone
+from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
 
 
 class Detector(keras.Model):
     """Backbone → neck → heads; a subclass says what the heads do in `loss_parts` and `detect`.
 
-    `frame` is the (height, width) in pixels of the images that train and score it. `weight_decay` λ adds ½λ‖w‖² over
+    `frame` is the (height, width) in pixels that images are fitted into for scoring and in an export; training may
+    use crops of another size. `weight_decay` λ adds ½λ‖w‖² over
     the kernels that train, and over no frozen one (official YAMLs: 4e-5).
     """
 
@@ -31,20 +33,25 @@ class Detector(keras.Model):
         self.frame = tuple(frame)
         self.weight_decay, self.seed = weight_decay, seed
 
-    def loss_parts(self, pyramid: Mapping[int, tf.Tensor], targets: Mapping, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+    def loss_parts(
+        self, pyramid: Mapping[int, tf.Tensor], frame: tuple[int, int], targets: Mapping, seed: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         """The scalar losses of the heads by name; `seed` int32 [2] decides what is sampled."""
         raise NotImplementedError
 
-    def detect(self, pyramid: Mapping[int, tf.Tensor], image_size: tf.Tensor) -> dict[str, tf.Tensor]:
+    def detect(
+        self, pyramid: Mapping[int, tf.Tensor], frame: tuple[int, int], image_size: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         """Boxes [batch, D, 4] in frame pixels, scores, classes 1…K (0 is padding), and count [batch]."""
         raise NotImplementedError
 
     def call(self, images: tf.Tensor, image_size: tf.Tensor | None = None, training: bool | None = None) -> dict:
         """Detects on RGB frames [batch, H, W, 3] in 0…255; `image_size` [batch, 2] is the part that is not padding."""
+        frame = _frame(images)
         if image_size is None:
-            image_size = tf.tile(tf.constant([self.frame], tf.float32), [tf.shape(images)[0], 1])
+            image_size = tf.tile(tf.constant([frame], tf.float32), [tf.shape(images)[0], 1])
         taps = self.backbone(self.backbone.preprocess(images), training=training)
-        return self.detect(self.neck(taps, training=training), image_size)
+        return self.detect(self.neck(taps, training=training), frame, image_size)
 
     def train_step(self, data: tuple[tf.Tensor, Mapping]) -> dict[str, tf.Tensor]:
         """One step on (images, targets); gives the loss parts and their sum as 'loss'."""
@@ -59,7 +66,7 @@ class Detector(keras.Model):
             if not frozen:
                 taps = self.backbone(images, training=True)
             seed = tf.stack([self.seed, tf.cast(self.optimizer.iterations, tf.int32)])
-            parts = self.loss_parts(self.neck(taps, training=True), targets, seed)
+            parts = self.loss_parts(self.neck(taps, training=True), _frame(images), targets, seed)
             if self.weight_decay:
                 parts["weight_decay"] = self.weight_decay * _half_squares(variables)
             loss = tf.add_n(list(parts.values()))
@@ -67,6 +74,14 @@ class Detector(keras.Model):
             share = loss / tf.distribute.get_strategy().num_replicas_in_sync
         self.optimizer.apply_gradients(zip(tape.gradient(share, variables), variables, strict=True))
         return {"loss": loss, **parts}
+
+
+def _frame(images: tf.Tensor) -> tuple[int, int]:
+    """Height and width of the frames, which must be known while tracing: anchors are constants of the graph."""
+    height, width = images.shape[1:3]
+    if height is None or width is None:
+        raise ConfigError(f"The images have shape {images.shape}; a detector needs frames of one fixed size. Fit them.")
+    return height, width
 
 
 def _half_squares(variables: list[tf.Variable]) -> tf.Tensor:

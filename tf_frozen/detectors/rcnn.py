@@ -30,17 +30,21 @@ class RCNN(Detector):
         super().__init__(backbone, neck, frame, weight_decay, seed, **kwargs)
         self.region_proposal, self.box_heads = region_proposal, box_heads
 
-    def loss_parts(self, pyramid: Mapping[int, tf.Tensor], targets: Mapping, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+    def loss_parts(
+        self, pyramid: Mapping[int, tf.Tensor], frame: tuple[int, int], targets: Mapping, seed: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         """Losses of the proposals and of the box heads."""
         anchors = self.region_proposal(pyramid, training=True)
-        proposals, valid = self.region_proposal.propose(anchors, self.frame, targets["image_size"], training=True)
+        proposals, valid = self.region_proposal.propose(anchors, frame, targets["image_size"], training=True)
         return {
-            **self.region_proposal.loss_parts(anchors, self.frame, targets, seed),
+            **self.region_proposal.loss_parts(anchors, frame, targets, seed),
             **self.box_heads.loss_parts(pyramid, proposals, valid, targets, seed + 1),
         }
 
-    def detect(self, pyramid: Mapping[int, tf.Tensor], image_size: tf.Tensor) -> dict[str, tf.Tensor]:
+    def detect(
+        self, pyramid: Mapping[int, tf.Tensor], frame: tuple[int, int], image_size: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         """Proposals, refined and classified by the box heads, after NMS."""
         anchors = self.region_proposal(pyramid, training=False)
-        proposals, valid = self.region_proposal.propose(anchors, self.frame, image_size, training=False)
+        proposals, valid = self.region_proposal.propose(anchors, frame, image_size, training=False)
         return self.box_heads.detect(pyramid, proposals, valid, image_size)

@@ -61,7 +61,10 @@ class BoxCascade(ConfiguredLayer):
         self.heads = [copy_of(head, f"head_{stage}") for stage in range(len(self.ious))]
 
     def call(self, inputs: tuple, training: bool | None = None) -> tuple[tf.Tensor, tf.Tensor]:
-        """Maps (pyramid, boxes [batch, n, 4], image_size [batch, 2]) to probabilities [batch, n, K] and boxes [batch, n, 1 or K, 4]."""
+        """Refines boxes: (pyramid, boxes [batch, n, 4], image_size [batch, 2]) → probabilities [batch, n, K], boxes.
+
+        Boxes come back as [batch, n, 1, 4] if class-agnostic, else [batch, n, K, 4].
+        """
         pyramid, boxes, image_size = inputs
         probabilities = []
         for stage in range(len(self.heads)):

@@ -14,7 +14,9 @@ def he_fan_out() -> keras.initializers.Initializer:
     return keras.initializers.VarianceScaling(scale=2.0, mode="fan_out", distribution="untruncated_normal")
 
 
-def conv(filters: int, size: int, separable: bool = False, bias: bool = True, name: str | None = None):
+def conv(
+    filters: int, size: int, separable: bool = False, bias: bool = True, name: str | None = None
+) -> keras.layers.Layer:
     """A same-padded convolution layer, dense or depthwise separable, initialised for a rectifier."""
     options = {"padding": "same", "use_bias": bias, "name": name}
     if separable:

@@ -167,6 +167,6 @@ def _check_categories(train_data: CocoJson, val_data: CocoJson) -> None:
     unknown = [category for category in val_data.categories if category not in train_data.categories]
     if unknown:
         raise DataError(
-            f"{val_data.annotations_path} has categories {[tuple(c) for c in unknown]} that the training data lacks; "
-            f"{train_data.annotations_path} has {[tuple(c) for c in train_data.categories]}. Use the same ids and names."
+            f"{val_data.annotations_path} has categories {[tuple(c) for c in unknown]} that the training data lacks: "
+            f"{train_data.annotations_path} has {[tuple(c) for c in train_data.categories]}. Use the same."
         )

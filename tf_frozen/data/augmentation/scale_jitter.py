@@ -13,7 +13,7 @@ from tf_frozen.geometry import boxes as box_ops
 class ScaleJitter:
     """Resizes an image to U(`minimum`, `maximum`) times the size that fills the frame and places it there.
 
-    What is larger than the frame is cropped at a random place, what is smaller is padded at the bottom and right. A
+    What is larger than the crop is cropped at a random place, what is smaller is padded at the bottom and right. A
     box stays when at least `min_visible` of its area does. `aspect` a: height and width differ by up to 1 + a.
     """
 
@@ -22,19 +22,21 @@ class ScaleJitter:
         self.min_visible, self.aspect = min_visible, aspect
 
     def __call__(
-        self, image: tf.Tensor, boxes: tf.Tensor, frame: tuple[int, int], seed: tf.Tensor
+        self, image: tf.Tensor, boxes: tf.Tensor, frame: tuple[int, int], crop: tuple[int, int], seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Gives the frame [H, W, 3], boxes [n, 4], which of them stay [n], image_size [2] and the scale, a scalar."""
+        """Gives the crop [H, W, 3], boxes [n, 4], which of them stay [n], image_size [2] and the scale, a scalar."""
         draw = tf.random.stateless_uniform([4], seed)
-        size, goal = tf.cast(tf.shape(image)[:2], tf.float32), tf.constant(frame, tf.float32)
-        scale = tf.reduce_min(goal / size) * (self.minimum + (self.maximum - self.minimum) * draw[0])
+        size, goal = tf.cast(tf.shape(image)[:2], tf.float32), tf.constant(crop, tf.float32)
+        scale = tf.reduce_min(tf.constant(frame, tf.float32) / size) * (
+            self.minimum + (self.maximum - self.minimum) * draw[0]
+        )
         stretch = tf.exp(tf.math.log(1.0 + self.aspect) * (draw[3] - 0.5))
         scales = scale * tf.stack([stretch, 1.0 / stretch])
         shift = -tf.round(tf.maximum(size * scales - goal, 0.0) * draw[1:3])
         padding = tf.constant(PADDING)
         framed = tf.raw_ops.ScaleAndTranslate(
             images=(tf.cast(image, tf.float32) - padding)[tf.newaxis],
-            size=frame,
+            size=crop,
             scale=scales,
             translation=shift,
             kernel_type="triangle",
@@ -44,4 +46,4 @@ class ScaleJitter:
         clipped = box_ops.clip(moved, image_size[tf.newaxis])
         visible = tf.math.divide_no_nan(box_ops.area(clipped), box_ops.area(moved))
         stay = (box_ops.area(clipped) > 0) & (visible >= self.min_visible)
-        return tf.ensure_shape(framed, (*frame, 3)) + padding, clipped, stay, image_size, scale
+        return tf.ensure_shape(framed, (*crop, 3)) + padding, clipped, stay, image_size, scale
