@@ -8,12 +8,11 @@ PYTEST_ARGS ?=
 RUN := runs/quickstart
 BIN := .venv/bin
 
-# Both for pip: the first pins what is installed (and, before pip 25.3, what builds it), the second what builds it.
-export PIP_CONSTRAINT := requirements/constraints.txt
-export PIP_BUILD_CONSTRAINT := requirements/constraints.txt
-export PIP_DISABLE_PIP_VERSION_CHECK := 1
-
-PINS := setup.py pyproject.toml requirements/constraints.txt
+CONSTRAINTS := requirements/constraints.txt
+# The pinned pip comes first: older ones cannot pin what builds the two requirements that come as source.
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint $(CONSTRAINTS)
+INSTALL := $(PIP) pip && $(PIP) --build-constraint $(CONSTRAINTS) --editable
+PINS := setup.py pyproject.toml $(CONSTRAINTS) requirements/make_venv.sh
 
 .PHONY: quickstart test lint setup setup-test
 
@@ -31,14 +30,14 @@ setup: .venv/installed
 setup-test: .venv/installed-test
 
 # A stamp is written last, so that an installation cut short starts again.
-.venv/installed: $(PINS) requirements/make_venv.sh
+.venv/installed: $(PINS)
 	@bash requirements/make_venv.sh '$(PYTHON)'
 	@echo 'Installing tf_frozen and its pinned requirements into .venv: some minutes, SIZE on disk'
-	$(BIN)/python -m pip install --quiet --editable .
+	$(INSTALL) .
 	@touch $@
 
-.venv/installed-test: $(PINS) requirements/make_venv.sh
+.venv/installed-test: $(PINS)
 	@bash requirements/make_venv.sh '$(PYTHON)'
 	@echo 'Installing tf_frozen, its pinned requirements and the test tools into .venv: some minutes, SIZE on disk'
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(INSTALL) '.[test]'
 	@touch $@ .venv/installed

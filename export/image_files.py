@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path, PurePath
@@ -14,8 +15,11 @@ from tf_frozen.errors import DataError
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 
 
-def find(patterns: Sequence[str], ignore: str | None = None) -> list[str]:
-    """Returns absolute paths of image files, sorted, each once.
+def find(patterns: Sequence[str], ignore: str | None = None) -> dict[str, str]:
+    """Returns the name of each image file by its absolute path, sorted.
+
+    A name is the path below the folder or glob that matched, or, if two files would share one, below the
+    deepest folder that holds all files.
 
     Args:
       patterns: each an image file, a folder (its images and those of its subfolders) or a glob.
@@ -24,19 +28,18 @@ def find(patterns: Sequence[str], ignore: str | None = None) -> list[str]:
     Raises:
       DataError: a pattern that matches no image.
     """
-    paths: set[str] = set()
+    roots: dict[str, str] = {}
     for pattern in patterns:
         found = _matches(resolve(pattern))
         if not found:
             raise DataError(f"--images {pattern}: {_why_none(pattern)}")
-        paths |= {path for path in found if not _is_below(path, ignore)} or found
-    return sorted(paths)
-
-
-def names(paths: Sequence[str]) -> dict[str, str]:
-    """Returns each path as seen from the deepest folder that holds them all, with forward slashes."""
-    root = os.path.commonpath([os.path.dirname(path) for path in paths])
-    return {path: Path(os.path.relpath(path, root)).as_posix() for path in paths}
+        kept = [path for path in found if not _is_below(path, ignore)] or found
+        roots = {**dict.fromkeys(kept, _root(resolve(pattern))), **roots}
+    names = {path: _below(path, roots[path]) for path in sorted(roots)}
+    if len(set(names.values())) < len(names):
+        common = os.path.commonpath([os.path.dirname(path) for path in names])
+        names = {path: _below(path, common) for path in names}
+    return names
 
 
 def ids(paths: Sequence[str], annotations: str) -> dict[str, int | str]:
@@ -60,7 +63,7 @@ def ids(paths: Sequence[str], annotations: str) -> dict[str, int | str]:
     return found
 
 
-def _matches(pattern: str) -> set[str]:
+def _matches(pattern: str) -> list[str]:
     if os.path.isdir(pattern):
         tree = (os.path.join(folder, name) for folder, _, files in os.walk(pattern) for name in files)
         found = [path for path in tree if os.path.splitext(path)[1].lower() in SUFFIXES]
@@ -68,7 +71,19 @@ def _matches(pattern: str) -> set[str]:
         found = [pattern]
     else:
         found = [path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)]
-    return {os.path.abspath(path) for path in found}
+    return [os.path.abspath(path) for path in found]
+
+
+def _root(pattern: str) -> str:
+    """The folder that names start from: the pattern itself, or that of a file or of a glob's first wildcard."""
+    if not os.path.exists(pattern):
+        fixed = itertools.takewhile(lambda part: not glob.has_magic(part), PurePath(pattern).parts)
+        return os.path.abspath(os.path.join("", *fixed))
+    return os.path.abspath(pattern if os.path.isdir(pattern) else os.path.dirname(pattern))
+
+
+def _below(path: str, folder: str) -> str:
+    return Path(os.path.relpath(path, folder)).as_posix()
 
 
 def _why_none(pattern: str) -> str:
@@ -80,7 +95,7 @@ def _why_none(pattern: str) -> str:
 
 
 def _is_below(path: str, folder: str | None) -> bool:
-    return folder is not None and Path(os.path.abspath(folder)) in Path(path).parents
+    return folder is not None and Path(os.path.abspath(os.path.expanduser(folder))) in Path(path).parents
 
 
 def _longest_tail(parts: tuple[str, ...], known: dict[tuple[str, ...], int | str]) -> int | str | None:

@@ -186,8 +186,8 @@ class EndTest(CliTest):
             process = self.process("endless", "--model_dir", "here")
             process.stdout.readline()
             process.stdout.close()
-            self.assertEqual(process.stderr.read(), "")
             self.assertEqual(process.wait(timeout=30), 141)
+            self.assertEqual(process.stderr.read(), "")
 
     def test_a_reader_that_left_before_the_last_words_is_no_error(self):
         self.command("late", "input()\nprint('done')")
@@ -195,8 +195,8 @@ class EndTest(CliTest):
         process.stdout.close()
         process.stdin.write("\n")
         process.stdin.close()
-        self.assertEqual(process.stderr.read(), "")
         self.assertEqual(process.wait(timeout=30), 141)
+        self.assertEqual(process.stderr.read(), "")
 
     def test_tensorflow_starts_silently(self):
         body = """

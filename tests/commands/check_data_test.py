@@ -2,12 +2,15 @@ import argparse
 import contextlib
 import io
 import json
+import logging
 import os
+from unittest import mock
 
 import tensorflow as tf
 
 from tests.data.small_set import TILES, SmallSetTestCase
 from tf_frozen.commands import check_data
+from tf_frozen.data import image_checks
 
 
 def run(*arguments):
@@ -57,6 +60,20 @@ class CheckDataTest(SmallSetTestCase):
         self.assertEqual(list(nan), ["kind", "file", "image_id", "annotation_id", "box", "message"])
         self.assertEqual((nan["annotation_id"], nan["box"]), (11, [1, None, 3, 4]))
         self.assertEqual((missing["kind"], missing["file"]), ("missing_image", self.path(TILES[1])))
+
+    def test_progress_stays_out_of_the_json(self):
+        logger = logging.getLogger("tf_frozen")
+        handler = logging.StreamHandler(io.StringIO())
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        self.addCleanup(logger.removeHandler, handler)
+        self.addCleanup(logger.setLevel, logging.NOTSET)
+
+        with mock.patch.object(image_checks, "_SECONDS_BETWEEN_REPORTS", 0.0):
+            self.run_on_set("--json")
+            self.assertEqual(handler.stream.getvalue(), "")
+            self.run_on_set()
+            self.assertIn("Checked 2 of 2 images", handler.stream.getvalue())
 
     def test_annotations_that_cannot_be_read_are_faults_too(self):
         code, output = run("--annotations", "none.json", "--images", self.folder, "--json")

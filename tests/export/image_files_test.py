@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 
 import tensorflow as tf
-from tf_frozen.export import image_files
 
 from tf_frozen import errors
+from tf_frozen.export import image_files
 
 
 class FindTest(tf.test.TestCase):
@@ -47,12 +47,25 @@ class FindTest(tf.test.TestCase):
 
 
 class NamesTest(tf.test.TestCase):
-    def test_names_start_below_what_all_paths_share(self):
-        self.assertEqual(
-            image_files.names(["/d/x/1.jpg", "/d/y/1.jpg"]),
-            {"/d/x/1.jpg": "x/1.jpg", "/d/y/1.jpg": "y/1.jpg"},
-        )
-        self.assertEqual(image_files.names(["/d/x/1.jpg"]), {"/d/x/1.jpg": "1.jpg"})
+    def names(self, *patterns):
+        folder = Path(self.get_temp_dir())
+        for name in ("val/1.jpg", "val/north/1.jpg", "other/1.jpg", "other/2.jpg"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text("")
+        return list(image_files.find([str(folder / pattern) for pattern in patterns]).values())
+
+    def test_a_name_is_the_path_below_what_was_given(self):
+        for patterns, names in (
+            (["val"], ["1.jpg", "north/1.jpg"]),
+            (["val/north/1.jpg"], ["1.jpg"]),
+            (["val/*.jpg"], ["1.jpg"]),
+            (["val/*/*.jpg"], ["north/1.jpg"]),
+            (["val", "other/2.jpg"], ["2.jpg", "1.jpg", "north/1.jpg"]),
+        ):
+            self.assertEqual(self.names(*patterns), names)
+
+    def test_files_of_one_name_are_told_apart_by_their_folders(self):
+        self.assertEqual(self.names("val/1.jpg", "other"), ["other/1.jpg", "other/2.jpg", "val/1.jpg"])
 
 
 class IdsTest(tf.test.TestCase):

@@ -50,7 +50,7 @@ class SavingsTest(tf.test.TestCase):
         self.assertIsNone(savings(model, count_flops=False)["forward_flops"])
 
     def test_optimizer_bytes_are_those_of_the_real_optimizer(self):
-        variables = [tf.Variable(tf.zeros(shape)) for shape in ([3, 5], [7], [])]
+        variables = [tf.Variable(tf.zeros(shape)) for shape in ([3, 5], [7], [], [3, 5])]
         rate = keras.optimizers.schedules.CosineDecay(0.1, 10)
         for optimizer in (
             keras.optimizers.SGD(rate),

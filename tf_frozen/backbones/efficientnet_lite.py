@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zipfile
 from importlib import resources
 
 import gin
@@ -137,7 +138,7 @@ def _load(network: keras.Model, variant: int, weights: str) -> None:
     try:
         with file.open("rb") if hasattr(file, "open") else open(file, "rb") as stream:
             arrays = dict(np.load(stream))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise ConfigError(f"EfficientNetLite.weights is {weights!r}, which can't be read as .npz: {error}") from error
     for layer in network.layers:
         if layer.weights:

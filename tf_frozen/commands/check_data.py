@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
+from collections.abc import Iterator
 
 HELP = "list every fault of a COCO JSON and its images; exit 1 if there is any"
 EXAMPLE = "tf-frozen check-data --annotations my/train.json --images my/photos"
@@ -19,11 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the faults, or one line that counts what was checked; returns 1 if there are faults, else 0."""
-    if args.json:
-        logging.getLogger("tf_frozen.data").setLevel(logging.WARNING)  # standard output is for the JSON alone
     from tf_frozen.data import checks, faults
 
-    inspection = checks.inspect(args.annotations, args.images)
+    with _without_progress() if args.json else contextlib.nullcontext():
+        inspection = checks.inspect(args.annotations, args.images)
     found = inspection.faults
     if args.json:
         print(json.dumps({"faults": [fault.as_dict() for fault in found]}, indent=2, allow_nan=False))
@@ -33,6 +34,18 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(_summary(inspection.document))
     return 1 if found else 0
+
+
+@contextlib.contextmanager
+def _without_progress() -> Iterator[None]:
+    """Keeps standard output for the JSON alone: progress is logged there."""
+    logger = logging.getLogger("tf_frozen.data")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _summary(document: dict) -> str:

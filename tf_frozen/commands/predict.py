@@ -32,8 +32,8 @@ def run(args: argparse.Namespace) -> int:
 
     if not 0 <= args.score_threshold <= 1:
         raise DataError(f"--score_threshold {args.score_threshold} is not a score: give a number from 0 to 1.")
-    paths = image_files.find(args.images, ignore=args.output)
-    names = image_files.names(paths)
+    names = image_files.find(args.images, ignore=args.output)
+    paths = list(names)
     ids = image_files.ids(paths, args.annotations) if args.annotations else names
     predictor = Predictor(args.model)
     album = pictures.Album(args.output, names, predictor.names)

@@ -71,7 +71,7 @@ class CocoJson:
         if faults or len(without) == len(inspection.document["annotations"]):
             raise DataError(_explain(faults or dropped, annotations, images), faults or dropped)
         if dropped:
-            _logger.warning("Left out %d faulty boxes of %s", len(without), annotations)
+            _logger.warning("Left out %d of the boxes of %s: faulty", len(without), annotations)
         self.annotations_path = paths.resolve(annotations)
         self.categories = _categories(inspection.document)
         self._document = inspection.document

@@ -9,9 +9,10 @@ import tensorflow as tf
 from tf_frozen.backbones.backbone import Backbone
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
+from tf_frozen.layers.configured import Configured
 
 
-class Detector(keras.Model):
+class Detector(Configured, keras.Model):
     """Backbone → neck → heads; a subclass says what the heads do in `loss_parts` and `detect`.
 
     `frame` is the (height, width) in pixels that images are fitted into for scoring and in an export; training may
@@ -28,7 +29,8 @@ class Detector(keras.Model):
         seed: int = 0,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        # No autocast: pixels and box coordinates keep float32 where layers compute in half precision.
+        super().__init__(autocast=False, **kwargs)
         self.backbone, self.neck = backbone, neck
         self.frame = tuple(frame)
         self.weight_decay, self.seed = weight_decay, seed

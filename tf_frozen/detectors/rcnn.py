@@ -13,6 +13,7 @@ from tf_frozen.keras_flavor import keras
 
 
 @gin.configurable
+@keras.utils.register_keras_serializable("tf_frozen")
 class RCNN(Detector):
     """backbone → neck → region proposal → box heads; the paper's detector with NAS-FPN and three heads."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Iterable
 from typing import Any
 
@@ -58,14 +59,18 @@ def savings(
 
 def optimizer_bytes(optimizer: keras.optimizers.Optimizer, variables: Iterable[tf.Variable]) -> int:
     """Bytes of the slots and moving averages that an optimizer like this one keeps for `variables`."""
+    alike = collections.Counter((tuple(v.shape), v.dtype.base_dtype) for v in variables)
     config = optimizer.get_config() | {"learning_rate": 0.0}
-    # In a graph that never runs no memory is taken, whatever kind of optimizer it is.
+    # In a graph that never runs no memory is taken; one variable of a kind, as each takes milliseconds to make.
     with tf.Graph().as_default():
         twin = type(optimizer).from_config(config)
         stateless = {id(variable) for variable in twin.variables}
-        twin.build([tf.Variable(tf.zeros(v.shape, v.dtype), name=v.name.partition(":")[0]) for v in variables])
+        kinds = {f"kind_{index}": kind for index, kind in enumerate(alike)}
+        twin.build([tf.Variable(tf.zeros(*kind), name=name) for name, kind in kinds.items()])
         slots = [variable for variable in twin.variables if id(variable) not in stateless]
-        return sum(slot.shape.num_elements() * slot.dtype.size for slot in slots)
+    # A slot is named after its variable, as in 'm/kind_0:0'.
+    times = [alike[kinds[slot.name.partition("/")[2].partition(":")[0]]] for slot in slots]
+    return sum(n * slot.shape.num_elements() * slot.dtype.size for n, slot in zip(times, slots, strict=True))
 
 
 def table(savings: dict[str, Any]) -> str:

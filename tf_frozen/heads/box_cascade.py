@@ -46,7 +46,8 @@ class BoxCascade(ConfiguredLayer):
         detections: int = 100,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        # No autocast: half precision would round the boxes to whole pixels and worse. The heads cast for themselves.
+        super().__init__(autocast=False, **kwargs)
         if not ious or len(ious) != len(coder_weights):
             raise ConfigError(
                 f"BoxCascade has {len(ious)} ious {ious!r} and {len(coder_weights)} coder_weights {coder_weights!r}; "

@@ -14,7 +14,8 @@ from tf_frozen.geometry.nms import batched_nms
 from tf_frozen.geometry.sampling import sample_balanced
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.configured import ConfiguredLayer
-from tf_frozen.layers.conv_block import ConvBlock
+from tf_frozen.layers.conv_block import conv
+from tf_frozen.layers.norm import copy_of
 from tf_frozen.losses.huber import huber
 
 
@@ -23,6 +24,7 @@ from tf_frozen.losses.huber import huber
 class RegionProposal(ConfiguredLayer):
     """Scores anchors and refines them to proposals, with the same convolutions on every level.
 
+    Norms are each level's own: batch statistics differ between levels, and one moving average can't fit them all.
     An anchor's side is `anchor_scale`·2^level·2^(octave/octaves) pixels. `candidates` a level go into NMS and
     `proposals` an image come out of it, both given as (training, inference). Defaults: the official YAMLs.
     """
@@ -59,19 +61,31 @@ class RegionProposal(ConfiguredLayer):
         self.box_loss_delta, self.nms_iou = box_loss_delta, nms_iou
         self.candidates, self.proposals = tuple(candidates), tuple(proposals)
         self.activation, self.norm = activation, norm
-        self.blocks = [
-            ConvBlock(filters, 3, norm, activation, separable, name=f"conv_{index}") for index in range(convs)
-        ]
+        self.activate = keras.activations.get(activation)
+        self.hidden = [conv(filters, 3, separable, bias=norm is None, name=f"conv_{index}") for index in range(convs)]
         anchors = anchor_octaves * len(self.anchor_ratios)
         self.score = _output_conv(anchors, "score")
         self.delta = _output_conv(anchors * 4, "delta")
+
+    def build(self, input_shape: Mapping[int, tf.TensorShape]) -> None:
+        """Creates the norms, one for each convolution and level."""
+        self.norms = {}
+        if self.norm is not None:
+            for level in input_shape:
+                # Keras tracks a dict of layers only under string keys.
+                names = [f"conv_{index}_norm_{level}" for index in range(self.convs)]
+                self.norms[str(level)] = [copy_of(self.norm, name) for name in names]
+        super().build(input_shape)
 
     def call(self, pyramid: Mapping[int, tf.Tensor], training: bool | None = None) -> dict[int, tuple]:
         """Maps each level [batch, h, w, c] to logits [batch, h·w·A] and box deltas [batch, h·w·A, 4], float32."""
         outputs = {}
         for level, x in pyramid.items():
-            for block in self.blocks:
-                x = block(x, training=training)
+            for index, hidden in enumerate(self.hidden):
+                x = hidden(x)
+                if self.norm is not None:
+                    x = self.norms[str(level)][index](x, training=training)
+                x = self.activate(x)
             batch = tf.shape(x)[0]
             scores = tf.cast(tf.reshape(self.score(x), [batch, -1]), tf.float32)
             outputs[level] = scores, tf.cast(tf.reshape(self.delta(x), [batch, -1, 4]), tf.float32)

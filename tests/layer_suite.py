@@ -1,0 +1,205 @@
+"""What every layer of a detector must do, whatever it computes: the shared behavioural tests."""
+
+import contextlib
+import os
+import random
+
+import numpy as np
+import tensorflow as tf
+
+from tf_frozen.keras_flavor import keras
+
+POLICIES = {"mixed_float16": (tf.float16, 0.05), "mixed_bfloat16": (tf.bfloat16, 0.3)}
+
+
+class LayerSuite:
+    """Mixin of a tf.test.TestCase: a subclass says how to build the layer, its inputs, and their outputs' shapes.
+
+    A layer is called with one structure of tensors. `float32_outputs` says whether outputs stay float32 under a mixed
+    precision policy, `sizes` which (height, width) of images to try; the first is used where one will do.
+    """
+
+    float32_outputs = True
+    jit_compiles = True
+    sizes = ((64, 64), (96, 64), (73, 41))
+
+    def layer(self):
+        """A new layer, with weights of its own."""
+        raise NotImplementedError
+
+    def inputs(self, batch, size):
+        """What the layer is called with, float32, the same at every call."""
+        raise NotImplementedError
+
+    def shapes(self, batch, size):
+        """The shapes of the layer's outputs, in their structure."""
+        raise NotImplementedError
+
+    def differentiated(self, layer, inputs):
+        """The outputs, or losses, that train the layer."""
+        return layer(inputs, training=False)
+
+    def test_output_shapes(self):
+        layer = self.layer()
+        for batch, size in [(1, self.sizes[0]), *((2, size) for size in self.sizes)]:
+            outputs, shapes = layer(self.inputs(batch, size)), self.shapes(batch, size)
+            found = tf.nest.map_structure(lambda output: tuple(output.shape), outputs)
+            self.assertEqual(found, shapes, (batch, size))
+
+    def test_its_configuration_builds_the_same_layer(self):
+        layer = self.built()
+        again = keras.layers.deserialize(keras.layers.serialize(layer))
+        again(self.inputs(2, self.sizes[0]))
+        self.assertEqual(again.get_config(), layer.get_config())
+        self.assertEqual([w.shape for w in again.weights], [w.shape for w in layer.weights])
+        again.set_weights(layer.get_weights())
+        self.assertSameOutputs(again, layer)
+
+    def test_a_functional_model_saves_and_loads_it(self):
+        def model():
+            inputs = tf.nest.map_structure(lambda x: keras.Input(x.shape[1:]), self.inputs(1, self.sizes[0]))
+            return keras.Model(inputs, self.layer()(inputs))
+
+        for name in ("model.weights.h5", "checkpoint"):
+            self.check_saves_and_loads(model(), model(), name)
+
+    def test_a_subclassed_model_saves_and_loads_it(self):
+        for name in ("model.weights.h5", "checkpoint"):
+            self.check_saves_and_loads(_Around(self.layer()), _Around(self.layer()), name)
+
+    def test_half_precision_computes_much_the_same(self):
+        layer = self.built()
+        expected = self.outputs(layer)
+        for policy, (dtype, tolerance) in POLICIES.items():
+            with _policy(policy):
+                half = self.built()
+                half.set_weights(layer.get_weights())
+                outputs = self.outputs(half)
+            self.assertEqual({weight.dtype for weight in half.trainable_weights}, {tf.float32})
+            floats = [output for output in outputs if output.dtype.is_floating]
+            self.assertEqual({output.dtype for output in floats}, {tf.float32 if self.float32_outputs else dtype})
+            self.check_half_precision(outputs, expected, tolerance)
+
+    def test_half_precision_has_a_configuration_too(self):
+        with _policy("mixed_bfloat16"):
+            config = keras.layers.serialize(self.layer())
+        layer = keras.layers.deserialize(config)
+        self.assertEqual(layer.compute_dtype, "bfloat16")
+
+    def test_a_gradient_reaches_every_trainable_weight(self):
+        layer = self.trainable_layer()
+        inputs = self.inputs(2, self.sizes[0])
+        layer(inputs)
+        with tf.GradientTape() as tape:
+            outputs = tf.nest.flatten(self.differentiated(layer, inputs))
+            floats = [output for output in outputs if output.dtype.is_floating]
+            loss = tf.add_n([tf.reduce_sum(output * _noise(output)) for output in floats])
+        gradients = tape.gradient(loss, layer.trainable_weights)
+        self.assertNotEmpty(gradients)
+        for weight, gradient in zip(layer.trainable_weights, gradients, strict=True):
+            self.assertIsNotNone(gradient, weight.name)
+            self.assertAllInSet(np.isfinite(gradient), [True])
+            self.assertGreater(np.abs(gradient).max(), 0.0, weight.name)
+
+    def test_a_graph_of_any_batch_size_computes_the_same(self):
+        layer = self.built()
+        inputs = self.inputs(2, self.sizes[0])
+        signature = tf.nest.map_structure(lambda x: tf.TensorSpec([None, *x.shape[1:]], x.dtype), inputs)
+        graph = tf.function(lambda x: layer(x, training=False), input_signature=[signature])
+        self.assertClose(tf.nest.flatten(graph(inputs)), self.outputs(layer), 1e-4)
+
+    def test_xla_computes_the_same(self):
+        if not self.jit_compiles:
+            self.skipTest("XLA does not compile it.")
+        layer = self.built()
+        compiled = tf.function(lambda x: layer(x, training=False), jit_compile=True)
+        outputs = compiled(self.inputs(2, self.sizes[0]))
+        self.assertClose(tf.nest.flatten(outputs), self.outputs(layer), 1e-3)
+
+    def test_inference_changes_no_weight(self):
+        layer = self.built()
+        before = layer.get_weights()
+        layer(self.inputs(2, self.sizes[0]), training=False)
+        for old, new in zip(before, layer.get_weights(), strict=True):
+            self.assertAllEqual(old, new)
+
+    def test_uses_no_global_randomness(self):
+        layer = self.trainable_layer()
+        inputs = self.inputs(2, self.sizes[0])
+        layer(inputs)
+        drawn = []
+        for uses_the_layer in (False, True):
+            keras.utils.set_random_seed(7)
+            if uses_the_layer:
+                layer(inputs, training=True)
+                self.differentiated(layer, inputs)
+            drawn.append([random.random(), np.random.rand(), float(tf.random.uniform([]))])
+        self.assertEqual(*drawn)
+
+    def built(self):
+        layer = self.layer()
+        layer(self.inputs(2, self.sizes[0]))
+        _shake(layer)
+        return layer
+
+    def trainable_layer(self):
+        """The layer as it trains, where that needs other arguments."""
+        return self.layer()
+
+    def outputs(self, layer):
+        return tf.nest.flatten(layer(self.inputs(2, self.sizes[0]), training=False))
+
+    def check_half_precision(self, outputs, expected, tolerance):
+        """Outputs that can't jump are near what float32 gives."""
+        self.assertClose(outputs, expected, tolerance)
+
+    def check_saves_and_loads(self, model, other, name):
+        for each in (model, other):
+            each(self.inputs(2, self.sizes[0]))
+            _shake(each)
+        path = os.path.join(self.get_temp_dir(), name)
+        model.save_weights(path)
+        loading = other.load_weights(path)
+        if loading is not None:
+            loading.assert_consumed()
+        self.assertSameOutputs(other, model)
+
+    def assertSameOutputs(self, layer, other):
+        for found, expected in zip(self.outputs(layer), self.outputs(other), strict=True):
+            self.assertAllEqual(found, expected)
+
+    def assertClose(self, outputs, expected, tolerance):
+        """Equal up to `tolerance` times the largest expected magnitude."""
+        for found, value in zip(outputs, expected, strict=True):
+            scale = max(1e-6, np.abs(value).max())
+            self.assertAllClose(tf.cast(found, tf.float32), value, rtol=0, atol=tolerance * scale)
+
+
+class _Around(keras.Model):
+    def __init__(self, layer):
+        super().__init__()
+        self.inner = layer
+
+    def call(self, inputs, training=None):
+        return self.inner(inputs, training=training)
+
+
+@contextlib.contextmanager
+def _policy(name):
+    before = keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy(name)
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_global_policy(before)
+
+
+def _shake(layer):
+    """Moves what trains off its initial value, so that no weight is 0, 1, or the same in another layer."""
+    for number, weight in enumerate(layer.trainable_weights):
+        noise = tf.random.stateless_normal(weight.shape, [number, id(layer) % 2**31], stddev=0.05)
+        weight.assign_add(noise)
+
+
+def _noise(output):
+    return tf.cast(tf.random.stateless_normal(tf.shape(output), [3, 5]), output.dtype)

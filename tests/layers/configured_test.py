@@ -1,0 +1,45 @@
+import tensorflow as tf
+
+from tf_frozen.keras_flavor import keras
+from tf_frozen.layers.configured import Configured, ConfiguredLayer
+
+
+class Stack(ConfiguredLayer):
+    def __init__(self, layers, sizes=(1, 2), norm=None, **kwargs):
+        super().__init__(**kwargs)
+        self.layers, self.sizes, self.norm = layers, sizes, norm
+
+
+class Wrapped(Configured, keras.Model):
+    def __init__(self, inner, factor=2.0, **kwargs):
+        super().__init__(**kwargs)
+        self.inner, self.factor = inner, factor
+
+
+class ConfiguredLayerTest(tf.test.TestCase):
+    def test_holds_the_arguments_and_what_keras_needs(self):
+        config = Stack([], sizes=(3, (4, 5)), name="pile", trainable=False).get_config()
+        expected = {"name": "pile", "trainable": False, "dtype": "float32"}
+        self.assertEqual(config, {**expected, "layers": [], "sizes": [3, [4, 5]], "norm": None})
+
+    def test_layers_among_the_arguments_come_back(self):
+        norm = keras.layers.BatchNormalization(momentum=0.7)
+        inner = Stack([keras.layers.Dense(3), keras.layers.ReLU(6.0)], norm=norm)
+        again = Stack.from_config(Stack([inner]).get_config()).layers[0]
+        self.assertEqual(again.norm.momentum, 0.7)
+        self.assertEqual(again.layers[0].units, 3)
+        self.assertEqual(again.layers[1].max_value, 6.0)
+
+    def test_a_model_keeps_its_arguments_as_a_layer_does(self):
+        again = Wrapped.from_config(Wrapped(keras.layers.Dense(3), name="around").get_config())
+        self.assertEqual((again.name, again.inner.units, again.factor), ("around", 3, 2.0))
+
+    def setUp(self):
+        super().setUp()
+        scope = keras.utils.custom_object_scope({"Stack": Stack})
+        scope.__enter__()
+        self.addCleanup(scope.__exit__, None, None, None)
+
+
+if __name__ == "__main__":
+    tf.test.main()
