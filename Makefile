@@ -10,7 +10,7 @@ BIN := .venv/bin
 
 CONSTRAINTS := requirements/constraints.txt
 # The pinned pip comes first: older ones cannot pin what builds the two requirements that come as source.
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint $(CONSTRAINTS)
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --constraint $(CONSTRAINTS)
 INSTALL := $(PIP) pip && $(PIP) --build-constraint $(CONSTRAINTS) --editable
 PINS := setup.py pyproject.toml $(CONSTRAINTS) requirements/make_venv.sh
 
@@ -32,12 +32,12 @@ setup-test: .venv/installed-test
 # A stamp is written last, so that an installation cut short starts again.
 .venv/installed: $(PINS)
 	@bash requirements/make_venv.sh '$(PYTHON)'
-	@echo 'Installing tf_frozen and its pinned requirements into .venv: some minutes, SIZE on disk'
+	@echo 'Installing tf_frozen and its pinned requirements into .venv: some minutes, 3.2 GB on disk'
 	$(INSTALL) .
 	@touch $@
 
 .venv/installed-test: $(PINS)
 	@bash requirements/make_venv.sh '$(PYTHON)'
-	@echo 'Installing tf_frozen, its pinned requirements and the test tools into .venv: some minutes, SIZE on disk'
+	@echo 'Installing tf_frozen, its pinned requirements and the test tools into .venv: some minutes, 3.2 GB on disk'
 	$(INSTALL) '.[test]'
 	@touch $@ .venv/installed

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tf_frozen.export.predictor import Detections
 
 from tf_frozen.errors import RunError
 from tf_frozen.evaluation.drawing import draw
-from tf_frozen.export.predictor import Detections
 
 RESULTS = "predictions.json"
 

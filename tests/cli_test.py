@@ -50,7 +50,8 @@ class CliTest(tf.test.TestCase):
         """Starts the command line in a process of its own, where the commands added here exist as well."""
         script = f"import sys; from tf_frozen import cli, commands; commands.__path__.append({self.folder!r})"
         script += "; sys.exit(cli.main())"
-        environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+        changed = ("TF_CPP_MIN_LOG_LEVEL", "PYTHONUNBUFFERED")
+        environment = {name: value for name, value in os.environ.items() if name not in changed}
         process = subprocess.Popen(
             [sys.executable, "-c", script, *argv],
             stdout=subprocess.PIPE,
@@ -167,6 +168,8 @@ class EndTest(CliTest):
             """
         self.command("talking", body)
         logger = logging.getLogger("tf_frozen")
+        self.addCleanup(logger.setLevel, logger.level)
+        logger.setLevel(logging.CRITICAL)
         before = logger.level, logger.propagate, list(logger.handlers)
         for _ in range(2):
             self.assertEqual(self.run_cli("talking", "--model_dir", "here"), (0, "step 3\n", "odd\n"))
@@ -177,7 +180,7 @@ class EndTest(CliTest):
         process = self.process("waiting", "--model_dir", "here")
         self.assertEqual(process.stdout.readline(), "ready\n")
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=120)
         self.assertEqual((process.returncode, err), (130, ""))
 
     def test_a_reader_that_leaves_early_is_no_error(self):
@@ -186,7 +189,7 @@ class EndTest(CliTest):
             process = self.process("endless", "--model_dir", "here")
             process.stdout.readline()
             process.stdout.close()
-            self.assertEqual(process.wait(timeout=30), 141)
+            self.assertEqual(process.wait(timeout=120), 141)
             self.assertEqual(process.stderr.read(), "")
 
     def test_a_reader_that_left_before_the_last_words_is_no_error(self):
@@ -195,7 +198,7 @@ class EndTest(CliTest):
         process.stdout.close()
         process.stdin.write("\n")
         process.stdin.close()
-        self.assertEqual(process.wait(timeout=30), 141)
+        self.assertEqual(process.wait(timeout=120), 141)
         self.assertEqual(process.stderr.read(), "")
 
     def test_tensorflow_starts_silently(self):
@@ -207,7 +210,7 @@ class EndTest(CliTest):
             """
         self.command("starting", body)
         process = self.process("starting", "--model_dir", "here")
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=300)
         self.assertEqual((process.returncode, out, err), (0, "[[0.]]\n", ""))
 
 

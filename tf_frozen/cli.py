@@ -39,7 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return WRONG_USE
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # The reader of the output, `head` for one, has left.
+    except BrokenPipeError:
+        # The reader, `head` for one, has left: Python must not try to write what its buffer still holds.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
 
 

@@ -15,20 +15,19 @@ class InsideTheTape(RCNN):
     """Frozen by `trainable = False` alone: the tape sees the backbone, as it does in Model Garden."""
 
     def train_step(self, data):
-        images, targets = data
+        images, _ = data
         with tf.GradientTape() as tape:
             taps = self.backbone(self.backbone.preprocess(images), training=False)
-            seed = tf.constant([0, 0])
-            loss = tf.add_n(list(self.loss_parts(self.neck(taps, training=True), targets, seed).values()))
-        gradients = tape.gradient(loss, self.trainable_variables)
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+            loss = tf.add_n([tf.reduce_mean(x**2) for x in self.neck(taps, training=True).values()])
+        variables = self.neck.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         return {"loss": loss}
 
 
 class BackboneInTheLoss(RCNN):
-    def loss_parts(self, pyramid, targets, seed):
+    def loss_parts(self, *arguments):
         decay = tf.nn.l2_loss(self.backbone.network.get_layer("stem_conv").kernel)
-        return {**super().loss_parts(pyramid, targets, seed), "decay": decay}
+        return {**super().loss_parts(*arguments), "decay": decay}
 
 
 def frozen_dense(**options):
@@ -99,9 +98,10 @@ class AuditTest(tf.test.TestCase):
 
     def test_of_many_changed_the_first_are_named_and_all_counted(self):
         audit = Audit(self.model, self.optimizer)
+        count = len(self.model.backbone.weights)
         for variable in self.model.backbone.weights:
             variable.assign(variable + 1.0)
-        with self.assertRaisesRegex(FreezeError, rf"240 frozen.*{tiny.STEM}, .* and 235 more"):
+        with self.assertRaisesRegex(FreezeError, rf"{count} frozen.*{tiny.STEM}, .* and {count - 5} more"):
             audit.finish()
 
     def test_a_slot_of_a_frozen_variable_is_named_at_the_start(self):
@@ -163,7 +163,8 @@ class AuditTest(tf.test.TestCase):
 
     def test_a_backbone_that_trains_although_its_mode_says_frozen_is_refused(self):
         self.model.backbone.trainable = True
-        with self.assertRaisesRegex(FreezeError, "mode is 'frozen', but 240 of its variables are not frozen"):
+        count = len(self.model.backbone.weights)
+        with self.assertRaisesRegex(FreezeError, f"'frozen', but {count} of its variables are not frozen"):
             Audit(self.model, self.optimizer)
 
     def test_freezing_a_layer_of_the_neck_freezes_its_statistics_too(self):

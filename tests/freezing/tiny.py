@@ -1,4 +1,4 @@
-"""A cascade on EfficientNet-Lite0, small enough to train a step in a test, and a batch for it."""
+"""A detector on the first stages of EfficientNet-Lite0, small enough to train a step in a test, and a batch for it."""
 
 import tensorflow as tf
 
@@ -21,7 +21,7 @@ def detector(mode="frozen", kind=RCNN):
     )
     proposals = RegionProposal(filters=8, candidates=(20, 20), proposals=(10, 10))
     neck = NASFPN(filters=8, repeats=1)
-    model = kind(EfficientNetLite(mode=mode), neck, proposals, box_heads, (SIZE, SIZE))
+    model = kind(EfficientNetLite(levels=(2, 3), mode=mode), neck, proposals, box_heads, (SIZE, SIZE))
     model(tf.zeros([1, SIZE, SIZE, 3]))
     model.compile(keras.optimizers.SGD(0.1, momentum=0.9))
     return model

@@ -5,8 +5,7 @@ from official.vision.modeling.decoders.nasfpn import NASFPN as ModelGardenNASFPN
 from tests.layer_suite import LayerSuite
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
-from tf_frozen.layers.norm import paper_norm
-from tf_frozen.necks.nas_fpn import PAPER_CELL, NASFPN
+from tf_frozen.necks.nas_fpn import NASFPN, PAPER_CELL
 
 RESNET_CHANNELS = {3: 512, 4: 1024, 5: 2048}
 
@@ -43,7 +42,12 @@ class SeparableNASFPNTest(LayerSuite, tf.test.TestCase):
     """A group norm, four levels from 2, and a cell of its own."""
 
     float32_outputs = False
-    cell = ((0, "sum", (0, 1), True), (1, "attention", (4, 2), True), (2, "sum", (5, 2), True), (3, "sum", (3, 6), True))
+    cell = (
+        (0, "sum", (0, 1), True),
+        (1, "attention", (4, 2), True),
+        (2, "sum", (5, 2), True),
+        (3, "sum", (3, 6), True),
+    )
 
     def layer(self):
         norm = keras.layers.GroupNormalization(groups=2)

@@ -115,6 +115,17 @@ def train(folder, total, step_seconds=0.0, **arguments):
     print(f"interrupted: {interrupt.interrupted}", flush=True)
 
 
+def command(arguments, folder):
+    """Runs `tf-frozen` with these words in a folder."""
+    from tf_frozen import cli
+
+    os.chdir(folder)
+    code = cli.main(arguments)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 def two_replicas(folder):
     """Trains on two replicas, restores into another model, and prints how far its replicas are from the first's."""
     import numpy as np

@@ -1,0 +1,188 @@
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from tests.freezing import tiny
+from tf_frozen.errors import ConfigError
+from tf_frozen.freezing.audit import backward_ops
+from tf_frozen.keras_flavor import keras
+
+PARTS = ("rpn_score_loss", "rpn_box_loss", "class_loss", "box_loss", "weight_decay")
+
+
+def detector(mode="frozen", eagerly=False, seed=0):
+    """A detector whose initial weights are the same each time."""
+    keras.utils.set_random_seed(1)
+    model = tiny.detector(mode)
+    model.seed = seed
+    model.compile(keras.optimizers.SGD(0.05, momentum=0.9), run_eagerly=eagerly)
+    return model
+
+
+def fit(model, batches):
+    """The logs of each step."""
+    steps = []
+    take = keras.callbacks.LambdaCallback(on_train_batch_end=lambda _, logs: steps.append(dict(logs)))
+    data = tf.data.Dataset.from_tensors(batches[0])
+    for batch in batches[1:]:
+        data = data.concatenate(tf.data.Dataset.from_tensors(batch))
+    model.fit(data, callbacks=[take], verbose=0)
+    return steps
+
+
+def batch(boxes_in=(True, True)):
+    """The batch of `tiny`, its images with or without their box."""
+    images, targets = tiny.batch()
+    keep = tf.constant(boxes_in)[:, tf.newaxis]
+    boxes = tf.where(keep[..., tf.newaxis], targets["boxes"], 0.0)
+    return images, {**targets, "boxes": boxes, "classes": tf.where(keep, targets["classes"], 0)}
+
+
+@functools.cache
+def trained(mode):
+    """A detector after three steps, its logs, and its backbone's weights and its other weights before them."""
+    model = detector(mode)
+    before = [weight.numpy() for weight in model.backbone.weights], [w.numpy() for w in model.neck.weights]
+    logs = fit(model, [batch()] * 3)
+    return model, logs, *before
+
+
+class TrainingTest(tf.test.TestCase):
+    def test_a_frozen_backbone_is_bit_identical_after_training(self):
+        model, _, backbone, neck = trained("frozen")
+        for before, after in zip(backbone, model.backbone.weights, strict=True):
+            self.assertEqual(before.tobytes(), after.numpy().tobytes(), after.name)
+        for before, after in zip(neck, model.neck.weights, strict=True):
+            self.assertNotAllEqual(before, after)
+
+    def test_a_fine_tuned_backbone_is_not(self):
+        model, _, backbone, _ = trained("fine_tune")
+        same = [
+            weight.name
+            for before, weight in zip(backbone, model.backbone.weights, strict=True)
+            if before.tobytes() == weight.numpy().tobytes()
+        ]
+        self.assertEmpty(same)
+
+    def test_logs_hold_the_loss_parts_and_their_sum(self):
+        for mode in ("frozen", "fine_tune"):
+            for logs in trained(mode)[1]:
+                self.assertEqual(set(logs), {"loss", *PARTS})
+                self.assertAllClose(logs["loss"], sum(logs[name] for name in PARTS), rtol=1e-5)
+
+    def test_no_backward_op_lies_in_a_frozen_backbone_and_some_in_a_fine_tuned_one(self):
+        counts = {}
+        for mode in ("frozen", "fine_tune"):
+            model = tiny.detector(mode)
+            counts[mode] = backward_ops(tiny.traced_step(model), model.backbone.weights)
+        kernels = [weight for weight in model.backbone.weights if weight.shape.rank > 1]
+        self.assertEqual(counts["frozen"], 0)
+        self.assertGreaterEqual(counts["fine_tune"], len(kernels))
+
+    def test_weight_decay_covers_the_kernels_that_train_and_no_frozen_one(self):
+        model = detector()
+        kernels = [w.numpy() for w in model.trainable_weights if "kernel" in w.name]
+        expected = 0.5 * model.weight_decay * sum(np.sum(np.square(kernel.astype(np.float64))) for kernel in kernels)
+        frozen = {id(weight) for weight in model.backbone.weights}
+        self.assertNotEmpty(kernels)
+        self.assertFalse(frozen & {id(weight) for weight in model.trainable_weights})
+        self.assertAllClose(model.train_step(batch())["weight_decay"], expected)
+        model = detector()
+        for weight in model.backbone.weights:
+            weight.assign(2.0 * weight)
+        self.assertAllClose(model.train_step(batch())["weight_decay"], expected)
+
+    def test_weight_decay_of_a_fine_tuned_backbone_covers_it(self):
+        frozen, fine_tuned = (trained(mode)[1][0]["weight_decay"] for mode in ("frozen", "fine_tune"))
+        backbone = trained("fine_tune")[2]
+        kernels = sum(np.sum(np.square(weight.astype(np.float64))) for weight in backbone if weight.ndim > 1)
+        self.assertAllClose(fine_tuned - frozen, 0.5 * 4e-5 * kernels, rtol=1e-3)
+
+    def test_without_weight_decay_there_is_no_such_part(self):
+        model = detector()
+        model.weight_decay = 0.0
+        self.assertEqual(set(model.train_step(batch())), {"loss", *PARTS[:-1]})
+
+    def test_steps_with_the_same_seed_are_identical(self):
+        _, logs, *_ = trained("frozen")
+        keras.utils.set_random_seed(99)
+        model = detector()
+        keras.utils.set_random_seed(100)  # what else is drawn in the process must not matter
+        self.assertEqual(fit(model, [batch()] * 3), logs)
+
+    def test_another_seed_samples_otherwise(self):
+        self.assertNotEqual(fit(detector(seed=5), [batch()]), trained("frozen")[1][:1])
+
+    def test_a_step_s_sample_depends_on_how_many_went_before(self):
+        model = detector()
+        model.optimizer.build(model.trainable_variables)
+        model.optimizer.learning_rate = 0.0
+        first, second = (model.train_step(batch())["rpn_score_loss"] for _ in range(2))
+        self.assertNotEqual(float(first), float(second))
+
+    def test_it_trains_eagerly_as_in_a_graph(self):
+        for mode in ("frozen", "fine_tune"):
+            eager = fit(detector(mode, eagerly=True), [batch()] * 2)
+            for logs, expected in zip(eager, trained(mode)[1], strict=False):
+                self.assertAllClose(logs, expected, rtol=1e-2)
+
+    def test_images_without_boxes_train_too(self):
+        for boxes_in in ((True, False), (False, False)):
+            model = detector()
+            before = model.neck.get_weights()
+            for logs in fit(model, [batch(boxes_in)] * 2):
+                self.assertAllInSet(np.isfinite(list(logs.values())), [True])
+                if not any(boxes_in):
+                    self.assertEqual((logs["rpn_box_loss"], logs["box_loss"]), (0.0, 0.0))
+            for old, new in zip(before, model.neck.get_weights(), strict=True):
+                self.assertAllInSet(np.isfinite(new), [True])
+                self.assertNotAllEqual(old, new)
+
+    def test_it_learns(self):
+        model = detector()
+        logs = fit(model, [batch()] * 30)
+        first, last = (np.mean([log["loss"] for log in part]) for part in (logs[:5], logs[-5:]))
+        self.assertLess(last, 0.7 * first)
+
+
+class CallTest(tf.test.TestCase):
+    def test_an_image_without_padding_is_the_default(self):
+        model, (images, _) = trained("frozen")[0], batch()
+        whole = model(images, tf.fill([2, 2], float(tiny.SIZE)))
+        for name, value in model(images).items():
+            self.assertAllEqual(value, whole[name])
+
+    def test_boxes_lie_in_the_part_that_is_not_padding(self):
+        model, (images, _) = trained("frozen")[0], batch()
+        found = model(images, tf.constant([[40.0, 64.0], [64.0, 17.5]]))
+        self.assertAllGreater(found["count"], 0)
+        self.assertAllInRange(found["boxes"][0], 0.0, [40.0, 64.0, 40.0, 64.0])
+        self.assertAllInRange(found["boxes"][1], 0.0, [64.0, 17.5, 64.0, 17.5])
+
+    def test_rows_after_the_count_are_zeros(self):
+        model, (images, _) = trained("frozen")[0], batch()
+        found = model(images)
+        for row in range(2):
+            count = int(found["count"][row])
+            self.assertAllInRange(found["classes"][row, :count], 1, 2)
+            self.assertAllInRange(found["scores"][row, :count], 0.05, 1.0)
+            self.assertAllEqual(np.sort(found["scores"][row, :count])[::-1], found["scores"][row, :count])
+            for name in ("boxes", "scores", "classes"):
+                self.assertAllEqual(found[name][row, count:], np.zeros_like(found[name][row, count:]))
+
+    def test_detection_changes_no_weight(self):
+        model, (images, _) = trained("frozen")[0], batch()
+        before = model.get_weights()
+        model(images)
+        for old, new in zip(before, model.get_weights(), strict=True):
+            self.assertAllEqual(old, new)
+
+    def test_frames_of_unknown_size_are_refused(self):
+        model = trained("frozen")[0]
+        with self.assertRaisesRegex(ConfigError, r"shape \(None, None, None, 3\).*frames of one fixed size"):
+            tf.function(model.call, autograph=False).get_concrete_function(tf.TensorSpec([None, None, None, 3]))
+
+
+if __name__ == "__main__":
+    tf.test.main()

@@ -1,0 +1,206 @@
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from tests.layer_suite import LayerSuite
+from tf_frozen.errors import ConfigError
+from tf_frozen.heads.box_cascade import BoxCascade
+from tf_frozen.heads.box_head import BoxHead
+from tf_frozen.layers.norm import paper_norm
+
+SIZE = tf.constant([[100.0, 100.0]])
+PROPOSALS = tf.constant([[[10.0, 10, 30, 50], [50, 50, 90, 90]]])
+CODERS = ((10, 10, 5, 5), (20, 20, 10, 10), (30, 30, 15, 15))
+
+
+def pyramid(batch=1, channels=4):
+    return {
+        level: tf.random.stateless_normal([batch, 128 >> level, 128 >> level, channels], [level, 3]) for level in (3, 4)
+    }
+
+
+def cascade(classes=2, stages=1, class_agnostic=True, logits=None, deltas=None, ious=(0.5, 0.6, 0.7), **kwargs):
+    """A cascade whose heads say the same of every RoI: `logits` of each class, `deltas` of each box."""
+    head = BoxHead(classes, convs=0, fcs=1, fc_units=4, class_agnostic=class_agnostic)
+    layer = BoxCascade(head, ious[:stages], CODERS[:stages], **kwargs)
+    layer((pyramid(), PROPOSALS, SIZE))
+    for stage in layer.heads:
+        for dense, bias in ((stage.classes, logits), (stage.deltas, deltas)):
+            zeros = np.zeros(dense.units)
+            dense.set_weights([np.zeros(dense.kernel.shape), zeros if bias is None else np.reshape(bias, [-1])])
+    return layer
+
+
+def targets(boxes, classes):
+    return {
+        "boxes": tf.constant([boxes], tf.float32),
+        "classes": tf.constant([classes], tf.int32),
+        "image_size": SIZE,
+    }
+
+
+class BoxCascadeSuite(LayerSuite):
+    def inputs(self, batch, size):
+        maps = {
+            level: tf.random.stateless_normal([batch, *(-(-side // 2**level) for side in size), 6], [level, 2])
+            for level in (3, 4)
+        }
+        corner = tf.random.stateless_uniform([batch, 5, 2], [1, 2], maxval=20.0)
+        boxes = tf.concat([corner, corner + 5.0 + 1.5 * corner[..., ::-1]], -1)
+        return maps, boxes, tf.tile(tf.constant([size], tf.float32), [batch, 1])
+
+    def shapes(self, batch, size):
+        return (batch, 5, 3), (batch, 5, self.boxes, 4)
+
+
+class ClassAgnosticBoxCascadeTest(BoxCascadeSuite, tf.test.TestCase):
+    boxes = 1
+
+    def layer(self):
+        return BoxCascade(BoxHead(3, convs=1, filters=4, fcs=1, fc_units=8, norm=paper_norm()))
+
+
+class ClassAwareBoxCascadeTest(BoxCascadeSuite, tf.test.TestCase):
+    boxes = 3
+
+    def layer(self):
+        head = BoxHead(3, convs=0, fcs=1, fc_units=8, class_agnostic=False)
+        return BoxCascade(head, (0.5, 0.6), CODERS[:2], roi_size=3, roi_sampling=2)
+
+
+class DetectTest(tf.test.TestCase):
+    def detect(self, layer, valid=(True, True), image_size=SIZE):
+        found = layer.detect(pyramid(), PROPOSALS, tf.constant([valid]), image_size)
+        return {name: value.numpy()[0] for name, value in found.items()}
+
+    def test_heads_that_change_nothing_give_back_the_proposals(self):
+        found = self.detect(cascade(logits=[0.0, 0.0, 3.0], detections=4, score_threshold=0.1))
+        score = math.exp(3) / (math.exp(3) + 2)
+        self.assertEqual(found["count"], 2)
+        self.assertCountEqual([tuple(box) for box in found["boxes"][:2]], [tuple(b) for b in PROPOSALS[0].numpy()])
+        self.assertAllEqual(found["boxes"][2:], np.zeros([2, 4]))
+        self.assertAllClose(found["scores"], [score, score, 0, 0])
+        self.assertAllEqual(found["classes"], [2, 2, 0, 0])
+
+    def test_padding_among_the_proposals_is_not_found(self):
+        found = self.detect(cascade(logits=[0, 0, 3]), valid=(False, True))
+        self.assertEqual(found["count"], 1)
+        self.assertAllClose(found["boxes"][0], PROPOSALS[0, 1])
+
+    def test_every_stage_moves_the_boxes_by_its_own_coder(self):
+        for stages, shift in ((1, 2 / 10), (2, 2 / 10 + 2 / 20), (3, 2 / 10 + 2 / 20 + 2 / 30)):
+            layer = cascade(stages=stages, deltas=[0.0, 2.0, 0.0, 0.0])
+            _, boxes = layer((pyramid(), PROPOSALS[:, :1], SIZE))
+            self.assertAllClose(boxes[0, 0, 0], [10, 10 + 40 * shift, 30, 50 + 40 * shift])
+
+    def test_boxes_end_at_the_image_s_border(self):
+        _, boxes = cascade(deltas=[5.0, 0.0, 0.0, 0.0])((pyramid(), PROPOSALS, tf.constant([[60.0, 80.0]])))
+        self.assertAllClose(boxes[0, :, 0], [[20, 10, 40, 50], [60, 50, 60, 80]])
+
+    def test_scores_are_the_mean_of_the_stages(self):
+        layer = cascade(classes=1, stages=2)
+        for stage, logit in zip(layer.heads, (0.0, 2.0), strict=True):
+            stage.classes.bias.assign([0.0, logit])
+        probabilities, _ = layer((pyramid(), PROPOSALS, SIZE))
+        self.assertAllClose(probabilities[0], [[(0.5 + 1 / (1 + math.exp(-2))) / 2]] * 2)
+
+    def test_a_class_aware_head_has_a_box_for_each_class(self):
+        deltas = [[9.0] * 4, [0.0] * 4, [0.0, 2.0, 0.0, 0.0]]  # the background's is of no use
+        layer = cascade(class_agnostic=False, logits=[0.0, 1.0, 1.5], deltas=deltas, nms_iou=0.9)
+        found = self.detect(layer, valid=(True, False))
+        moved = [10, 10 + 40 * 0.2, 30, 50 + 40 * 0.2]
+        self.assertAllEqual(found["classes"][:2], [2, 1])
+        self.assertAllClose(found["boxes"][:2], [moved, PROPOSALS[0, 0]])
+
+    def test_the_likeliest_class_s_box_goes_to_the_next_stage(self):
+        deltas = [[9.0] * 4, [0.0] * 4, [0.0, 2.0, 0.0, 0.0]]
+        layer = cascade(stages=2, class_agnostic=False, logits=[5.0, 1.0, 1.5], deltas=deltas)
+        _, boxes = layer((pyramid(), PROPOSALS[:, :1], SIZE))
+        self.assertAllClose(boxes[0, 0, 0], [10, 10 + 8, 30, 50 + 8])
+        self.assertAllClose(boxes[0, 0, 1], [10, 10 + 8 + 4, 30, 50 + 8 + 4])
+
+    def test_stages_have_weights_of_their_own_and_the_pattern_has_none(self):
+        layer = cascade(stages=3)
+        self.assertLen(layer.weights, 3 * 6)
+        self.assertEmpty(layer.head.weights)
+
+
+class LossTest(tf.test.TestCase):
+    def losses(self, layer, boxes, classes, proposals=PROPOSALS, seed=(1, 2)):
+        valid = tf.ones(proposals.shape[:2], tf.bool)
+        parts = layer.loss_parts(pyramid(), proposals, valid, targets(boxes, classes), tf.constant(seed))
+        self.assertEqual(set(parts), {"class_loss", "box_loss"})
+        return float(parts["class_loss"]), float(parts["box_loss"])
+
+    def test_no_opinion_costs_the_logarithm_of_classes_with_background(self):
+        for stages in (1, 3):
+            loss, _ = self.losses(cascade(stages=stages), [[10, 10, 30, 50]], [1])
+            self.assertAlmostEqual(loss, math.log(3), places=5)
+
+    def test_without_boxes_every_roi_is_background(self):
+        for class_agnostic in (True, False):
+            layer = cascade(stages=3, class_agnostic=class_agnostic, logits=[30.0, 0.0, 0.0])
+            self.assertAllClose(self.losses(layer, [[0.0] * 4], [0]), [0.0, 0.0], atol=1e-6)
+
+    def test_ground_truth_is_among_the_rois(self):
+        """No proposal is near the box, which has class 2: one positive of three RoIs, and it needs no move."""
+        layer = cascade(logits=[0.0, 0.0, 0.0])
+        layer.heads[0].classes.bias.assign([30.0, 0.0, 0.0])
+        class_loss, box_loss = self.losses(layer, [[70.0, 10, 90, 30]], [2])
+        self.assertAllClose([class_loss, box_loss], [30.0 / 3, 0.0], rtol=1e-5)
+
+    def test_box_loss_is_that_of_positive_rois_in_the_coder_s_units(self):
+        """A RoI two pixels off in y of 20: the target is 10 · 2 / 20 = 1, Huber's ½, over four coordinates."""
+        proposals = PROPOSALS[:, :1]
+        _, loss = self.losses(cascade(positive_fraction=1.0), [[12.0, 10, 32, 50]], [1], proposals)
+        self.assertAllClose(loss, (0.5 / 4 + 0.0) / 2)  # the other positive is the ground truth itself
+
+    def test_class_aware_boxes_learn_from_their_own_class(self):
+        deltas = [[9.0] * 4, [9.0] * 4, [1.0, 0.0, 0.0, 0.0]]
+        layer = cascade(class_agnostic=False, deltas=deltas, positive_fraction=1.0)
+        _, loss = self.losses(layer, [[12.0, 10, 32, 50]], [2], PROPOSALS[:, :1])
+        self.assertAllClose(loss, (0.0 + 0.5 / 4) / 2)  # right for the proposal, one unit off for the ground truth
+
+    def test_later_stages_match_the_refined_boxes_at_their_own_iou(self):
+        """Stage 1 leaves the proposal and the ground truth where they are, one pair overlaps by 0.54, and then moves
+        both onto the box and off it; stage 2 says 'object' of all, wrong for one of two RoIs if it asks for 0.6."""
+        proposals, box = tf.constant([[[10.0, 10, 30, 50]]]), [16.0, 10, 36, 50]
+        for move in (0.0, 6.0):
+            for iou, wrong in ((0.5, 0), (0.6, 1)):
+                layer = cascade(classes=1, stages=2, ious=(0.5, iou))
+                layer.heads[0].deltas.bias.assign([10 * move / 20, 0.0, 0.0, 0.0])
+                layer.heads[1].classes.bias.assign([0.0, 30.0])
+                class_loss, _ = self.losses(layer, [box], [1], proposals)
+                self.assertAllClose(class_loss, (math.log(2) + 30.0 * wrong / 2) / 2, rtol=1e-4)
+
+    def test_few_rois_are_drawn_by_the_seed(self):
+        rois = tf.random.stateless_uniform([1, 50, 2], [1, 2], maxval=50.0)
+        proposals = tf.concat([rois, rois + 40.0], -1)
+        layer = cascade(samples=4)
+        layer.heads[0].classes.kernel.assign(tf.random.stateless_normal([4, 3], [1, 1]))
+        draws = [self.losses(layer, [[10, 10, 50, 50]], [1], proposals, seed)[0] for seed in ((1, 2), (1, 2), (1, 3))]
+        self.assertEqual(draws[0], draws[1])
+        self.assertNotEqual(draws[0], draws[2])
+
+    def test_losses_and_gradients_are_finite_where_boxes_collapse(self):
+        layer = cascade(stages=3, deltas=[0.0, 0.0, -400.0, -400.0])
+        with tf.GradientTape() as tape:
+            parts = layer.loss_parts(
+                pyramid(), PROPOSALS, tf.ones([1, 2], tf.bool), targets([[10, 10, 30, 50]], [1]), tf.constant([1, 2])
+            )
+            loss = tf.add_n(list(parts.values()))
+        for value in (loss, *tape.gradient(loss, layer.trainable_weights)):
+            self.assertAllInSet(np.isfinite(value), [True])
+
+
+class ArgumentsTest(tf.test.TestCase):
+    def test_a_stage_needs_an_iou_and_a_coder(self):
+        head = BoxHead(1)
+        for ious, coders in (((0.5, 0.6), CODERS), ((), ())):
+            with self.assertRaisesRegex(ConfigError, rf"{len(ious)} ious .* {len(coders)} coder_weights .*every stage"):
+                BoxCascade(head, ious, coders)
+
+
+if __name__ == "__main__":
+    tf.test.main()
