@@ -7,15 +7,20 @@ import io
 import json
 import os
 import pathlib
+import re
 import shutil
+import signal
 import tempfile
+from typing import NamedTuple
 
 from tests.training.lab import lab, text, wait_for
 from tf_frozen import cli
 from tf_frozen.data.paths import resolve
 
 STEPS = 40
+SCORED_AT = 30
 TREE, SHRUB = 7, 90
+FILES = ("runs/train_on_coco_json.gin", "small.gin")
 SMALL = f"""
 TRAIN_STEPS = {STEPS}
 BATCH_SIZE = 2
@@ -33,18 +38,18 @@ RegionProposal.samples = 32
 BoxHead.fc_units = 16
 BoxCascade.samples = 16
 BoxCascade.ious = (0.5,)
-BoxCascade.coder_weights = ((10.0, 10.0, 5.0, 5.0),)
+BoxCascade.coder_weights = ((10, 10, 5, 5),)
 """
 
 
 def write_data(folder):
-    """Four tiles to train on and two to score, image ids that are strings, category ids 7 (rare) and 90."""
+    """Four tiles to train on and two to score; image ids are strings, category ids 90 and, every eighth box, 7."""
     folder = pathlib.Path(folder)
     (folder / "photos").mkdir(parents=True)
     for split, count in (("train", 4), ("val", 2)):
         document = json.loads(pathlib.Path(resolve(f"embedded:neon_trees/{split}.json")).read_text())
         images = document["images"][:count]
-        ids = {image["id"]: f"{split} {image['file_name']}" for image in images}
+        ids = {image["id"]: f"{split} {number}" for number, image in enumerate(images)}
         for image in images:
             shutil.copy(os.path.join(resolve(f"embedded:neon_trees/{split}"), image["file_name"]), folder / "photos")
         rows = [row for row in document["annotations"] if row["image_id"] in ids]
@@ -60,58 +65,97 @@ def write_data(folder):
 
 
 def write_job(folder):
-    """The data, and small.gin, in a folder."""
+    """Writes the data and small.gin to a folder, and returns its path."""
     write_data(folder)
     pathlib.Path(folder, "small.gin").write_text(SMALL)
+    return pathlib.Path(folder)
 
 
-def train_arguments(folder, model_dir, *params, files=()):
+def data_params(folder):
+    """The four macros as gin parameters."""
+    return [
+        f"{split}_{kind} = '{pathlib.Path(folder, name)}'"
+        for split in ("TRAIN", "VAL")
+        for kind, name in (("ANNOTATIONS", f"{split.lower()}.json"), ("IMAGES", "photos"))
+    ]
+
+
+def train_words(folder, model_dir, *params, files=()):
     """The words of `tf-frozen train` on the job in `folder`."""
-    macros = {
-        "TRAIN_ANNOTATIONS": "train.json",
-        "TRAIN_IMAGES": "photos",
-        "VAL_ANNOTATIONS": "val.json",
-        "VAL_IMAGES": "photos",
-    }
-    params = [*(f'{macro} = "{pathlib.Path(folder, name)}"' for macro, name in macros.items()), *params]
-    files = ["runs/train_on_coco_json.gin", os.path.join(folder, "small.gin"), *files]
-    words = [f"--gin_file={file}" for file in files] + [f"--gin_param={param}" for param in params]
+    files = [FILES[0], os.path.join(folder, FILES[1]), *files]
+    words = [f"--gin_file={file}" for file in files]
+    words += [f"--gin_param={param}" for param in [*data_params(folder), *params]]
     return ["train", *words, f"--model_dir={model_dir}"]
 
 
-def command(*arguments):
+def command(*words):
     """Exit code, standard output and standard error of `tf-frozen` in this process."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = cli.main([str(word) for word in arguments])
+        code = cli.main([str(word) for word in words])
     return code, out.getvalue(), err.getvalue()
+
+
+def saved_step(model_dir):
+    """The step of the newest checkpoint, -1 where there is none."""
+    names = [path.name for path in pathlib.Path(model_dir, "checkpoints").glob("ckpt-*.index")]
+    return max((int(re.sub(r"\D", "", name)) for name in names), default=-1)
 
 
 class Process:
     """`tf-frozen` in a process of its own; what it says goes to the file `log`."""
 
-    def __init__(self, arguments, log, folder="."):
+    def __init__(self, words, log, folder):
         self._log = str(log)
-        self.pid = lab().start("command", self._log, arguments=arguments, folder=str(folder))
+        self.pid = lab().start("command", self._log, words=words, folder=str(folder))
 
     @property
     def output(self):
         return text(self._log)
 
-    def signal(self, number, when):
-        """Sends a signal as soon as `when()` is true; returns the exit code, negative if a signal ended it."""
-        wait_for(lambda: when() or "Traceback" in self.output, seconds=300)
-        os.kill(self.pid, number)
-        return self.wait()
-
-    def wait(self):
+    def end(self, number=None, when=lambda: True):
+        """Exit code, negative when a signal ended the process; sends it signal `number` once `when()` is true."""
+        if number is not None:
+            wait_for(lambda: when() or "Traceback" in self.output, seconds=600)
+            os.kill(self.pid, number)
         return lab().wait(self.pid)
 
 
+class Stage(NamedTuple):
+    """One of the processes that a run took: its exit code, what it said, the newest checkpoint when it ended."""
+
+    code: int
+    output: str
+    saved: int
+
+
+class Trained(NamedTuple):
+    """A finished run in `folder`/run; train.json is gone."""
+
+    folder: pathlib.Path
+    killed: Stage
+    interrupted: Stage
+    finished: Stage
+
+    @property
+    def run(self):
+        return self.folder / "run"
+
+
 @functools.cache
-def shared_folder():
-    """A folder with the job, for all tests of this process."""
-    folder = tempfile.mkdtemp()
+def trained():
+    """The job killed by `kill -9`, started again and stopped by Ctrl-C, started again and done."""
+    folder = pathlib.Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     write_job(folder)
-    return pathlib.Path(folder)
+    words = train_words("", "run", "Run.checkpoint_seconds = 0", f"Run.evaluate_every = {SCORED_AT}")
+
+    def stage(name, *ending):
+        process = Process(words, folder / f"{name}.log", folder)
+        return Stage(process.end(*ending), process.output, saved_step(folder / "run"))
+
+    killed = stage("killed", signal.SIGKILL, lambda: saved_step(folder / "run") >= 5)
+    interrupted = stage("interrupted", signal.SIGINT, lambda: saved_step(folder / "run") > killed.saved + 2)
+    finished = stage("finished")
+    (folder / "train.json").rename(folder / "nobody looks here.json")
+    return Trained(folder, killed, interrupted, finished)

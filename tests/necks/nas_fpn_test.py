@@ -133,8 +133,8 @@ class NASFPNTest(tf.test.TestCase):
             cell = [*PAPER_CELL[:index], node, *PAPER_CELL[index + 1 :]]
             with self.assertRaisesRegex(ConfigError, message):
                 NASFPN(cell=cell)
-        with self.assertRaisesRegex(ConfigError, "last 4 nodes must be one for each of the 4 levels"):
-            NASFPN(max_level=6, cell=PAPER_CELL[:4])
+        with self.assertRaisesRegex(ConfigError, "last 5 nodes must be one for each of the 5 levels"):
+            NASFPN(cell=PAPER_CELL[:6])
 
     def test_the_paper_s_cell_needs_five_levels(self):
         with self.assertRaises(ConfigError):
@@ -154,7 +154,7 @@ def _to_identity(neck):
     for conv in neck.convs:
         kernel = np.zeros(conv.kernel.shape, np.float32)
         kernel[1, 1, 0, 0] = 1.0
-        conv.set_weights([kernel, [0.0]])
+        conv.set_weights([kernel, np.zeros(1)])
 
 
 def _copy_weights(source, target):

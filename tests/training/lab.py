@@ -115,12 +115,12 @@ def train(folder, total, step_seconds=0.0, **arguments):
     print(f"interrupted: {interrupt.interrupted}", flush=True)
 
 
-def command(arguments, folder):
+def command(words, folder):
     """Runs `tf-frozen` with these words in a folder."""
     from tf_frozen import cli
 
     os.chdir(folder)
-    code = cli.main(arguments)
+    code = cli.main(words)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -39,7 +39,7 @@ class Backbone(keras.Model):
     @property
     def channels(self) -> Mapping[int, int]:
         """Channels of each level's map."""
-        return {level: int(shape[-1]) for level, shape in zip(self.levels, self.network.output_shape, strict=True)}
+        return {level: int(tap.shape[-1]) for level, tap in zip(self.levels, self.network.outputs, strict=True)}
 
     @property
     def frozen(self) -> bool:
@@ -52,7 +52,7 @@ class Backbone(keras.Model):
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> dict[int, tf.Tensor]:
         """Runs the network on preprocessed images; a frozen one always in inference mode."""
-        maps = self.network(inputs, training=training and not self.frozen)
+        maps = tf.nest.flatten(self.network(inputs, training=training and not self.frozen))
         return dict(zip(self.levels, maps, strict=True))
 
 

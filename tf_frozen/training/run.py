@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import logging
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from tf_frozen import experiment
 from tf_frozen.data.annotations import Category, CocoJson
 from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.detectors.detector import Detector
-from tf_frozen.errors import DataError, RunError
+from tf_frozen.errors import ConfigError, DataError, RunError
 from tf_frozen.freezing.audit import Audit
 from tf_frozen.freezing.savings import savings, table
 from tf_frozen.keras_flavor import keras
@@ -62,6 +63,7 @@ class Run:
         self._train_data, self._val_data, self._train_batches = train_data, val_data, train_batches
         self.train_steps, self.batch_size, self.seed = train_steps, batch_size, seed
         self.evaluate_every, self.checkpoint_seconds = evaluate_every, checkpoint_seconds
+        self._check_settings()
         self._strategy = default_strategy()
 
     def train(self, strict: bool = False) -> bool:
@@ -70,29 +72,33 @@ class Run:
         Raises DataError before the first step when any data is faulty, FreezeError when a frozen variable changed,
         RunError when a loss part is not finite or the disk is full, ConfigError for an unused binding if `strict`.
         """
-        train_data, val_data = self._train_data(), self._val_data()
-        _check_categories(train_data, val_data)
+        train_data, val_data = _checked(self._train_data, self._val_data)
+        _check_categories(val_data, train_data.categories, train_data.annotations_path)
         keras.utils.set_random_seed(self.seed)
         detector, optimizer, checkpoints = self._built
         step = checkpoints.restore_latest()
         audit = Audit(detector, optimizer, earlier=self._read("freezing.json") if step else None)
         batches = self._train_batches(train_data.examples, detector.frame, self.batch_size, self.seed)
         experiment.report_unused(strict)
-        self._record(train_data.categories, audit)
+        self._record(train_data.categories, audit, step)
         _LOGGER.info("%s", table(savings(detector, optimizer)))
         begun = f"Going on from step {step}" if step else "Starting"
         _LOGGER.info("%s: %d steps of %d images in all.", begun, self.train_steps, self.batch_size)
         finished = step >= self.train_steps or self._fit(detector, checkpoints, batches, step, val_data)
-        audit.finish()
-        self._write("freezing.json", audit.as_dict())
+        try:
+            audit.finish()
+        finally:
+            self._write("freezing.json", audit.as_dict())
         _LOGGER.info("%d frozen variables are bit for bit what they were.", audit.as_dict()["frozen_variables"])
         return finished
 
     def evaluate(self, checkpoint: str | None = None) -> Scorer:
         """Scores the val split with the latest checkpoint, or with the one named; adds to metrics.jsonl."""
-        scorer = Scorer(self._val_data(), self.categories, self.model_dir, self.batch_size)
+        val_data = self._val_data()
+        _check_categories(val_data, self.categories, str(self.model_dir / "classes.json"))
         detector, step = self._restored(checkpoint)
-        scorer.score(detector, step)
+        scorer = Scorer(detector, val_data, self.categories, self.model_dir, self.batch_size)
+        scorer.score(step)
         return scorer
 
     def restored_detector(self, checkpoint: str | None = None) -> Detector:
@@ -117,9 +123,11 @@ class Run:
             return detector, optimizer, Checkpoints(str(self.model_dir), detector, optimizer)
 
     def _fit(self, detector, checkpoints, batches: TrainBatches, step: int, val_data: CocoJson) -> bool:
+        scorer = Scorer(detector, val_data, self.categories, self.model_dir, self.batch_size)
+
         def score(now: int) -> None:
             with averaged_weights(detector, detector.optimizer):
-                Scorer(val_data, self.categories, self.model_dir, self.batch_size).score(detector, now)
+                scorer.score(now)
 
         interrupt = StopOnInterrupt(self.train_steps)
         progress = Progress(self.train_steps, self.batch_size)
@@ -144,14 +152,33 @@ class Run:
             optimizer.finalize_variable_values(detector.trainable_variables)
         return detector, step
 
-    def _record(self, categories: list[Category], audit: Audit) -> None:
+    def _record(self, categories: list[Category], audit: Audit, step: int) -> None:
         """Leaves in the run directory all that the other commands need."""
         # The saved configuration must build the same heads where the training annotations are out of reach.
         experiment.pin_macro("NUM_CLASSES", len(categories))
+        changes = self._changes() if step else []
+        if changes:
+            _LOGGER.warning("The configuration is not the one that this run had so far:\n  %s", "\n  ".join(changes))
         experiment.save(str(self.model_dir))
         self._write("classes.json", [category._asdict() for category in categories])
         self._write("environment.json", environment())
         self._write("freezing.json", audit.as_dict())
+
+    def _changes(self) -> list[str]:
+        """What config.gin has and the present configuration lacks, '- NAME = value', and the other way round, '+'."""
+        path = self.model_dir / "config.gin"
+        before = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        now = gin.config_str(max_line_length=110).splitlines()
+        return [line for line in difflib.ndiff(before, now) if line[0] in "-+" and line[2:3] not in ("", "#")]
+
+    def _check_settings(self) -> None:
+        """Raises ConfigError for a setting that is no number or out of range."""
+        for name, least in (("train_steps", 1), ("batch_size", 1), ("seed", 0), ("evaluate_every", 0)):
+            value = getattr(self, name)
+            if type(value) is not int or not least <= value < 2**31:
+                raise ConfigError(f"Run.{name} is {value!r}; it must be a whole number from {least} to 2³¹ − 1.")
+        if not isinstance(self.checkpoint_seconds, int | float) or self.checkpoint_seconds < 0:
+            raise ConfigError(f"Run.checkpoint_seconds is {self.checkpoint_seconds!r}; it must be a number, 0 or more.")
 
     def _write(self, name: str, content: object) -> None:
         write_atomic(str(self.model_dir / name), json.dumps(content, indent=1) + "\n")
@@ -163,10 +190,24 @@ class Run:
             raise RunError(f"{self.model_dir} is no complete run: {name} can't be read ({error}).") from error
 
 
-def _check_categories(train_data: CocoJson, val_data: CocoJson) -> None:
-    unknown = [category for category in val_data.categories if category not in train_data.categories]
+def _checked(*sources: Callable[[], CocoJson]) -> list[CocoJson]:
+    """The data sets; one DataError with the faults of all where any is faulty."""
+    data, errors = [], []
+    for source in sources:
+        try:
+            data.append(source())
+        except DataError as error:
+            errors.append(error)
+    if errors:
+        faults = [fault for error in errors for fault in error.faults]
+        raise DataError("\n".join(map(str, errors)), faults) from errors[0]
+    return data
+
+
+def _check_categories(val_data: CocoJson, known: list[Category], where: str) -> None:
+    unknown = [category for category in val_data.categories if category not in known]
     if unknown:
         raise DataError(
             f"{val_data.annotations_path} has categories {[tuple(c) for c in unknown]} that the training data lacks: "
-            f"{train_data.annotations_path} has {[tuple(c) for c in train_data.categories]}. Use the same."
+            f"{where} has {[tuple(c) for c in known]}. Use the same."
         )

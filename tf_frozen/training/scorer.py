@@ -27,18 +27,21 @@ _MOST_PICTURES = 16
 class Scorer:
     """Holds `metrics`, `per_class` and `results` (COCO rows) of the last `score`."""
 
-    def __init__(self, data: CocoJson, categories: Sequence[Category], model_dir: Path, batch_size: int):
+    def __init__(
+        self, detector: Detector, data: CocoJson, categories: Sequence[Category], model_dir: Path, batch_size: int
+    ):
         self._data, self._categories, self._model_dir = data, categories, model_dir
         self._batch_size = batch_size
+        self._batches = eval_batches(data.examples, detector.frame, batch_size)
+        # Here, so that it is traced once for all the times that a run is scored.
+        self._detect = tf.function(lambda images, size: detector(images, size, training=False))
         self.metrics: dict[str, float | None] = {}
         self.per_class: list[dict] = []
         self.results: list[dict] = []
 
-    def score(self, detector: Detector, step: int) -> dict[str, float | None]:
+    def score(self, step: int) -> dict[str, float | None]:
         """Adds a line to metrics.jsonl, and scalars and pictures to TensorBoard; gives the metrics."""
-        detect = tf.function(lambda images, size: detector(images, size, training=False))
-        batches = eval_batches(self._data.examples, detector.frame, self._batch_size)
-        self.results = detect_all(detect, batches, self._data.examples, self._categories)
+        self.results = detect_all(self._detect, self._batches, self._data.examples, self._categories)
         self.metrics, self.per_class = evaluate(self._data.ground_truth, self.results)
         with open(self._model_dir / "metrics.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **self.metrics}) + "\n")

@@ -1,0 +1,97 @@
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from tf_frozen.backbones.efficientnet_lite import EfficientNetLite
+from tf_frozen.data import images
+from tf_frozen.data.annotations import Category, Example
+from tf_frozen.data.paths import resolve
+from tf_frozen.data.pipeline import TrainBatches, eval_batches
+from tf_frozen.detectors.rcnn import RCNN
+from tf_frozen.evaluation.coco import score
+from tf_frozen.evaluation.detections import detect_all
+from tf_frozen.heads.box_cascade import BoxCascade
+from tf_frozen.heads.box_head import BoxHead
+from tf_frozen.heads.region_proposal import RegionProposal
+from tf_frozen.keras_flavor import keras
+from tf_frozen.necks.nas_fpn import NASFPN
+
+SIDE, STEPS = 128, 120
+# Corner (x, y) of a square out of a tile that cuts through no tree, and its trees [x, y, width, height] as drawn by hand.
+PATCHES = {
+    "train_0691_0760.jpg": (
+        (208, 208),
+        [
+            [45, 4, 31, 34],
+            [15, 28, 31, 44],
+            [32, 86, 43, 37],
+            [58, 36, 35, 28],
+            [84, 7, 26, 32],
+            [80, 57, 33, 32],
+            [82, 85, 33, 32],
+        ],
+    ),
+    "train_1036_1139.jpg": ((0, 112), [[48, 22, 68, 62], [7, 71, 37, 36], [41, 96, 24, 28], [15, 28, 31, 35]]),
+}
+
+
+class OverfitTest(tf.test.TestCase):
+    def test_two_photographs_are_learnt_by_heart(self):
+        keras.utils.set_random_seed(0)
+        examples = self.examples()
+        model = _detector()
+        rate = keras.optimizers.schedules.CosineDecay(3e-3, STEPS)
+        model.compile(keras.optimizers.Adam(rate, global_clipnorm=10.0))
+        batches = TrainBatches(examples, model.frame, batch_size=2).dataset(0, 1)
+        model.fit(batches.cache().repeat(STEPS), verbose=0)
+        rows = detect_all(model, eval_batches(examples, model.frame, 2), examples, [Category(7, "tree")])
+        metrics = score(_ground_truth(), rows)
+        self.assertGreater(metrics["AP"], 0.9)
+        self.assertEqual(metrics["AP50"], 1.0)
+
+    def examples(self):
+        examples = []
+        for number, (name, ((x, y), boxes)) in enumerate(PATCHES.items()):
+            tile = images.read(os.path.join(resolve("embedded:neon_trees/train"), name))
+            path = os.path.join(self.get_temp_dir(), f"{number}.png")
+            tf.io.write_file(path, tf.io.encode_png(tile[y : y + SIDE, x : x + SIDE]))
+            x, y, w, h = np.transpose(np.float32(boxes))
+            count = len(boxes)
+            corners, classes, crowd = (
+                np.stack([y, x, y + h, x + w], -1),
+                np.ones(count, np.int32),
+                np.zeros(count, bool),
+            )
+            examples.append(Example(number, path, SIDE, SIDE, 1, corners, classes, crowd, list(range(count))))
+        return examples
+
+
+def _ground_truth():
+    boxes = [(number, box) for number, (_, patch) in enumerate(PATCHES.values()) for box in patch]
+    return {
+        "images": [{"id": number, "width": SIDE, "height": SIDE} for number in range(len(PATCHES))],
+        "annotations": [
+            {"id": n, "image_id": image, "category_id": 7, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
+            for n, (image, box) in enumerate(boxes, 1)
+        ],
+        "categories": [{"id": 7, "name": "tree"}],
+    }
+
+
+def _detector():
+    norm = keras.layers.BatchNormalization(momentum=0.9)
+    model = RCNN(
+        EfficientNetLite(levels=(2, 3, 4)),
+        NASFPN(32, 1, 2, 6, norm=norm),
+        RegionProposal(32, anchor_ratios=(1.0,), samples=64, candidates=(100, 100), proposals=(60, 60), norm=norm),
+        BoxCascade(BoxHead(1, 0, fcs=2, fc_units=128), (0.5, 0.6, 0.7), samples=48, detections=20),
+        frame=(SIDE, SIDE),
+        weight_decay=0.0,
+    )
+    model(tf.zeros([1, SIDE, SIDE, 3]))
+    return model
+
+
+if __name__ == "__main__":
+    tf.test.main()

@@ -1,0 +1,101 @@
+import copy
+import re
+import tempfile
+from importlib import resources
+
+import gin
+import tensorflow as tf
+
+from tf_frozen import experiment
+from tf_frozen.data.pipeline import TrainBatches
+from tf_frozen.errors import DataError
+from tf_frozen.training.run import Run
+
+RUNNABLE = [name for name, _ in experiment.shipped() if "/" not in name or name.startswith("runs/")]
+HEADER = ("Purpose", "Command", "Score and time", "Required", "Commonly overridden")
+NEON = {
+    "TRAIN_ANNOTATIONS": "embedded:neon_trees/val.json",
+    "TRAIN_IMAGES": "embedded:neon_trees/val",
+    "VAL_ANNOTATIONS": "embedded:neon_trees/val.json",
+    "VAL_IMAGES": "embedded:neon_trees/val",
+}
+
+
+def header(name):
+    """The labels of the comment that a gin file opens with, in order, each with its text on one line."""
+    text = (resources.files("tf_frozen.gin_configs") / name).read_text(encoding="utf-8")
+    comment = re.match(r"(?:#.*\n)+", text)[0]
+    rows = re.findall(r"^# ([A-Z][\w ]+): (.*\n(?:#  .*\n)*)", comment, re.MULTILINE)
+    return {label: " ".join(content.replace("\n#", " ").split()) for label, content in rows}
+
+
+class RunnableTest(tf.test.TestCase):
+    """What holds for every file that can be given to `tf-frozen train`."""
+
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(gin.clear_config)
+
+    def load(self, name, *params, **macros):
+        values = NEON | {"FRAME": (128, 128)} | macros
+        experiment.load([name], [*(f"{macro} = {value!r}" for macro, value in values.items()), *params])
+
+    def built(self, parameter):
+        """What Run.`parameter` makes: the detector, a data set or the optimizer."""
+        return copy.deepcopy(gin.get_bindings("Run", resolve_references=False)[parameter])()
+
+    def test_the_files(self):
+        self.assertContainsSubset({"quickstart.gin", "runs/train_on_coco_json.gin"}, RUNNABLE)
+
+    def test_opens_with_what_a_user_wants_to_know(self):
+        for name in RUNNABLE:
+            with self.subTest(name):
+                found = header(name)
+                self.assertEqual(tuple(found), HEADER)
+                self.assertIn(f"tf-frozen train --gin_file {name} --model_dir ", found["Command"])
+                overridden = found["Commonly overridden"].split(", ")
+                self.assertContainsSubset({"TRAIN_STEPS", "BATCH_SIZE", "SEED", "BACKBONE_MODE"}, overridden)
+                required = [] if found["Required"].startswith("nothing") else found["Required"].split(", ")
+                experiment.load([name])
+                for macro in [*overridden, *required]:
+                    self.assertIsNotNone(gin.query_parameter(f"{macro}/gin.macro.value"), macro)
+
+    def test_builds_its_detector_and_uses_all_that_it_binds(self):
+        for name in RUNNABLE:
+            with self.subTest(name), tempfile.TemporaryDirectory() as folder:
+                self.load(name, TRAIN_STEPS=7, BATCH_SIZE=3, SEED=5, BACKBONE_MODE="frozen_random")
+                run = Run(folder)
+                self.assertEqual((run.train_steps, run.batch_size, run.seed), (7, 3, 5))
+                detector, optimizer = self.built("detector"), self.built("optimizer")
+                self.assertEqual((detector.frame, detector.seed), ((128, 128), 5))
+                self.assertEqual((detector.backbone.mode, detector.backbone.frozen), ("frozen_random", True))
+                found = detector(tf.zeros([1, 128, 128, 3]))
+                self.assertEqual(found["boxes"].shape[::2], (1, 4))
+                optimizer.build(detector.trainable_variables)
+                TrainBatches([], detector.frame, run.batch_size, run.seed)
+                self.assertEqual(experiment.unused_bindings(), [])
+
+    def test_the_mode_of_the_backbone_is_one_macro(self):
+        for name in RUNNABLE:
+            for mode in ("frozen", "fine_tune", "scratch"):
+                with self.subTest(f"{name}, {mode}"):
+                    self.load(name, BACKBONE_MODE=mode)
+                    backbone = self.built("detector").backbone
+                    self.assertEqual((backbone.mode, backbone.frozen), (mode, mode == "frozen"))
+                    self.assertEqual(backbone.weights_source is None, mode == "scratch")
+
+    def test_each_data_macro_reaches_its_data(self):
+        for name in RUNNABLE:
+            self.load(name)
+            for parameter in ("train_data", "val_data"):
+                self.assertLen(self.built(parameter).examples, 9)
+            for macro in NEON:
+                with self.subTest(f"{name}, {macro}"):
+                    self.load(name, **{macro: "/nowhere/at_all"})
+                    with self.assertRaisesRegex(DataError, "/nowhere/at_all"):
+                        self.built("train_data" if macro.startswith("TRAIN") else "val_data")
+                    self.built("val_data" if macro.startswith("TRAIN") else "train_data")
+
+
+if __name__ == "__main__":
+    tf.test.main()

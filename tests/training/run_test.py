@@ -1,0 +1,128 @@
+import json
+import tempfile
+
+import gin
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.commands import job
+from tests.training.tiny import state
+from tf_frozen import experiment
+from tf_frozen.backbones.efficientnet_lite import EfficientNetLite
+from tf_frozen.detectors.rcnn import RCNN
+from tf_frozen.errors import FreezeError
+from tf_frozen.freezing.fingerprint import fingerprints
+from tf_frozen.freezing.variable_paths import variable_paths
+from tf_frozen.training.run import Run
+
+
+@gin.configurable
+class LeakyRCNN(RCNN):
+    """Has a fault: its training step changes a frozen variable."""
+
+    def train_step(self, data):
+        self.backbone.network.get_layer("stem_conv").kernel.assign_add(1e-6, tf.ones([3, 3, 3, 32]))
+        return super().train_step(data)
+
+
+def backbone_fingerprints(detector):
+    return fingerprints(variable_paths(detector.backbone))
+
+
+@pytest.mark.slow
+class RunTest(tf.test.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(gin.clear_config)
+        self.folder = job.write_job(self.enter_context(tempfile.TemporaryDirectory()) + "/job")
+        self.model_dir = self.folder / "run"
+
+    def run_of(self, *params):
+        """A run of two steps that was set up by these parameters."""
+        files = [job.FILES[0], str(self.folder / job.FILES[1])]
+        experiment.load(files, [*job.data_params(self.folder), "TRAIN_STEPS = 2", *params])
+        return Run(str(self.model_dir))
+
+    def audit(self):
+        return json.loads((self.model_dir / "freezing.json").read_text())
+
+    def test_frozen_keeps_the_pretrained_backbone_bit_for_bit(self):
+        pretrained = fingerprints(variable_paths(EfficientNetLite(levels=(2, 3))))
+        run = self.run_of()
+        self.assertTrue(run.train())
+        self.assertEqual(backbone_fingerprints(run.restored_detector()), pretrained)
+        self.assertEqual(self.audit()["verdict"], "frozen")
+        parameters = run.parameters()
+        self.assertEqual(parameters["trainable"] + parameters["frozen"], parameters["total"])
+        with self.subTest("the averages are restored, the weights are kept to go on from"):
+            saved = state(str(self.model_dir))[0]["detector/neck/convs/0/kernel/.ATTRIBUTES/VARIABLE_VALUE"]
+            averaged = run.restored_detector().neck.convs[0].kernel.numpy()
+            self.assertGreater(np.abs(saved - averaged).max(), 0)
+            self.assertLess(np.abs(saved - averaged).max(), 0.1)
+        with self.subTest("more steps, another learning rate"):
+            longer = self.run_of("TRAIN_STEPS = 3", "LEARNING_RATE = 1e-4")
+            with self.assertLogs("tf_frozen", "INFO") as log:
+                self.assertTrue(longer.train())
+            said = "\n".join(log.output)
+            self.assertIn("Going on from step 2: 3 steps", said)
+            for change in ("- LEARNING_RATE = 0.003", "+ LEARNING_RATE = 0.0001", "- TRAIN_STEPS = 2"):
+                self.assertIn(change, said)
+            self.assertEqual(state(str(self.model_dir))[1], 3)
+        with self.subTest("done already"):
+            again = self.run_of("TRAIN_STEPS = 3", "LEARNING_RATE = 1e-4")
+            with self.assertLogs("tf_frozen", "INFO") as log:
+                self.assertTrue(again.train())
+            self.assertNotIn("step 3/3", "\n".join(log.output))
+            self.assertNotIn("configuration is not", "\n".join(log.output))
+
+    def test_fine_tune_changes_the_pretrained_backbone(self):
+        run = self.run_of("BACKBONE_MODE = 'fine_tune'", "TRAIN_STEPS = 3")
+        pretrained = variable_paths(EfficientNetLite(levels=(2, 3)))
+        self.assertTrue(run.train())
+        trained = variable_paths(run.restored_detector().backbone)
+        changed = {path for path in trained if np.any(trained[path].numpy() != pretrained[path].numpy())}
+        self.assertEqual(changed, set(pretrained))
+        largest = max(
+            np.abs(trained[path].numpy() - pretrained[path].numpy()).max()
+            for path in trained
+            if path.endswith("kernel")
+        )
+        self.assertLess(largest, 0.1)
+        self.assertEqual((self.audit()["verdict"], self.audit()["frozen_variables"]), ("nothing is frozen", 0))
+        self.assertEqual(run.parameters()["frozen"], 0)
+
+    def test_scratch_trains_random_weights(self):
+        run = self.run_of("BACKBONE_MODE = 'scratch'")
+        self.assertTrue(run.train())
+        self.assertEqual(run.parameters()["frozen"], 0)
+        kernel = run.restored_detector().backbone.network.get_layer("stem_conv").kernel
+        pretrained = EfficientNetLite(levels=(2, 3)).network.get_layer("stem_conv").kernel
+        self.assertGreater(np.abs(kernel - pretrained).max(), 0.1)
+
+    def test_frozen_random_keeps_random_weights_of_the_seed(self):
+        run = self.run_of("BACKBONE_MODE = 'frozen_random'", "SEED = 5")
+        self.assertTrue(run.train())
+        found = self.audit()
+        self.assertEqual((found["verdict"], found["start"]), ("frozen", found["end"]))
+        kernel = run.restored_detector().backbone.network.get_layer("stem_conv").kernel
+        tf.keras.backend.clear_session()
+        self.model_dir = self.folder / "again"
+        again = self.run_of("BACKBONE_MODE = 'frozen_random'", "SEED = 5", "TRAIN_STEPS = 1")
+        self.assertTrue(again.train())
+        self.assertEqual(self.audit()["start"], found["start"])
+        self.assertAllEqual(again.restored_detector().backbone.network.get_layer("stem_conv").kernel, kernel)
+
+    def test_a_frozen_variable_that_changes_fails_the_run(self):
+        leaky = ("Run.detector = @LeakyRCNN", "Run.train_steps = 1")
+        with self.assertRaisesRegex(FreezeError, "1 frozen variables changed during training: backbone/.*stem_conv"):
+            self.run_of(*leaky).train()
+        found = self.audit()
+        self.assertEqual((found["verdict"], found["changed"]), ("broken", 1))
+        self.assertNotEqual(found["start"]["digest"], found["end"]["digest"])
+        with self.assertRaisesRegex(FreezeError, "changed since the run began"):
+            self.run_of(*leaky).train()
+
+
+if __name__ == "__main__":
+    tf.test.main()

@@ -1,0 +1,98 @@
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from tests.commands import job
+from tests.commands.train_test import events
+from tf_frozen.data.annotations import CocoJson
+from tf_frozen.training.scorer import Scorer
+
+
+class Knows:
+    """Stands in for a detector: gives the true boxes of a batch, each a little less sure than the one before."""
+
+    frame = (128, 192)  # wider than the tiles, so a part of it is padding
+
+    def __init__(self, examples):
+        count = max(len(example.boxes) for example in examples)
+        self.boxes = np.zeros([len(examples), count, 4], np.float32)
+        self.classes = np.zeros([len(examples), count], np.int32)
+        self.count = np.array([len(example.boxes) for example in examples], np.int32)
+        for place, example in enumerate(examples):
+            self.boxes[place, : len(example.boxes)] = example.boxes * 128 / example.height
+            self.classes[place, : len(example.boxes)] = example.classes
+        self.scores = np.linspace(0.9, 0.1, count, dtype=np.float32) * (self.classes > 0)
+
+    def __call__(self, images, image_size, training):
+        del images, image_size, training
+        values = {"boxes": self.boxes, "classes": self.classes, "scores": self.scores, "count": self.count}
+        return {name: tf.constant(value) for name, value in values.items()}
+
+
+class ScorerTest(tf.test.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.folder = Path(self.enter_context(tempfile.TemporaryDirectory()))
+        job.write_data(self.folder / "data")
+        self.data = CocoJson(str(self.folder / "data" / "val.json"), str(self.folder / "data" / "photos"))
+        self.detector = Knows(self.data.examples)
+        self.run = self.folder / "run"
+        self.run.mkdir()
+
+    def scorer(self):
+        return Scorer(self.detector, self.data, self.data.categories, self.run, batch_size=2)
+
+    def test_a_detector_that_knows_all_is_perfect_in_the_ids_of_the_data(self):
+        scorer = self.scorer()
+        metrics = scorer.score(step=3)
+        self.assertAllClose([metrics["AP"], metrics["AP50"], metrics["AR100"]], [1, 1, 1])
+        self.assertEqual([(row["category"], row["AP"]) for row in scorer.per_class], [("tree", 1), ("shrub", 1)])
+        rows = json.loads((self.folder / "data" / "val.json").read_text())["annotations"]
+        expected = sorted((row["image_id"], row["category_id"], *row["bbox"]) for row in rows)
+        found = sorted((row["image_id"], row["category_id"], *row["bbox"]) for row in scorer.results)
+        self.assertEqual([row[:2] for row in found], [row[:2] for row in expected])
+        self.assertAllClose([row[2:] for row in found], [row[2:] for row in expected], atol=1e-3)
+
+    def test_swapped_classes_score_nothing(self):
+        self.detector.classes = np.where(self.detector.classes, 3 - self.detector.classes, 0)
+        self.assertLess(self.scorer().score(step=3)["AP"], 0.1)
+
+    def test_each_scoring_adds_a_line_and_tensorboard_events(self):
+        scorer = self.scorer()
+        first = scorer.score(step=3)
+        self.detector.count[:] = 0
+        second = self.scorer().score(step=7)
+        lines = [json.loads(line) for line in (self.run / "metrics.jsonl").read_text().splitlines()]
+        self.assertEqual(lines, [{"step": 3, **first}, {"step": 7, **second}])
+        found = events(self.run)
+        self.assertAllClose(dict(found["val/AP"]), {3: 1.0, 7: 0.0})
+        self.assertEqual([step for step, _ in found["val/val_0000_0416"]], [3, 7])
+
+    def test_pictures_show_what_is_likely_and_what_was_drawn_by_hand(self):
+        scorer = self.scorer()
+        scorer.score(step=3)
+        (name, both), _ = scorer.pictures()
+        self.detector.count[:] = 0
+        scorer = self.scorer()
+        scorer.score(step=3)
+        (_, by_hand), _ = scorer.pictures()
+        photo = np.asarray(Image.open(self.data.examples[0].path))
+        self.assertEqual((name, both.shape, both.dtype), ("val_0000_0000", photo.shape, np.uint8))
+        self.assertGreater(np.abs(by_hand.astype(int) - photo).max(), 100)
+        self.assertGreater(np.abs(by_hand.astype(int) - both).max(), 100)
+
+    def test_writes_results_and_pictures(self):
+        scorer = self.scorer()
+        scorer.score(step=3)
+        scorer.write(self.run / "predictions")
+        self.assertEqual(json.loads((self.run / "predictions" / "results.json").read_text()), scorer.results)
+        for name, picture in scorer.pictures():
+            self.assertAllEqual(Image.open(self.run / "predictions" / f"{name}.png"), picture)
+
+
+if __name__ == "__main__":
+    tf.test.main()
