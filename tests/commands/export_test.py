@@ -39,7 +39,7 @@ class ExportTest(tf.test.TestCase):
         os.chdir(elsewhere)
 
     def test_exports_what_training_exported(self):
-        code, out, error = job.command("export", "--model_dir", self.job.run, "--output", "mine")
+        code, out, error = job.command("export", "--model_dir", self.job.model_dir, "--output", "mine")
         self.assertEqual((code, error), (0, ""))
         self.assertIn(os.path.join(os.getcwd(), "mine"), out)
         classes = json.loads(Path("mine", "assets.extra", "classes.json").read_text())
@@ -47,12 +47,12 @@ class ExportTest(tf.test.TestCase):
         image = read(str(self.photos / "val_0000_0000.jpg"))[np.newaxis]
         found = [
             tf.saved_model.load(str(folder)).signatures["serving_default"](images=tf.constant(image))
-            for folder in ("mine", self.job.run / "saved_model")
+            for folder in ("mine", self.job.model_dir / "saved_model")
         ]
         self.assertGreater(int(found[0]["num_detections"][0]), 0)
         self.assertAllClose(*found, atol=1e-3)
         # The averaged weights of the last step were scored, and are what is exported.
-        rows = json.loads((self.job.run / "predictions" / "results.json").read_text())
+        rows = json.loads((self.job.model_dir / "predictions" / "results.json").read_text())
         rows = [row for row in rows if row["image_id"] == "val 0"]
         best = max(rows, key=lambda row: row["score"])
         self.assertAllClose(best["score"], found[0]["detection_scores"][0, 0], atol=1e-5)
@@ -61,10 +61,10 @@ class ExportTest(tf.test.TestCase):
         self.assertAllClose(best["bbox"], [x1, y1, x2 - x1, y2 - y1], atol=1e-2)
 
     def test_an_earlier_checkpoint(self):
-        words = ["--model_dir", self.job.run, "--output", "earlier", "--checkpoint"]
+        words = ["--model_dir", self.job.model_dir, "--output", "earlier", "--checkpoint"]
         code, _, error = job.command("export", *words, f"ckpt-{job.STEPS - 2}")
         self.assertEqual((code, error), (0, ""))
-        earlier, last = (weights(folder) for folder in (Path("earlier"), self.job.run / "saved_model"))
+        earlier, last = (weights(folder) for folder in (Path("earlier"), self.job.model_dir / "saved_model"))
         self.assertEqual(set(earlier), set(last))
         self.assertTrue(any(np.any(earlier[name] != last[name]) for name in last))
         code, _, error = job.command("export", *words, "ckpt-7")
@@ -74,7 +74,7 @@ class ExportTest(tf.test.TestCase):
     def test_the_run_directory_predicts(self):
         photos = str(self.photos / "val_*.jpg")
         code, _, error = job.command(
-            "predict", "--model", self.job.run, "--images", photos, "--output", "found", "--score_threshold", "0"
+            "predict", "--model", self.job.model_dir, "--images", photos, "--output", "found", "--score_threshold", "0"
         )
         self.assertEqual((code, error), (0, ""))
         rows = json.loads(Path("found", "predictions.json").read_text())

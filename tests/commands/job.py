@@ -39,6 +39,7 @@ BoxHead.fc_units = 16
 BoxCascade.samples = 16
 BoxCascade.ious = (0.5,)
 BoxCascade.coder_weights = ((10, 10, 5, 5),)
+BoxCascade.score_threshold = 0.001
 """
 
 
@@ -138,7 +139,7 @@ class Trained(NamedTuple):
     finished: Stage
 
     @property
-    def run(self):
+    def model_dir(self):
         return self.folder / "run"
 
 

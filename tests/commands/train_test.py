@@ -32,10 +32,10 @@ class WholeJobTest(tf.test.TestCase):
     def setUpClass(cls):
         super().setUpClass()
         cls.job = job.trained()
-        cls.run = cls.job.run
+        cls.model_dir = cls.job.model_dir
 
     def read(self, name):
-        return json.loads((self.run / name).read_text())
+        return json.loads((self.model_dir / name).read_text())
 
     def test_after_kill_9_it_goes_on_from_a_checkpoint(self):
         killed, after = self.job.killed, self.job.interrupted
@@ -78,18 +78,18 @@ class WholeJobTest(tf.test.TestCase):
         self.assertEqual(summary["seed"], 0)
         self.assertGreater(summary["trainable_parameters"], 1000)
         self.assertGreater(summary["frozen_parameters"], summary["trainable_parameters"])
-        self.assertEqual(summary["saved_model"], str(self.run.resolve() / "saved_model"))
+        self.assertEqual(summary["saved_model"], str(self.model_dir.resolve() / "saved_model"))
 
     def test_the_run_directory_holds_what_the_other_commands_need(self):
         self.assertEqual(self.read("classes.json"), [{"id": 7, "name": "tree"}, {"id": 90, "name": "shrub"}])
         environment = self.read("environment.json")
         self.assertEqual(environment["packages"]["tensorflow"], tf.__version__)
-        config, operative = ((self.run / name).read_text() for name in ("config.gin", "operative_config.gin"))
+        config, operative = ((self.model_dir / name).read_text() for name in ("config.gin", "operative_config.gin"))
         self.assertIn("NUM_CLASSES = 2\n", config)
-        self.assertIn(f"TRAIN_ANNOTATIONS = \\\n    '{self.job.folder.resolve()}/train.json'", config)
+        self.assertRegex(config, rf"TRAIN_ANNOTATIONS =[ \\\n]+'{self.job.folder.resolve()}/train.json'")
         self.assertIn("NASFPN.filters = 8\n", operative)
-        self.assertTrue((self.run / "saved_model" / "saved_model.pb").is_file())
-        self.assertEmpty(list(self.run.rglob("*.tmp")))
+        self.assertTrue((self.model_dir / "saved_model" / "saved_model.pb").is_file())
+        self.assertEmpty(list(self.model_dir.rglob("*.tmp")))
 
     def test_the_audit_covers_the_whole_run(self):
         audit = self.read("freezing.json")
@@ -100,7 +100,7 @@ class WholeJobTest(tf.test.TestCase):
         self.assertIn("backbone/network/stem_conv/kernel", audit["start"]["fingerprints"])
 
     def test_metrics_of_each_scoring(self):
-        lines = [json.loads(line) for line in (self.run / "metrics.jsonl").read_text().splitlines()]
+        lines = [json.loads(line) for line in (self.model_dir / "metrics.jsonl").read_text().splitlines()]
         self.assertEqual([line["step"] for line in lines], [job.SCORED_AT, job.STEPS])
         metrics = self.read("summary.json")["metrics"]
         self.assertEqual({name: lines[-1][name] for name in metrics}, metrics)
@@ -114,15 +114,17 @@ class WholeJobTest(tf.test.TestCase):
         self.assertGreater(max(by_category[90]), max(by_category[7], default=0))
 
     def test_pictures_of_the_val_images(self):
-        names = {path.name for path in (self.run / "predictions").iterdir()}
+        names = {path.name for path in (self.model_dir / "predictions").iterdir()}
         self.assertEqual(names, {"results.json", "val_0000_0000.png", "val_0000_0416.png"})
 
     def test_tensorboard_holds_losses_learning_rate_scores_and_pictures(self):
-        found = events(self.run)
+        found = events(self.model_dir)
         parts = {"loss", "rpn_score_loss", "rpn_box_loss", "class_loss", "box_loss"}
         self.assertContainsSubset({f"train/{part}" for part in parts}, set(found))
         self.assertEqual([step for step, _ in found["train/loss"]][-1], job.STEPS)
-        self.assertAlmostEqual(dict(found["train/learning_rate"])[job.STEPS], 0.0, places=6)
+        rate = dict(found["train/learning_rate"])
+        self.assertBetween(rate[job.STEPS // 2], 1e-3, 3e-3)
+        self.assertBetween(rate[job.STEPS], 0, 1e-4)
         self.assertEqual(sorted({step for step, _ in found["val/AP50"]}), [job.SCORED_AT, job.STEPS])
         picture = dict(found["val/val_0000_0000"])[job.STEPS]
         self.assertEqual((picture.height, picture.width), tf.io.decode_png(picture.encoded_image_string).shape[:2])
@@ -135,7 +137,7 @@ class WholeJobTest(tf.test.TestCase):
             listed = os.path.join(folder, "run", "checkpoints", "checkpoint")
             self.assertEqual(process.end(9, lambda: f"ckpt-{job.STEPS}" in text(listed)), -9, process.output)
             straight, _ = state(os.path.join(folder, "run"))
-        resumed, step = state(str(self.run))
+        resumed, step = state(str(self.model_dir))
         self.assertEqual(step, job.STEPS)
         self.assertEqual(set(resumed), set(straight))
         different = {name: abs(resumed[name] - straight[name]).max() for name in resumed}
@@ -148,29 +150,29 @@ class RefusalTest(tf.test.TestCase):
     def setUp(self):
         super().setUp()
         self.folder = Path(self.enter_context(tempfile.TemporaryDirectory()))
-        self.run = self.folder / "run"
+        self.model_dir = self.folder / "run"
         job.write_job(self.folder)
 
     def refused(self, *params, flags=(), files=(), model_dir=None):
-        words = job.train_words(self.folder, model_dir or self.run, *params, files=files)
+        words = job.train_words(self.folder, model_dir or self.model_dir, *params, files=files)
         code, out, err = job.command(*words, *flags)
         self.assertEqual(code, 2, f"{out}\n{err}")
         self.assertNotIn("Traceback", err)
         return err
 
     def assert_untouched(self):
-        self.assertFalse(self.run.exists())
+        self.assertFalse(self.model_dir.exists())
 
     def test_a_loss_that_is_no_number(self):
         error = self.refused("LEARNING_RATE = 1e30", "TRAIN_STEP = 3", "Run.checkpoint_seconds = 0")
         unused, _, error = error.partition("The loss part ")
-        self.assertIn("TRAIN_STEP = 3 (--gin_param 5). Did you mean 'TRAIN_STEPS'?", unused)
+        self.assertIn("TRAIN_STEP = 3 (--gin_param 6). Did you mean 'TRAIN_STEPS'?", unused)
         part, step = re.match(r"'(\w+)' is (?:nan|inf) at step (\d+) ", error).groups()
         self.assertIn(part, {"rpn_score_loss", "rpn_box_loss", "class_loss", "box_loss"})
         ids = re.search(r"Image ids of the batch: (.*)\.\n", error)[1].split(", ")
         self.assertLen(ids, 2)
         self.assertContainsSubset(ids, [f"train {number}" for number in range(4)])
-        values, saved = state(str(self.run))
+        values, saved = state(str(self.model_dir))
         self.assertLess(saved, int(step))
         for name, value in values.items():
             self.assertAllEqual(tf.math.is_finite(tf.cast(value, tf.float64)), tf.ones(value.shape, bool), name)
@@ -200,7 +202,7 @@ class RefusalTest(tf.test.TestCase):
         self.assert_untouched()
 
     def test_missing_data_macros(self):
-        code, _, error = job.command("train", "--gin_file=runs/train_on_coco_json.gin", f"--model_dir={self.run}")
+        code, _, error = job.command("train", "--gin_file=runs/train_on_coco_json.gin", f"--model_dir={self.model_dir}")
         self.assertEqual(code, 2)
         for macro in ("TRAIN_ANNOTATIONS", "TRAIN_IMAGES", "VAL_ANNOTATIONS", "VAL_IMAGES"):
             self.assertIn(f"""--gin_param '{macro} = "..."'""", error)
@@ -229,9 +231,6 @@ class RefusalTest(tf.test.TestCase):
             "TRAIN_STEPS = 'many'": "train_steps is 'many'",
             "TRAIN_STEPS = -1": "train_steps is -1",
             "SEED = None": "seed is None",
-            "FRAME = 512": "512",
-            "FRAME = (0, 128)": "(0, 128)",
-            "LEARNING_RATE = 'fast'": "'fast'",
             "BACKBONE_MODE = 'frozn'": "'frozn'; it must be one of 'frozen', 'fine_tune'",
             "EfficientNetLite.weights = None": "BACKBONE_MODE = 'scratch'",
         }
@@ -246,7 +245,7 @@ class RefusalTest(tf.test.TestCase):
         self.assert_untouched()
 
     def test_the_run_of_another_architecture(self):
-        run = job.trained().run
+        run = job.trained().model_dir
         config = (run / "config.gin").read_text()
         error = self.refused("NASFPN.filters = 16", model_dir=run)
         self.assertIn("was written by another model", error)

@@ -18,7 +18,7 @@ from tf_frozen.keras_flavor import keras
 from tf_frozen.necks.nas_fpn import NASFPN
 
 SIDE, STEPS = 128, 120
-# Corner (x, y) of a square out of a tile that cuts through no tree, and its trees [x, y, width, height] as drawn by hand.
+# Corner (x, y) of a square of a tile that cuts through no tree, and its trees [x, y, width, height] as drawn.
 PATCHES = {
     "train_0691_0760.jpg": (
         (208, 208),

@@ -177,11 +177,18 @@ class AuditTest(tf.test.TestCase):
         with self.assertRaisesRegex(FreezeError, f"'frozen', but {count} of its variables are not frozen"):
             Audit(self.model, self.optimizer)
 
-    def test_freezing_a_layer_of_the_neck_freezes_its_statistics_too(self):
-        self.model.neck.norms[0].trainable = False
-        frozen = [path for path in frozen_variables(self.model) if path.startswith("neck/")]
+    def test_a_frozen_layer_of_the_neck_is_watched_with_its_statistics_and_may_pass_gradients(self):
+        model = tiny.detector()
+        model.neck.norms[0].trainable = False
+        frozen = [path for path in frozen_variables(model) if path.startswith("neck/")]
         names = ("gamma", "beta", "moving_mean", "moving_variance")
         self.assertEqual(frozen, [f"neck/norms/0/{name}" for name in names])
+        step = tiny.traced_step(model)
+        audit = Audit(model, model.optimizer)
+        step(tiny.batch())
+        audit.finish(step)
+        self.assertEqual(audit.as_dict()["verdict"], "frozen")
+        self.assertGreater(backward_ops(step, model.neck.norms[0].weights), 0)
 
 
 if __name__ == "__main__":

@@ -40,11 +40,11 @@ class ScorerTest(tf.test.TestCase):
         job.write_data(self.folder / "data")
         self.data = CocoJson(str(self.folder / "data" / "val.json"), str(self.folder / "data" / "photos"))
         self.detector = Knows(self.data.examples)
-        self.run = self.folder / "run"
-        self.run.mkdir()
+        self.model_dir = self.folder / "run"
+        self.model_dir.mkdir()
 
     def scorer(self):
-        return Scorer(self.detector, self.data, self.data.categories, self.run, batch_size=2)
+        return Scorer(self.detector, self.data, self.data.categories, self.model_dir, batch_size=2)
 
     def test_a_detector_that_knows_all_is_perfect_in_the_ids_of_the_data(self):
         scorer = self.scorer()
@@ -66,9 +66,9 @@ class ScorerTest(tf.test.TestCase):
         first = scorer.score(step=3)
         self.detector.count[:] = 0
         second = self.scorer().score(step=7)
-        lines = [json.loads(line) for line in (self.run / "metrics.jsonl").read_text().splitlines()]
+        lines = [json.loads(line) for line in (self.model_dir / "metrics.jsonl").read_text().splitlines()]
         self.assertEqual(lines, [{"step": 3, **first}, {"step": 7, **second}])
-        found = events(self.run)
+        found = events(self.model_dir)
         self.assertAllClose(dict(found["val/AP"]), {3: 1.0, 7: 0.0})
         self.assertEqual([step for step, _ in found["val/val_0000_0416"]], [3, 7])
 
@@ -88,10 +88,10 @@ class ScorerTest(tf.test.TestCase):
     def test_writes_results_and_pictures(self):
         scorer = self.scorer()
         scorer.score(step=3)
-        scorer.write(self.run / "predictions")
-        self.assertEqual(json.loads((self.run / "predictions" / "results.json").read_text()), scorer.results)
+        scorer.write(self.model_dir / "predictions")
+        self.assertEqual(json.loads((self.model_dir / "predictions" / "results.json").read_text()), scorer.results)
         for name, picture in scorer.pictures():
-            self.assertAllEqual(Image.open(self.run / "predictions" / f"{name}.png"), picture)
+            self.assertAllEqual(Image.open(self.model_dir / "predictions" / f"{name}.png"), picture)
 
 
 if __name__ == "__main__":

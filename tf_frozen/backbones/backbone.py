@@ -52,6 +52,7 @@ class Backbone(keras.Model):
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> dict[int, tf.Tensor]:
         """Runs the network on preprocessed images; a frozen one always in inference mode."""
+        # Keras gives a lone output without its list.
         maps = tf.nest.flatten(self.network(inputs, training=training and not self.frozen))
         return dict(zip(self.levels, maps, strict=True))
 

@@ -47,14 +47,13 @@ class Audit:
         self._check("since the run began")
 
     def finish(self, step: tf.types.experimental.ConcreteFunction | None = None) -> None:
-        """Compares with the start; a traced train step is searched for uses of frozen values too."""
+        """Compares with the start; in a traced train step, looks for gradients through a frozen backbone too."""
         self._now, self._ended = fingerprints(self._frozen), True
-        if step is not None:
-            frozen = self._frozen.values()
-            self._counts |= {
-                "backward_ops": backward_ops(step, frozen),
-                "loss_terms": loss_terms(step, frozen),
-            }
+        backbone = _frozen_backbone(self._model, self._frozen)
+        # A frozen layer further on does pass gradients to what trains before it, so only the backbone must not.
+        if step is not None and backbone:
+            self._counts["backward_ops"] = backward_ops(step, backbone)
+            self._counts["loss_terms"] = loss_terms(step, backbone)
         self._check("during training")
 
     def as_dict(self) -> dict[str, Any]:
@@ -83,7 +82,7 @@ class Audit:
         }
         self._violations = [_sentence(what, paths) for what, paths in found.items() if paths]
         in_step = {
-            "backward_ops": "ops of the train step carry gradients through frozen layers",
+            "backward_ops": "ops of the train step carry gradients through the frozen backbone",
             "loss_terms": "sums of the train step add frozen weights to the loss",
         }
         self._violations += [f"{self._counts[key]} {what}" for key, what in in_step.items() if self._counts[key]]
@@ -152,6 +151,13 @@ def _mixing_ops(
         if frozenset(["part"]) in values and any(s - {"part", DATA} for s in values):
             mixing.append(op)
     return mixing
+
+
+def _frozen_backbone(model: keras.Model, frozen: Mapping[str, tf.Variable]) -> list[tf.Variable]:
+    """The weights of a backbone that is frozen as a whole, else none."""
+    held = {id(variable) for variable in frozen.values()}
+    weights = getattr(getattr(model, "backbone", None), "weights", [])
+    return weights if all(id(weight) in held for weight in weights) else []
 
 
 def _check_promise(model: keras.Model, frozen: Mapping[str, tf.Variable]) -> None:

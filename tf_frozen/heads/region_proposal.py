@@ -72,9 +72,9 @@ class RegionProposal(ConfiguredLayer):
         self.norms = {}
         if self.norm is not None:
             for level in input_shape:
-                # Keras tracks a dict of layers only under string keys.
-                names = [f"conv_{index}_norm_{level}" for index in range(self.convs)]
-                self.norms[str(level)] = [copy_of(self.norm, name) for name in names]
+                for index in range(self.convs):
+                    # Keras saves the layers of a flat dict with string keys, and silently none of a nested one.
+                    self.norms[f"{level}_{index}"] = copy_of(self.norm, f"conv_{index}_norm_{level}")
         super().build(input_shape)
 
     def call(self, pyramid: Mapping[int, tf.Tensor], training: bool | None = None) -> dict[int, tuple]:
@@ -84,7 +84,7 @@ class RegionProposal(ConfiguredLayer):
             for index, hidden in enumerate(self.hidden):
                 x = hidden(x)
                 if self.norm is not None:
-                    x = self.norms[str(level)][index](x, training=training)
+                    x = self.norms[f"{level}_{index}"](x, training=training)
                 x = self.activate(x)
             batch = tf.shape(x)[0]
             scores = tf.cast(tf.reshape(self.score(x), [batch, -1]), tf.float32)

@@ -27,7 +27,10 @@ def eight_ways():
 class QuarterTurnsTest(tf.test.TestCase):
     def draws(self, count, **arguments):
         turn = QuarterTurns(**arguments)
-        return [[x.numpy() for x in turn(image(), tf.constant(BOXES), tf.constant([3, n]))] for n in range(count)]
+        return [
+            [x.numpy() for x in turn(tf.constant(image()), tf.constant(BOXES), tf.constant([3, n]))]
+            for n in range(count)
+        ]
 
     def test_boxes_hold_the_same_pixels_after_every_turn(self):
         for picture, boxes in self.draws(64):
@@ -50,7 +53,7 @@ class QuarterTurnsTest(tf.test.TestCase):
                 self.assertAllEqual(pixels(picture, after), pixels(image(), before))
 
     def test_an_image_without_boxes(self):
-        _, boxes = QuarterTurns()(image(), tf.zeros([0, 4]), tf.constant([1, 2]))
+        _, boxes = QuarterTurns()(tf.constant(image()), tf.zeros([0, 4]), tf.constant([1, 2]))
         self.assertEqual(boxes.shape, [0, 4])
 
     def test_a_graph_turns_as_eager_code_does(self):
