@@ -33,7 +33,7 @@ def main() -> None:
         boxes, scores = np.stack([y, x, y + h, x + w], -1), [row["score"] for row in found]
         # No labels: there is one class, and text would hide the crowns.
         pictures.append(draw(read(example.path), boxes, [""] * len(found), scores, example.boxes))
-    Image.fromarray(sheet(pictures, 3)).save(args.output, quality=80)
+    Image.fromarray(sheet(pictures, 3)).save(args.output, quality=72)
 
 
 if __name__ == "__main__":

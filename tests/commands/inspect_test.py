@@ -17,7 +17,6 @@ import tf_frozen.heads.box_head
 import tf_frozen.heads.region_proposal
 import tf_frozen.necks.nas_fpn
 import tf_frozen.training.optimizers
-import tf_frozen.training.run
 
 BACKBONE_MODE = 'frozen'
 TRAIN_ANNOTATIONS = %gin.REQUIRED

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import logging
 from typing import Any
+
+import gin
 
 HELP = "show layers, parameters, FLOPs, optimizer bytes, and what is frozen and why"
 EXAMPLE = "tf-frozen inspect --gin_file quickstart.gin --gin_param 'BACKBONE_MODE = \"fine_tune\"'"
@@ -29,36 +32,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Builds the detector and the optimizer of the configuration, without a run, and prints what they are."""
     from tf_frozen import experiment
+    from tf_frozen.training.run import Run  # gin has to know it before a file binds its parameters
 
     if args.json:
         logging.getLogger("tf_frozen").setLevel(logging.WARNING)  # standard output is for the JSON alone
     experiment.load(args.gin_file, args.gin_param)
-    report = _report()
+    report = _report(gin.get_bindings(Run, resolve_references=False))
     print(json.dumps(report, indent=2) if args.json else _text(report))
 
 
-def _report() -> dict[str, Any]:
+def _report(bindings: dict[str, Any]) -> dict[str, Any]:
     import tensorflow as tf
 
     from tf_frozen.freezing.layers import layers
     from tf_frozen.freezing.savings import savings
 
-    detector = _built("detector")
+    detector = _built(bindings, "detector")
     detector(tf.zeros([1, *detector.frame, 3]))  # makes the weights, in less time than a trace would
-    report = savings(detector, _built("optimizer"))
+    report = savings(detector, _built(bindings, "optimizer"))
     return {"detector": type(detector).__name__, **report, "layers": layers(detector)}
 
 
-def _built(parameter: str) -> Any:
+def _built(bindings: dict[str, Any], parameter: str) -> Any:
     """What the configuration's Run.`parameter`, a callable, makes; ConfigError where it has none."""
-    import copy
-
-    import gin
-
     from tf_frozen.errors import ConfigError
-    from tf_frozen.training.run import Run
 
-    bindings = gin.get_bindings(Run, resolve_references=False)
     if parameter not in bindings:
         raise ConfigError(
             f"The configuration has no Run.{parameter}, so there is nothing to inspect. "
