@@ -75,7 +75,7 @@ class LayerSuite:
                 half = self.built()
                 half.set_weights(layer.get_weights())
                 outputs = self.outputs(half)
-            self.assertEqual({weight.dtype for weight in half.trainable_weights}, {tf.float32})
+            self.assertEqual({weight.dtype for weight in half.weights}, {tf.float32})
             floats = [output for output in outputs if output.dtype.is_floating]
             self.assertEqual({output.dtype for output in floats}, {tf.float32 if self.float32_outputs else dtype})
             self.check_half_precision(outputs, expected, tolerance)

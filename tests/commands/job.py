@@ -29,6 +29,8 @@ LEARNING_RATE = 3e-3
 WARMUP_STEPS = 2
 AdamW.ema_momentum = 0.8
 EfficientNetLite.levels = (2, 3)
+small_neck/BatchNorm.momentum = 0.5
+small_proposal/BatchNorm.momentum = 0.5
 NASFPN.filters = 8
 NASFPN.repeats = 1
 RegionProposal.filters = 8
@@ -39,7 +41,6 @@ BoxHead.fc_units = 16
 BoxCascade.samples = 16
 BoxCascade.ious = (0.5,)
 BoxCascade.coder_weights = ((10, 10, 5, 5),)
-BoxCascade.score_threshold = 0.001
 """
 
 

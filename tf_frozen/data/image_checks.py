@@ -34,10 +34,9 @@ class Header(NamedTuple):
 
 def look_at_all(files: Sequence[str], decode: bool) -> list[Header | Problem]:
     """Returns `look_at` for every file, in order; logs progress and rate every ten seconds."""
-    executor = concurrent.futures.ThreadPoolExecutor()
     start = reported = time.monotonic()
     found = []
-    try:
+    with concurrent.futures.ThreadPoolExecutor() as executor:
         for header in executor.map(functools.partial(look_at, decode=decode), files):
             found.append(header)
             now = time.monotonic()
@@ -45,8 +44,6 @@ def look_at_all(files: Sequence[str], decode: bool) -> list[Header | Problem]:
                 reported = now
                 rate = len(found) / (now - start)
                 _logger.info("Checked %d of %d images (%.0f a second)", len(found), len(files), rate)
-    finally:
-        executor.shutdown(cancel_futures=True)  # Ctrl-C shall not wait for a hundred thousand files
     return found
 
 
