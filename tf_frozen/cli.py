@@ -13,6 +13,7 @@ import logging
 import os
 import pkgutil
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import NoReturn
@@ -120,6 +121,8 @@ def _quiet_tensorflow() -> None:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     for name in ("tensorflow", "absl"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # One of TensorFlow Datasets' dependencies announces when it will drop an older Python.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.api_core")
 
 
 class _BareHandler(logging.StreamHandler):
