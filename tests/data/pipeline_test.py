@@ -211,6 +211,14 @@ class BoxesTest(PicturesTestCase):
         # Of 800 independent pairs the correlation has a standard deviation of 0.035: nor does a scale lead to the next.
         self.assertLess(abs(np.corrcoef(scales[:-1], scales[1:])[0, 1]), 0.12)
 
+    def test_images_of_one_epoch_are_turned_and_scaled_each_in_its_own_way(self):
+        examples = [self.example(number, [[1, 2, 3, 9]]) for number in range(12)]
+        train = TrainBatches(examples, (40, 40), 12, 1, augmentation=(QuarterTurns(),), placement=ScaleJitter(0.4, 1.0))
+        ((_, targets),) = batches(train.dataset(0, 1))
+        boxes = np.round(targets["boxes"][:, 0] / targets["scale"][:, np.newaxis]).astype(int)
+        self.assertLen(set(targets["scale"]), 12)
+        self.assertGreater(len({tuple(box) for box in boxes}), 3)
+
     def test_a_crop_smaller_than_the_frame_shows_objects_as_large_as_the_frame_would(self):
         example = self.example(0, [[8, 8, 12, 12]])
         train = TrainBatches([example], (40, 40), 1, crop=(32, 24), placement=ScaleJitter(1.0, 1.0))

@@ -7,6 +7,7 @@ from tests.freezing import tiny
 from tf_frozen.errors import ConfigError
 from tf_frozen.freezing.audit import backward_ops
 from tf_frozen.keras_flavor import keras
+from tf_frozen.necks.nas_fpn import NASFPN
 
 PARTS = ("rpn_score_loss", "rpn_box_loss", "class_loss", "box_loss", "weight_decay")
 
@@ -37,6 +38,16 @@ def batch(boxes_in=(True, True)):
     keep = tf.constant(boxes_in)[:, tf.newaxis]
     boxes = tf.where(keep[..., tf.newaxis], targets["boxes"], 0.0)
     return images, {**targets, "boxes": boxes, "classes": tf.where(keep, targets["classes"], 0)}
+
+
+@functools.cache
+def untrained():
+    """A detector with a norm in the neck that needs no training, so that its scores are not all 0 or 1."""
+    keras.utils.set_random_seed(1)
+    model = tiny.detector()
+    model.neck = NASFPN(8, 1, norm=keras.layers.GroupNormalization(groups=2))
+    model(batch()[0])
+    return model
 
 
 @functools.cache
@@ -113,7 +124,9 @@ class TrainingTest(tf.test.TestCase):
         self.assertEqual(fit(model, [batch()] * 3), logs)
 
     def test_another_seed_samples_otherwise(self):
-        self.assertNotEqual(fit(detector(seed=5), [batch()]), trained("frozen")[1][:1])
+        losses = [float(detector(seed=seed).train_step(batch())["class_loss"]) for seed in (0, 0, 5)]
+        self.assertEqual(losses[0], losses[1])
+        self.assertNotEqual(losses[0], losses[2])
 
     def test_a_step_s_sample_depends_on_how_many_went_before(self):
         model = detector()
@@ -129,42 +142,36 @@ class TrainingTest(tf.test.TestCase):
                 self.assertAllClose(logs, expected, rtol=1e-2)
 
     def test_images_without_boxes_train_too(self):
-        for boxes_in in ((True, False), (False, False)):
-            model = detector()
-            before = model.neck.get_weights()
-            for logs in fit(model, [batch(boxes_in)] * 2):
-                self.assertAllInSet(np.isfinite(list(logs.values())), [True])
-                if not any(boxes_in):
-                    self.assertEqual((logs["rpn_box_loss"], logs["box_loss"]), (0.0, 0.0))
-            for old, new in zip(before, model.neck.get_weights(), strict=True):
-                self.assertAllInSet(np.isfinite(new), [True])
-                self.assertNotAllEqual(old, new)
-
-    def test_it_learns(self):
         model = detector()
-        logs = fit(model, [batch()] * 30)
-        first, last = (np.mean([log["loss"] for log in part]) for part in (logs[:5], logs[-5:]))
-        self.assertLess(last, 0.7 * first)
+        before = model.neck.get_weights()
+        logs = fit(model, [batch((True, False)), batch((False, False))])
+        for step in logs:
+            self.assertAllInSet(np.isfinite(list(step.values())), [True])
+        self.assertGreater(logs[0]["rpn_box_loss"], 0.0)
+        self.assertEqual((logs[1]["rpn_box_loss"], logs[1]["box_loss"]), (0.0, 0.0))
+        for old, new in zip(before, model.neck.get_weights(), strict=True):
+            self.assertAllInSet(np.isfinite(new), [True])
+            self.assertNotAllEqual(old, new)
 
 
 class CallTest(tf.test.TestCase):
     def test_an_image_without_padding_is_the_default(self):
-        model, (images, _) = trained("frozen")[0], batch()
+        model, (images, _) = untrained(), batch()
         whole = model(images, tf.fill([2, 2], float(tiny.SIZE)))
         for name, value in model(images).items():
             self.assertAllEqual(value, whole[name])
 
     def test_boxes_lie_in_the_part_that_is_not_padding(self):
-        model, (images, _) = detector(), batch()
-        model.box_heads.score_threshold = 0.0
+        model, (images, _) = untrained(), batch()
         found = model(images, tf.constant([[40.0, 64.0], [64.0, 17.5]]))
-        self.assertGreater(int(tf.reduce_sum(found["count"])), 0)
+        self.assertAllGreater(found["count"], 0)
         self.assertAllInRange(found["boxes"][0], 0.0, [40.0, 64.0, 40.0, 64.0])
         self.assertAllInRange(found["boxes"][1], 0.0, [64.0, 17.5, 64.0, 17.5])
 
     def test_rows_after_the_count_are_zeros(self):
-        model, (images, _) = trained("frozen")[0], batch()
-        found = model(images)
+        # Nothing is found in an image of no size.
+        found = untrained()(batch()[0], tf.constant([[64.0, 64.0], [0.0, 0.0]]))
+        self.assertAllEqual(found["count"] > 0, [True, False])
         for row in range(2):
             count = int(found["count"][row])
             self.assertAllInRange(found["classes"][row, :count], 1, 2)
@@ -174,14 +181,14 @@ class CallTest(tf.test.TestCase):
                 self.assertAllEqual(found[name][row, count:], np.zeros_like(found[name][row, count:]))
 
     def test_detection_changes_no_weight(self):
-        model, (images, _) = trained("frozen")[0], batch()
+        model, (images, _) = untrained(), batch()
         before = model.get_weights()
         model(images)
         for old, new in zip(before, model.get_weights(), strict=True):
             self.assertAllEqual(old, new)
 
     def test_frames_of_unknown_size_are_refused(self):
-        model = trained("frozen")[0]
+        model = untrained()
         with self.assertRaisesRegex(ConfigError, r"shape \(None, None, None, 3\).*frames of one fixed size"):
             tf.function(model.call, autograph=False).get_concrete_function(tf.TensorSpec([None, None, None, 3]))
 

@@ -1,6 +1,7 @@
 import os
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tf_frozen.backbones.efficientnet_lite import EfficientNetLite
@@ -36,6 +37,7 @@ PATCHES = {
 }
 
 
+@pytest.mark.slow
 class OverfitTest(tf.test.TestCase):
     def test_two_photographs_are_learnt_by_heart(self):
         keras.utils.set_random_seed(0)

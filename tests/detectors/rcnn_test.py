@@ -13,13 +13,16 @@ from tf_frozen.layers.norm import paper_norm
 from tf_frozen.necks.nas_fpn import NASFPN
 
 DETECTIONS = 7
+CELL = ((0, "sum", (0, 1), True), (1, "attention", (1, 2), True))
 
 
 def rcnn(mode="frozen", class_agnostic=True, norm=None):
     head = BoxHead(2, 0, fcs=1, fc_units=8, class_agnostic=class_agnostic, norm=norm)
+    # An untrained batch norm does not normalise in inference, and scores of 0 and 1 test little: a group norm does.
+    neck_norm = keras.layers.GroupNormalization(groups=2)
     return RCNN(
         EfficientNetLite(levels=(3,), mode=mode),
-        NASFPN(6, 1, 3, 4, ((0, "sum", (0, 1), True), (1, "attention", (1, 2), True))),
+        NASFPN(6, 1, 3, 4, CELL, norm=neck_norm),
         RegionProposal(6, candidates=(20, 20), proposals=(10, 10), norm=norm),
         BoxCascade(head, (0.5, 0.6), ((10, 10, 5, 5),) * 2, score_threshold=0.0, detections=DETECTIONS),
         frame=(tiny.SIZE, tiny.SIZE),
@@ -27,12 +30,6 @@ def rcnn(mode="frozen", class_agnostic=True, norm=None):
 
 
 class RCNNSuiteTest(LayerSuite, tf.test.TestCase):
-    # XLA rounds differently, and so an untrained network picks other proposals.
-    test_xla_computes_the_same = None
-
-    # Whether a later stage has positives, and so a gradient, hangs on random weights; the heads' own suites see to it.
-    test_a_gradient_reaches_every_trainable_weight = None
-
     def layer(self):
         return rcnn()
 
@@ -52,12 +49,9 @@ class RCNNSuiteTest(LayerSuite, tf.test.TestCase):
         return layer.loss_parts(layer.neck(taps, training=False), self.sizes[0], targets, tf.constant([1, 2]))
 
     def check_half_precision(self, outputs, expected, tolerance):
-        """Which proposals an untrained network picks hangs on its last digits; the losses are compared below."""
-        for output in outputs:
-            self.assertAllInSet(np.isfinite(output), [True])
-
-    # A model's own dtype is Keras's global policy; the layers in it carry theirs.
-    test_half_precision_has_a_configuration_too = None
+        """Which boxes survive suppression may differ; the best scores may not."""
+        index = sorted(self.shapes(1, self.sizes[0])).index("scores")
+        self.assertClose([outputs[index][:, 0]], [expected[index][:, 0]], tolerance)
 
 
 class RCNNTest(tf.test.TestCase):
@@ -65,7 +59,7 @@ class RCNNTest(tf.test.TestCase):
         images, targets = tiny.batch()
         model(images)
         model.compile(keras.optimizers.SGD(0.01))
-        logs = tf.function(model.train_step, autograph=False)((images, targets))
+        logs = model.train_step((images, targets))
         values = {name: float(value) for name, value in logs.items()}
         self.assertAllInSet(np.isfinite(list(values.values())), [True])
         return values

@@ -183,13 +183,14 @@ class LossTest(tf.test.TestCase):
         self.assertEqual(draws[0], draws[1])
         self.assertNotEqual(draws[0], draws[2])
 
-    def test_losses_and_gradients_are_finite_where_boxes_collapse(self):
+    def test_rois_that_collapse_leave_later_stages_and_losses_and_gradients_stay_finite(self):
         layer = cascade(stages=3, deltas=[0.0, 0.0, -400.0, -400.0])
         with tf.GradientTape() as tape:
             parts = layer.loss_parts(
                 pyramid(), PROPOSALS, tf.ones([1, 2], tf.bool), targets([[10, 10, 30, 50]], [1]), tf.constant([1, 2])
             )
             loss = tf.add_n(list(parts.values()))
+        self.assertAllClose(parts["class_loss"], (math.log(3) + 0.0 + 0.0) / 3)
         for value in (loss, *tape.gradient(loss, layer.trainable_weights)):
             self.assertAllInSet(np.isfinite(value), [True])
 
