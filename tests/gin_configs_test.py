@@ -4,6 +4,7 @@ import tempfile
 from importlib import resources
 
 import gin
+import pytest
 import tensorflow as tf
 
 from tf_frozen import experiment
@@ -60,6 +61,7 @@ class RunnableTest(tf.test.TestCase):
                 for macro in [*overridden, *required]:
                     self.assertIsNotNone(gin.query_parameter(f"{macro}/gin.macro.value"), macro)
 
+    @pytest.mark.slow
     def test_builds_its_detector_and_uses_all_that_it_binds(self):
         for name in RUNNABLE:
             with self.subTest(name), tempfile.TemporaryDirectory() as folder:
@@ -75,6 +77,7 @@ class RunnableTest(tf.test.TestCase):
                 TrainBatches([], detector.frame, run.batch_size, run.seed)
                 self.assertEqual(experiment.unused_bindings(), [])
 
+    @pytest.mark.slow
     def test_the_mode_of_the_backbone_is_one_macro(self):
         for name in RUNNABLE:
             for mode in ("frozen", "fine_tune", "scratch"):

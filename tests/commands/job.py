@@ -13,6 +13,8 @@ import signal
 import tempfile
 from typing import NamedTuple
 
+import gin
+
 from tests.training.lab import lab, text, wait_for
 from tf_frozen import cli
 from tf_frozen.data.paths import resolve
@@ -95,6 +97,7 @@ def command(*words):
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = cli.main([str(word) for word in words])
+    gin.clear_config()  # it would hold for the tests that follow
     return code, out.getvalue(), err.getvalue()
 
 
@@ -118,8 +121,10 @@ class Process:
     def end(self, number=None, when=lambda: True):
         """Exit code, negative when a signal ended the process; sends it signal `number` once `when()` is true."""
         if number is not None:
-            wait_for(lambda: when() or "Traceback" in self.output, seconds=600)
-            os.kill(self.pid, number)
+            try:
+                wait_for(lambda: when() or "Traceback" in self.output, seconds=600)
+            finally:  # nothing is left running
+                os.kill(self.pid, number)
         return lab().wait(self.pid)
 
 

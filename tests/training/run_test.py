@@ -61,21 +61,16 @@ class RunTest(tf.test.TestCase):
             averaged = run.restored_detector().neck.convs[0].kernel.numpy()
             self.assertGreater(np.abs(saved - averaged).max(), 0)
             self.assertLess(np.abs(saved - averaged).max(), 0.1)
-        with self.subTest("more steps, another learning rate"):
-            longer = self.run_of("TRAIN_STEPS = 3", "LEARNING_RATE = 1e-4")
-            with self.assertLogs("tf_frozen", "INFO") as log:
-                self.assertTrue(longer.train())
-            said = "\n".join(log.output)
-            self.assertIn("Going on from step 2: 3 steps", said)
-            for change in ("- LEARNING_RATE = 0.003", "+ LEARNING_RATE = 0.0001", "- TRAIN_STEPS = 2"):
-                self.assertIn(change, said)
-            self.assertEqual(state(str(self.model_dir))[1], 3)
-        with self.subTest("done already"):
-            again = self.run_of("TRAIN_STEPS = 3", "LEARNING_RATE = 1e-4")
+        with self.subTest("done already, and with another learning rate"):
+            again = self.run_of("LEARNING_RATE = 1e-4")
             with self.assertLogs("tf_frozen", "INFO") as log:
                 self.assertTrue(again.train())
-            self.assertNotIn("step 3/3", "\n".join(log.output))
-            self.assertNotIn("configuration is not", "\n".join(log.output))
+            said = "\n".join(log.output)
+            self.assertIn("Going on from step 2: 2 steps", said)
+            self.assertNotIn("step 2/2", said)
+            for change in ("- LEARNING_RATE = 0.003", "+ LEARNING_RATE = 0.0001"):
+                self.assertIn(change, said)
+            self.assertNotIn("TRAIN_STEPS", said)
 
     def test_fine_tune_changes_the_pretrained_backbone(self):
         run = self.run_of("BACKBONE_MODE = 'fine_tune'", "TRAIN_STEPS = 3")
@@ -101,18 +96,14 @@ class RunTest(tf.test.TestCase):
         pretrained = EfficientNetLite(levels=(2, 3)).network.get_layer("stem_conv").kernel
         self.assertGreater(np.abs(kernel - pretrained).max(), 0.1)
 
-    def test_frozen_random_keeps_random_weights_of_the_seed(self):
-        run = self.run_of("BACKBONE_MODE = 'frozen_random'", "SEED = 5")
+    def test_frozen_random_keeps_random_weights(self):
+        run = self.run_of("BACKBONE_MODE = 'frozen_random'")
         self.assertTrue(run.train())
         found = self.audit()
         self.assertEqual((found["verdict"], found["start"]), ("frozen", found["end"]))
-        kernel = run.restored_detector().backbone.network.get_layer("stem_conv").kernel
-        tf.keras.backend.clear_session()
-        self.model_dir = self.folder / "again"
-        again = self.run_of("BACKBONE_MODE = 'frozen_random'", "SEED = 5", "TRAIN_STEPS = 1")
-        self.assertTrue(again.train())
-        self.assertEqual(self.audit()["start"], found["start"])
-        self.assertAllEqual(again.restored_detector().backbone.network.get_layer("stem_conv").kernel, kernel)
+        pretrained = fingerprints(variable_paths(EfficientNetLite(levels=(2, 3))))
+        stem = "network/stem_conv/kernel"
+        self.assertNotEqual(found["start"]["fingerprints"][f"backbone/{stem}"], pretrained[stem])
 
     def test_a_frozen_variable_that_changes_fails_the_run(self):
         leaky = ("Run.detector = @LeakyRCNN", "Run.train_steps = 1")

@@ -85,6 +85,19 @@ class ScorerTest(tf.test.TestCase):
         self.assertGreater(np.abs(by_hand.astype(int) - photo).max(), 100)
         self.assertGreater(np.abs(by_hand.astype(int) - both).max(), 100)
 
+    def test_files_of_one_name_in_two_folders_give_two_pictures(self):
+        document = json.loads((self.folder / "data" / "val.json").read_text())
+        for number, row in enumerate(document["images"]):
+            path = self.folder / "data" / "photos" / str(number) / "photo.jpg"
+            path.parent.mkdir()
+            (self.folder / "data" / "photos" / row["file_name"]).rename(path)
+            row["file_name"] = f"{number}/photo.jpg"
+        (self.folder / "data" / "val.json").write_text(json.dumps(document))
+        self.data = CocoJson(str(self.folder / "data" / "val.json"), str(self.folder / "data" / "photos"))
+        scorer = self.scorer()
+        scorer.score(step=3)
+        self.assertEqual([name for name, _ in scorer.pictures()], ["photo_0", "photo_1"])
+
     def test_writes_results_and_pictures(self):
         scorer = self.scorer()
         scorer.score(step=3)

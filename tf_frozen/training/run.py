@@ -195,7 +195,8 @@ def _checked(*sources: Callable[[], CocoJson]) -> list[CocoJson]:
     data, errors = [], []
     for source in sources:
         try:
-            data.append(source())
+            with experiment.explained():
+                data.append(source())
         except DataError as error:
             errors.append(error)
     if errors:

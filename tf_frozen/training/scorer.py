@@ -59,14 +59,17 @@ class Scorer:
     def pictures(self) -> list[tuple[str, np.ndarray]]:
         """The first val images by file name, uint8, with the boxes found and, thin, those drawn by hand."""
         names = {category.id: category.name for category in self._categories}
+        stems = [Path(example.path).stem for example in self._data.examples]
         pictures = []
-        for example in self._data.examples[:_MOST_PICTURES]:
+        for number, example in enumerate(self._data.examples[:_MOST_PICTURES]):
             rows = [r for r in self.results if r["image_id"] == example.image_id and r["score"] >= _SHOWN_SCORE]
             x, y, w, h = np.reshape([row["bbox"] for row in rows], [-1, 4]).T
             labels, scores = [names[row["category_id"]] for row in rows], [row["score"] for row in rows]
             boxes = np.stack([y, x, y + h, x + w], -1)
             image = draw(read(example.path), boxes, labels, scores, example.boxes)
-            pictures.append((Path(example.path).stem, image))
+            # Folders may hold files of the same name.
+            name = stems[number] if stems.count(stems[number]) == 1 else f"{stems[number]}_{number}"
+            pictures.append((name, image))
         return pictures
 
     def write(self, folder: Path) -> None:
