@@ -7,7 +7,7 @@ from pathlib import Path
 import gin
 import tensorflow as tf
 
-from tf_frozen import experiment
+from tf_frozen import experiment, gin_files
 from tf_frozen.errors import ConfigError, DataError, RunError
 from tf_frozen.keras_flavor import keras
 
@@ -133,7 +133,7 @@ class LoadTest(GinTest):
             self.assertEqual((source.annotations, source.images), (expected, ""))
 
     def test_shipped_files_are_known_by_name_from_any_folder(self):
-        names = [name for name, _ in experiment.shipped()]
+        names = [name for name, _ in gin_files.shipped()]
         self.assertIn("quickstart.gin", names)
         self.assertLess(names.index("runs/train_on_coco_json.gin"), names.index("necks/nas_fpn_small.gin"))
         self.file("include 'necks/nas_fpn_small.gin'\nNASFPN.filters = 8", "my/neck.gin")
@@ -146,7 +146,7 @@ class LoadTest(GinTest):
         self.assertEqual(self.build().neck.filters, 16)
 
     def test_every_shipped_file_states_its_purpose(self):
-        for name, purpose in experiment.shipped():
+        for name, purpose in gin_files.shipped():
             with self.subTest(name):
                 self.assertNotEmpty(purpose)
                 self.assertNotIn("\n", purpose)
@@ -154,8 +154,8 @@ class LoadTest(GinTest):
 
     def test_reading_experiments_does_not_import_tensorflow(self):
         self.file("import json\nimport email.mime.text", "plain.gin")
-        script = "import sys; from tf_frozen import experiment; experiment.load(['plain.gin'])"
-        script += "; experiment.shipped(); print('tensorflow' in sys.modules)"
+        script = "import sys; from tf_frozen import experiment, gin_files; experiment.load(['plain.gin'])"
+        script += "; gin_files.shipped(); print('tensorflow' in sys.modules)"
         printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
         self.assertEqual(printed.stdout, "False\n")
 

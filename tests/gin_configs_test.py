@@ -7,12 +7,12 @@ import gin
 import pytest
 import tensorflow as tf
 
-from tf_frozen import experiment
+from tf_frozen import experiment, gin_files
 from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.errors import DataError
 from tf_frozen.training.run import Run
 
-RUNNABLE = [name for name, _ in experiment.shipped() if "/" not in name or name.startswith("runs/")]
+RUNNABLE = [name for name, _ in gin_files.shipped() if "/" not in name or name.startswith("runs/")]
 HEADER = ("Purpose", "Command", "Score and time", "Required", "Commonly overridden")
 NEON = {
     "TRAIN_ANNOTATIONS": "embedded:neon_trees/val.json",

@@ -21,7 +21,8 @@ from typing import NoReturn
 import tf_frozen
 from tf_frozen import commands
 from tf_frozen.errors import UserError
-from tf_frozen.experiment import did_you_mean, explained
+from tf_frozen.experiment import explained
+from tf_frozen.gin_files import did_you_mean
 
 ORDER = ("train", "evaluate", "predict", "export", "inspect", "check-data", "score", "configs")
 WRONG_USE, INTERRUPTED, BROKEN_PIPE = 2, 130, 141

@@ -7,7 +7,6 @@ written; `load` and `load_run` start both afresh. Importing this module does not
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib
 import importlib.resources
 import inspect
@@ -27,26 +26,13 @@ from gin import config as gin_config
 from gin import config_parser
 
 from tf_frozen.errors import ConfigError, RunError, UserError
+from tf_frozen.files import write_atomic
+from tf_frozen.gin_files import Source, did_you_mean, find, read
 
 DATA_MACROS = ("TRAIN_ANNOTATIONS", "TRAIN_IMAGES", "VAL_ANNOTATIONS", "VAL_IMAGES")
 MACRO = "gin.macro"
 
 _logger = logging.getLogger(__name__)
-
-
-class _Source(NamedTuple):
-    """Text in gin's language; its includes are looked for in `folder`, or only in the package when None."""
-
-    name: str
-    text: str
-    folder: pathlib.Path | None = None
-    is_param: bool = False
-
-    def where(self, line: int) -> str:
-        return self.name if self.is_param else f"{self.name}:{line}"
-
-    def line(self, number: int) -> str:
-        return (self.text.splitlines() or [""])[number - 1].strip()
 
 
 class _Binding(NamedTuple):
@@ -69,7 +55,7 @@ def load(gin_files: Sequence[str], gin_params: Sequence[str] = ()) -> None:
     A file is named by its path or by its name among the shipped ones. Relative paths in the four data macros
     are made absolute. Raises ConfigError with the place and the nearest right names.
     """
-    _load((_find(name, pathlib.Path()) for name in gin_files), gin_params)
+    _load((find(name, pathlib.Path()) for name in gin_files), gin_params)
 
 
 def load_run(model_dir: str, gin_params: Sequence[str] = ()) -> None:
@@ -77,26 +63,19 @@ def load_run(model_dir: str, gin_params: Sequence[str] = ()) -> None:
     path = pathlib.Path(model_dir, "config.gin")
     if not path.is_file():
         raise RunError(f"{model_dir} holds no run: it has no config.gin. `tf-frozen train` makes them.")
-    _load([_open(path)], gin_params)
+    _load([read(path)], gin_params)
 
 
 def save(model_dir: str) -> None:
     """Writes config.gin, all bindings, and operative_config.gin, the values used; RunError when it cannot."""
-    _write(os.path.join(model_dir, "config.gin"), gin.config_str(max_line_length=110))
-    _write(os.path.join(model_dir, "operative_config.gin"), gin.operative_config_str(max_line_length=110))
+    write_atomic(os.path.join(model_dir, "config.gin"), gin.config_str(max_line_length=110))
+    write_atomic(os.path.join(model_dir, "operative_config.gin"), gin.operative_config_str(max_line_length=110))
 
 
 def pin_macro(name: str, value: Any) -> None:
     """Gives a macro of the configuration the value that it turned out to have; nothing without the macro."""
     if (name, MACRO, "value") in _bindings:
         gin.bind_parameter((name, MACRO, "value"), value)
-
-
-def shipped() -> list[tuple[str, str]]:
-    """Returns the name and the purpose of every gin file of the package, those to run first."""
-    files = _shipped_files()
-    names = sorted(files, key=lambda name: ("/" in name, not name.startswith("runs/"), name))
-    return [(name, _purpose(files[name].read_text(encoding="utf-8"))) for name in names]
 
 
 def unused_bindings() -> list[str]:
@@ -141,76 +120,15 @@ def explained() -> Iterator[None]:
         raise ConfigError(message) from error
 
 
-def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Returns " Did you mean 'a' or 'b'?" with the up to three of `names` nearest to `name`; else nothing."""
-    by_lower = {known.lower(): known for known in sorted(names)}
-    stem = name.lower().rpartition("/")[2].removesuffix(".gin")
-    same_file = [known for known in by_lower if known.endswith(f"/{stem}.gin")]
-    near = [difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=cutoff) for cutoff in (0.8, 0.6)]
-    close = near[0] or near[1]
-    nearest = [f"'{by_lower[known]}'" for known in dict.fromkeys([*same_file, *close])][:3]
-    listed = " or ".join([", ".join(nearest[:-1]), nearest[-1]] if nearest[1:] else nearest)
-    return f" Did you mean {listed}?" if nearest else ""
-
-
-def _load(sources: Iterable[_Source], gin_params: Sequence[str]) -> None:
+def _load(sources: Iterable[Source], gin_params: Sequence[str]) -> None:
     gin.clear_config()
     _bindings.clear()
     _macros_mentioned.clear()
     for source in sources:
         _read(source)
     for number, text in enumerate(gin_params, start=1):
-        _read(_Source(f"--gin_param {number}", text, pathlib.Path(), is_param=True))
+        _read(Source(f"--gin_param {number}", text, pathlib.Path(), is_param=True))
     _check_macros()
-
-
-def _write(path: str, text: str) -> None:
-    """Replaces a file at once, so that a process killed in between leaves the old one."""
-    try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(f"{path}.tmp", "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(f"{path}.tmp", path)
-    except OSError as error:
-        advice = "Free some space, or choose another folder."
-        raise RunError(f"{path} cannot be written: {error.strerror}. {advice}") from error
-
-
-def _shipped_files() -> dict[str, pathlib.Path]:
-    """Returns the gin files of the package by their names, which are paths with forward slashes."""
-    root = pathlib.Path(str(importlib.resources.files("tf_frozen.gin_configs")))
-    return {path.relative_to(root).as_posix(): path for path in root.rglob("*.gin")}
-
-
-def _purpose(text: str) -> str:
-    """Returns the first paragraph of the first comment, on one line, without the word 'Purpose:'."""
-    more = r"(?:\n#+[ \t]+(?![A-Z][\w ]*:)\S.*)*"
-    match = re.search(rf"^#+[ \t]*(?:Purpose:)?[ \t]*(\S.*{more})", text, re.MULTILINE)
-    return " ".join(re.sub(r"\n#+", " ", match[1]).split()) if match else ""
-
-
-def _find(name: str, *folders: pathlib.Path) -> _Source:
-    """Returns the gin file `name` from the first of `folders` that has it, else from the package."""
-    for folder in folders:
-        path = folder / os.path.expanduser(name)
-        if path.is_file():
-            return _open(path)
-    files = _shipped_files()
-    if name in files:
-        return _Source(name, files[name].read_text(encoding="utf-8"))
-    beside = {path.name for folder in folders for path in (folder / name).parent.glob("*.gin")}
-    known = [*files, *(os.path.join(os.path.dirname(name), other) for other in beside)]
-    advice = did_you_mean(name, known) or " `tf-frozen configs` lists the shipped ones."
-    raise ConfigError(f"There is no gin file '{name}', as a path or among the shipped ones.{advice}")
-
-
-def _open(path: pathlib.Path) -> _Source:
-    try:
-        return _Source(str(path), path.read_text(encoding="utf-8"), path.parent)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The gin file {path} cannot be read: {error}") from error
 
 
 class _Required(gin_config.ConfigurableReference):
@@ -234,7 +152,7 @@ class _Delegate(gin_config.ParserDelegate):
         return super().macro(name)
 
 
-def _read(source: _Source, including: tuple[str, ...] = ()) -> None:
+def _read(source: Source, including: tuple[str, ...] = ()) -> None:
     """Adds the statements of `source` to gin's configuration; `including` names the files that led here."""
     if source.name in including:
         raise ConfigError(f"A gin file includes itself: {' -> '.join([*including, source.name])}.")
@@ -249,12 +167,12 @@ def _read(source: _Source, including: tuple[str, ...] = ()) -> None:
                 _import(statement)
             else:
                 folders = () if source.folder is None else (source.folder, pathlib.Path())
-                included = _find(statement.filename, *folders)
+                included = find(statement.filename, *folders)
         if included is not None:
             _read(included, (*including, source.name))
 
 
-def _statements(source: _Source) -> Iterator[Any]:
+def _statements(source: Source) -> Iterator[Any]:
     """Yields gin's statements; ConfigError where the text is not gin or refers to an unknown name."""
     try:
         parser = config_parser.ConfigParser(source.text, _Delegate())
@@ -271,7 +189,7 @@ def _statements(source: _Source) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _located(source: _Source, line: int) -> Iterator[None]:
+def _located(source: Source, line: int) -> Iterator[None]:
     """Puts the place before the message of a ConfigError, and the line below it."""
     try:
         yield
@@ -279,7 +197,7 @@ def _located(source: _Source, line: int) -> Iterator[None]:
         raise ConfigError(f"{source.where(line)}: {error}\n    {source.line(line)}") from error.__cause__
 
 
-def _bind(statement: config_parser.BindingStatement, source: _Source) -> None:
+def _bind(statement: config_parser.BindingStatement, source: Source) -> None:
     scope, selector, parameter, value, location = statement
     name = f"{scope}/{selector}" if scope else selector
     if not parameter:
@@ -364,7 +282,7 @@ def _absolute(path: Any) -> Any:
     return os.path.abspath(os.path.expanduser(path))
 
 
-def _syntax_error(source: _Source, line: int, problem: str) -> ConfigError:
+def _syntax_error(source: Source, line: int, problem: str) -> ConfigError:
     line = min(line, len(source.text.splitlines()))  # The end of the text counts as a line of its own.
     text = source.line(line)
     problem = "A bracket is not closed." if "EOF" in problem else problem

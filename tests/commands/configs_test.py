@@ -3,7 +3,7 @@ import io
 
 import tensorflow as tf
 
-from tf_frozen import cli, experiment
+from tf_frozen import cli, gin_files
 
 
 class ConfigsTest(tf.test.TestCase):
@@ -11,7 +11,7 @@ class ConfigsTest(tf.test.TestCase):
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             self.assertEqual(cli.main(["configs"]), 0)
         rows = [line.split(maxsplit=1) for line in printed.getvalue().splitlines()]
-        self.assertEqual([tuple(row) for row in rows], experiment.shipped())
+        self.assertEqual([tuple(row) for row in rows], gin_files.shipped())
         names = [name for name, _ in rows]
         self.assertEqual(names[0], "quickstart.gin")
         self.assertLess(names.index("runs/train_on_coco_json.gin"), names.index("datasets/coco_json.gin"))

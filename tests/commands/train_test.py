@@ -232,6 +232,8 @@ class RefusalTest(tf.test.TestCase):
             "TRAIN_STEPS = 'many'": "train_steps is 'many'",
             "TRAIN_STEPS = -1": "train_steps is -1",
             "SEED = None": "seed is None",
+            "FRAME = 512": "frame is 512",
+            "FRAME = (0, 128)": "frame is (0, 128)",
             "BACKBONE_MODE = 'frozn'": "'frozn'; it must be one of 'frozen', 'fine_tune'",
             "EfficientNetLite.weights = None": "BACKBONE_MODE = 'scratch'",
         }

@@ -152,8 +152,8 @@ def save_with_limit(folder, most_bytes):
     """Saves twice, the second time without leave to write files as large as the checkpoint needs."""
     from tests.training import tiny
     from tf_frozen.errors import RunError
+    from tf_frozen.files import write_atomic
     from tf_frozen.training.checkpoint import Checkpoints
-    from tf_frozen.training.files import write_atomic
 
     model, optimizer = tiny.Tiny(units=2000), tiny.adam()
     checkpoints = Checkpoints(folder, model, optimizer)

@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> None:
     """Prints the table; writes metrics.jsonl, predictions/ and metrics.json in the run directory."""
     from tf_frozen import experiment
     from tf_frozen.evaluation.report import table
-    from tf_frozen.training.files import write_atomic
+    from tf_frozen.files import write_atomic
     from tf_frozen.training.run import Run
 
     if args.json:

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     started = time.monotonic()
     from tf_frozen import experiment
     from tf_frozen.evaluation.report import table
-    from tf_frozen.training.files import write_atomic
+    from tf_frozen.files import write_atomic
     from tf_frozen.training.run import Run
 
     experiment.load(args.gin_file, args.gin_param)

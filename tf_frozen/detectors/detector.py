@@ -32,7 +32,7 @@ class Detector(Configured, keras.Model):
         # No autocast: pixels and box coordinates keep float32 where layers compute in half precision.
         super().__init__(autocast=False, **kwargs)
         self.backbone, self.neck = backbone, neck
-        self.frame = tuple(frame)
+        self.frame = _checked_frame(frame)
         self.weight_decay, self.seed = weight_decay, seed
 
     def loss_parts(
@@ -76,6 +76,13 @@ class Detector(Configured, keras.Model):
             share = loss / tf.distribute.get_strategy().num_replicas_in_sync
         self.optimizer.apply_gradients(zip(tape.gradient(share, variables), variables, strict=True))
         return {"loss": loss, **parts}
+
+
+def _checked_frame(frame: tuple[int, int]) -> tuple[int, int]:
+    sides = tuple(frame) if isinstance(frame, tuple | list) else ()
+    if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
+        raise ConfigError(f"The detector's frame is {frame!r}; it must be (height, width) in pixels, as (512, 512).")
+    return sides
 
 
 def _frame(images: tf.Tensor) -> tuple[int, int]:

@@ -11,6 +11,7 @@ import shutil
 import tensorflow as tf
 
 from tf_frozen.errors import RunError
+from tf_frozen.files import sync, write_error
 from tf_frozen.keras_flavor import keras
 from tf_frozen.training.checkpoint_contents import (
     check_finite,
@@ -19,7 +20,6 @@ from tf_frozen.training.checkpoint_contents import (
     fault,
     saved_variables,
 )
-from tf_frozen.training.files import sync, write_error
 
 _LOGGER = logging.getLogger(__name__)
 

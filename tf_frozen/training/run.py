@@ -17,6 +17,7 @@ from tf_frozen.data.annotations import Category, CocoJson
 from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.detectors.detector import Detector
 from tf_frozen.errors import ConfigError, DataError, RunError
+from tf_frozen.files import write_atomic
 from tf_frozen.freezing.audit import Audit
 from tf_frozen.freezing.savings import savings, table
 from tf_frozen.keras_flavor import keras
@@ -29,7 +30,6 @@ from tf_frozen.training.callbacks.progress import Progress
 from tf_frozen.training.callbacks.tensorboard import TensorBoard
 from tf_frozen.training.checkpoint import Checkpoints
 from tf_frozen.training.environment import environment
-from tf_frozen.training.files import write_atomic
 from tf_frozen.training.scorer import Scorer
 from tf_frozen.training.strategy import default_strategy
 
@@ -85,8 +85,12 @@ class Run:
         begun = f"Going on from step {step}" if step else "Starting"
         _LOGGER.info("%s: %d steps of %d images in all.", begun, self.train_steps, self.batch_size)
         finished = step >= self.train_steps or self._fit(detector, checkpoints, batches, step, val_data)
+        # A run that had no step left has traced none.
+        step_function = detector.train_function and detector.train_function.get_concrete_function(
+            iter(batches.dataset(0, 1))
+        )
         try:
-            audit.finish()
+            audit.finish(step_function)
         finally:
             self._write("freezing.json", audit.as_dict())
         _LOGGER.info("%d frozen variables are bit for bit what they were.", audit.as_dict()["frozen_variables"])

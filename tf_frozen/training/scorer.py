@@ -17,8 +17,8 @@ from tf_frozen.detectors.detector import Detector
 from tf_frozen.evaluation.coco import evaluate
 from tf_frozen.evaluation.detections import detect_all
 from tf_frozen.evaluation.drawing import draw
+from tf_frozen.files import write_atomic
 from tf_frozen.training.callbacks.tensorboard import TensorBoard
-from tf_frozen.training.files import write_atomic
 
 _SHOWN_SCORE = 0.3
 _MOST_PICTURES = 16

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tests.training.lab import text
 from tf_frozen.errors import RunError
-from tf_frozen.training.files import write_atomic
+from tf_frozen.files import write_atomic
 
 
 class WriteAtomicTest(tf.test.TestCase):

@@ -1,0 +1,85 @@
+"""Gin files by path or by their name among the shipped ones, and the nearest names to a wrong one."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.resources
+import os
+import pathlib
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from tf_frozen.errors import ConfigError
+
+
+class Source(NamedTuple):
+    """Text in gin's language; its includes are looked for in `folder`, or only in the package when None."""
+
+    name: str
+    text: str
+    folder: pathlib.Path | None = None
+    is_param: bool = False
+
+    def where(self, line: int) -> str:
+        """Returns the place of a line for a message, as in run.gin:12."""
+        return self.name if self.is_param else f"{self.name}:{line}"
+
+    def line(self, number: int) -> str:
+        """Returns the text of a line."""
+        return (self.text.splitlines() or [""])[number - 1].strip()
+
+
+def shipped() -> list[tuple[str, str]]:
+    """Returns the name and the purpose of every gin file of the package, those to run first."""
+    files = _shipped_files()
+    names = sorted(files, key=lambda name: ("/" in name, not name.startswith("runs/"), name))
+    return [(name, _purpose(files[name].read_text(encoding="utf-8"))) for name in names]
+
+
+def _shipped_files() -> dict[str, pathlib.Path]:
+    """Returns the gin files of the package by their names, which are paths with forward slashes."""
+    root = pathlib.Path(str(importlib.resources.files("tf_frozen.gin_configs")))
+    return {path.relative_to(root).as_posix(): path for path in root.rglob("*.gin")}
+
+
+def _purpose(text: str) -> str:
+    """Returns the first paragraph of the first comment, on one line, without the word 'Purpose:'."""
+    more = r"(?:\n#+[ \t]+(?![A-Z][\w ]*:)\S.*)*"
+    match = re.search(rf"^#+[ \t]*(?:Purpose:)?[ \t]*(\S.*{more})", text, re.MULTILINE)
+    return " ".join(re.sub(r"\n#+", " ", match[1]).split()) if match else ""
+
+
+def find(name: str, *folders: pathlib.Path) -> Source:
+    """Returns the gin file `name` from the first of `folders` that has it, else from the package."""
+    for folder in folders:
+        path = folder / os.path.expanduser(name)
+        if path.is_file():
+            return read(path)
+    files = _shipped_files()
+    if name in files:
+        return Source(name, files[name].read_text(encoding="utf-8"))
+    beside = {path.name for folder in folders for path in (folder / name).parent.glob("*.gin")}
+    known = [*files, *(os.path.join(os.path.dirname(name), other) for other in beside)]
+    advice = did_you_mean(name, known) or " `tf-frozen configs` lists the shipped ones."
+    raise ConfigError(f"There is no gin file '{name}', as a path or among the shipped ones.{advice}")
+
+
+def read(path: pathlib.Path) -> Source:
+    """Returns the gin file at `path`; ConfigError when it is not readable text."""
+    try:
+        return Source(str(path), path.read_text(encoding="utf-8"), path.parent)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The gin file {path} cannot be read: {error}") from error
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Returns " Did you mean 'a' or 'b'?" with the up to three of `names` nearest to `name`; else nothing."""
+    by_lower = {known.lower(): known for known in sorted(names)}
+    stem = name.lower().rpartition("/")[2].removesuffix(".gin")
+    same_file = [known for known in by_lower if known.endswith(f"/{stem}.gin")]
+    near = [difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=cutoff) for cutoff in (0.8, 0.6)]
+    close = near[0] or near[1]
+    nearest = [f"'{by_lower[known]}'" for known in dict.fromkeys([*same_file, *close])][:3]
+    listed = " or ".join([", ".join(nearest[:-1]), nearest[-1]] if nearest[1:] else nearest)
+    return f" Did you mean {listed}?" if nearest else ""
