@@ -58,6 +58,8 @@ class CliTest(tf.test.TestCase):
             stderr=subprocess.PIPE,
             text=True,
             env=environment,
+            # A shell's background job ignores Ctrl-C, and so would all that it starts.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
             **options,
         )
         self.addCleanup(process.wait)
