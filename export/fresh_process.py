@@ -7,7 +7,7 @@ import sys
 
 
 def main(saved_model: str, images_path: str, detections_path: str) -> None:
-    """Detects on the images '0', '1', … of an npz; writes 'boxes_0', 'scores_0', 'classes_0' and so on."""
+    """Detects on an npz's images '0', '1', …; writes 'boxes_0', 'scores_0', 'classes_0' and so on, and its memory."""
     for package in ("tf_frozen", "tf_keras", "official"):
         sys.modules[package] = None  # Python refuses to import a module that is None here
     import numpy as np
@@ -22,7 +22,18 @@ def main(saved_model: str, images_path: str, detections_path: str) -> None:
             count = int(found["num_detections"][0])
             for key in ("boxes", "scores", "classes"):
                 detections[f"{key}_{name}"] = found[f"detection_{key}"][0, :count].numpy()
-    np.savez(detections_path, **detections)
+    np.savez(detections_path, peak_memory_bytes=_peak_memory_bytes(), **detections)
+
+
+def _peak_memory_bytes() -> int:
+    # Linux starts a child's ru_maxrss at its parent's; the high-water mark of its memory is its own.
+    try:
+        with open("/proc/self/status", encoding="ascii") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 if __name__ == "__main__":

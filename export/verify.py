@@ -55,7 +55,9 @@ def detections(
     return results
 
 
-def verify(saved_model: str, images: Sequence[np.ndarray | str], expected: Sequence[Detections]) -> dict[str, float]:
+def verify(
+    saved_model: str, images: Sequence[np.ndarray | str], expected: Sequence[Detections]
+) -> dict[str, int | float]:
     """Loads `saved_model` in a fresh process without tf_frozen and compares its detections with `expected`.
 
     Args:
@@ -64,14 +66,14 @@ def verify(saved_model: str, images: Sequence[np.ndarray | str], expected: Seque
       expected: what the detector gave for each, as `detections` returns it.
 
     Returns:
-      How many `images` and `detections` agree, and the largest `box_difference` (pixels) and
-      `score_difference` among them.
+      How many `images` and `detections` agree, the largest `box_difference` (pixels) and `score_difference`
+      among them, and the `peak_memory_bytes` of the process.
 
     Raises:
       RunError: the process failed, or a detection differs; the message shows both sides.
     """
     arrays = _arrays(images)
-    found = run_alone(saved_model, arrays)
+    found, peak_memory_bytes = run_alone(saved_model, arrays)
     sides = [max(array.shape) for array in arrays]
     gaps = [compare(*rows, image) for image, rows in enumerate(zip(found, expected, sides, strict=True))]
     boxes, scores = np.max([(0.0, 0.0), *gaps], axis=0)
@@ -80,11 +82,12 @@ def verify(saved_model: str, images: Sequence[np.ndarray | str], expected: Seque
         "detections": sum(len(rows["scores"]) for rows in found),
         "box_difference": float(boxes),
         "score_difference": float(scores),
+        "peak_memory_bytes": peak_memory_bytes,
     }
 
 
-def run_alone(saved_model: str, images: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
-    """Returns the detections of a new Python process that cannot import tf_frozen, on the CPU.
+def run_alone(saved_model: str, images: Sequence[np.ndarray]) -> tuple[list[dict[str, np.ndarray]], int]:
+    """Returns the detections and the peak memory (bytes) of a new process that can't import tf_frozen, on the CPU.
 
     Raises:
       RunError: the process failed; the message has its last lines.
@@ -104,7 +107,8 @@ def run_alone(saved_model: str, images: Sequence[np.ndarray]) -> list[dict[str, 
                 f"(exit code {process.returncode}). Its last lines:\n{last}"
             )
         with np.load(os.path.join(folder, "detections.npz")) as rows:
-            return [{key: rows[f"{key}_{i}"] for key in _KEYS} for i in range(len(images))]
+            found = [{key: rows[f"{key}_{i}"] for key in _KEYS} for i in range(len(images))]
+            return found, int(rows["peak_memory_bytes"])
 
 
 def compare(found: Detections, expected: Detections, side: int, image: int = 0) -> tuple[float, float]:

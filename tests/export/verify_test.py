@@ -28,6 +28,12 @@ class VerifyTest(tf.test.TestCase):
         self.assertLess(agreed["box_difference"], 1e-3)
         self.assertLess(agreed["score_difference"], 1e-5)
 
+    def test_the_memory_of_the_fresh_process_is_its_own(self):
+        saved_model = export(BrightBox(), CATEGORIES, os.path.join(self.get_temp_dir(), "model"))
+        ballast = np.ones(2**31, np.uint8)
+        _, peak = run_alone(saved_model, [photo(20, 20, (2, 2, 9, 9))])
+        self.assertBetween(peak, 10**8, ballast.size)
+
     def test_other_weights_are_found_out(self):
         folder = self.get_temp_dir()
         detector = BrightBox()

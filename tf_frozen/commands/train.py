@@ -56,11 +56,11 @@ def run(args: argparse.Namespace) -> int:
     scorer = job.evaluate()
     _LOGGER.info("\nScores on the val split\n%s\n", table(scorer.metrics, scorer.per_class))
     scorer.write(job.model_dir / "predictions")
-    saved_model = _export(job, scorer)
+    saved_model, export_memory = _export(job, scorer)
     parameters = job.parameters()
     summary = {
         "seconds": round(time.monotonic() - started, 1),
-        "peak_memory_bytes": _peak_memory_bytes(),
+        "peak_memory_bytes": _peak_memory_bytes() + export_memory,
         "metrics": {name: scorer.metrics[name] for name in _SUMMARY_METRICS},
         "seed": job.seed,
         "trainable_parameters": parameters["trainable"],
@@ -72,8 +72,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _export(job: Any, scorer: Any) -> str:
-    """Writes the SavedModel and compares what it finds, alone in a new process, with the detector here."""
+def _export(job: Any, scorer: Any) -> tuple[str, int]:
+    """Writes the SavedModel and compares what it finds in a new process with the detector; its folder, that memory."""
     from tf_frozen.export.saved_model import export
     from tf_frozen.export.verify import detections, verify
 
@@ -89,15 +89,16 @@ def _export(job: Any, scorer: Any) -> str:
         same["box_difference"],
         same["score_difference"],
     )
-    return folder
+    return folder, same["peak_memory_bytes"]
 
 
 def _peak_memory_bytes() -> int:
-    """The most memory this process held, plus the most that a process it started held."""
+    """The most memory that this process held."""
     import resource
+    import sys
 
-    kilobytes = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return kilobytes * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _where(model_dir: str, summary: dict[str, Any]) -> str:
