@@ -121,7 +121,7 @@ class Run:
     @cached_property
     def _built(self) -> tuple[Detector, keras.optimizers.Optimizer, Checkpoints]:
         with self._strategy.scope():
-            detector, optimizer = self._new_detector(), self._new_optimizer()
+            detector, optimizer = self._new_detector(), _optimizer(self._new_optimizer)
             detector(tf.zeros([1, *detector.frame, 3]))  # creates the variables
             detector.compile(optimizer)
             return detector, optimizer, Checkpoints(str(self.model_dir), detector, optimizer)
@@ -192,6 +192,19 @@ class Run:
             return json.loads((self.model_dir / name).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise RunError(f"{self.model_dir} is no complete run: {name} can't be read ({error}).") from error
+
+
+def _optimizer(new: Callable[[], keras.optimizers.Optimizer]) -> keras.optimizers.Optimizer:
+    """The optimizer; ConfigError where it takes one of its settings, or its schedule's, for no number."""
+    try:
+        return new()
+    except (ValueError, tf.errors.OpError) as error:
+        # TensorFlow puts the node before its message, and the operation behind it.
+        reason = str(error).strip().splitlines()[0].rpartition("}} ")[2].partition(" [Op:")[0]
+        raise ConfigError(
+            f"The optimizer can't be built: {reason}. Its settings and those of its schedule, as LEARNING_RATE and "
+            f"WARMUP_STEPS, must be numbers."
+        ) from error
 
 
 def _checked(*sources: Callable[[], CocoJson]) -> list[CocoJson]:
