@@ -22,6 +22,9 @@ class Pair(keras.Model):
     def call(self, x, training=False):
         return self.head(self.backbone(x, training=training))
 
+    def detect_once(self, x):
+        return self(x, training=False)
+
 
 class SavingsTest(tf.test.TestCase):
     def test_a_model_worked_out_by_hand(self):

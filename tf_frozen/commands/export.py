@@ -12,6 +12,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model_dir", required=True, metavar="DIR", help="run directory of tf-frozen train")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder to write; an export is replaced")
     parser.add_argument("--checkpoint", metavar="C", help="path or name, as ckpt-300 (default: the run's latest)")
+    parser.add_argument(
+        "--gin_param",
+        action="append",
+        default=[],
+        metavar="B",
+        help="'NAME = value', repeatable; 'RCNN.views = None', say, for one view of an image",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -20,7 +27,7 @@ def run(args: argparse.Namespace) -> None:
     from tf_frozen.export.saved_model import export
     from tf_frozen.training.run import Run
 
-    experiment.load_run(args.model_dir)
+    experiment.load_run(args.model_dir, args.gin_param)
     trained = Run(args.model_dir)
     folder = export(trained.restored_detector(args.checkpoint), trained.categories, args.output)
     logging.getLogger(__name__).info("SavedModel: %s", folder)

@@ -48,7 +48,7 @@ def _report(bindings: dict[str, Any]) -> dict[str, Any]:
     from tf_frozen.freezing.savings import savings
 
     detector = _built(bindings, "detector")
-    detector(tf.zeros([1, *detector.frame, 3]))  # makes the weights, in less time than a trace would
+    detector.detect_once(tf.zeros([1, *detector.frame, 3]))  # makes the weights, in less time than a trace would
     report = savings(detector, _built(bindings, "optimizer"))
     return {"detector": type(detector).__name__, **report, "layers": layers(detector)}
 

@@ -20,7 +20,7 @@ class TrainBatches:
     images: float32 [B, H, W, 3], RGB in 0…255. targets: boxes [B, N, 4] float32 in frame pixels, classes [B, N] int32
     (0 is padding), image_index [B] int64 into the examples, image_size [B, 2] and scale [B] float32. N is the largest
     number of boxes in an image: none is ever cut. `placement` puts the augmented image into (H, W) = `crop`, the
-    frame itself if None; a crop smaller than the frame saves time and keeps the objects' size.
+    frame itself if None and never more; a crop smaller than the frame saves time and keeps the objects' size.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class TrainBatches:
         placement: Callable | None = None,
     ):
         self.examples, self.batch_size, self.seed = examples, batch_size, seed
-        self.frame, self.crop = tuple(frame), tuple(crop or frame)
+        self.frame, self.crop = tuple(frame), tuple(map(min, crop or frame, frame))
         self.augmentation, self.placement = tuple(augmentation), placement or _plain_placement
 
     def image_ids(self, step: int) -> list:

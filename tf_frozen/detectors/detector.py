@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 import tensorflow as tf
 
 from tf_frozen.backbones.backbone import Backbone
+from tf_frozen.detectors.views import Views
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.configured import Configured
@@ -16,8 +18,8 @@ class Detector(Configured, keras.Model):
     """Backbone → neck → heads; a subclass says what the heads do in `loss_parts` and `detect`.
 
     `frame` is the (height, width) in pixels that images are fitted into for scoring and in an export; training may
-    use crops of another size. `weight_decay` λ adds ½λ‖w‖² over
-    the kernels that train, and over no frozen one (official YAMLs: 4e-5).
+    use crops of another size. `weight_decay` λ adds ½λ‖w‖² over the kernels that train, and over no frozen one
+    (official YAMLs: 4e-5). `views` are what an image is detected on besides itself.
     """
 
     def __init__(
@@ -27,13 +29,14 @@ class Detector(Configured, keras.Model):
         frame: tuple[int, int],
         weight_decay: float = 0.0,
         seed: int = 0,
+        views: Views | None = None,
         **kwargs,
     ):
         # No autocast: pixels and box coordinates keep float32 where layers compute in half precision.
         super().__init__(autocast=False, **kwargs)
         self.backbone, self.neck = backbone, neck
         self.frame = _checked_frame(frame)
-        self.weight_decay, self.seed = weight_decay, seed
+        self.weight_decay, self.seed, self.views = weight_decay, seed, views
 
     def loss_parts(
         self, pyramid: Mapping[int, tf.Tensor], frame: tuple[int, int], targets: Mapping, seed: tf.Tensor
@@ -49,11 +52,18 @@ class Detector(Configured, keras.Model):
 
     def call(self, images: tf.Tensor, image_size: tf.Tensor | None = None, training: bool | None = None) -> dict:
         """Detects on RGB frames [batch, H, W, 3] in 0…255; `image_size` [batch, 2] is the part that is not padding."""
-        frame = _frame(images)
-        if image_size is None:
-            image_size = tf.tile(tf.constant([frame], tf.float32), [tf.shape(images)[0], 1])
+        if self.views is None:
+            return self.detect_once(images, image_size, training)
+        image_size = _whole(images) if image_size is None else image_size
+        return self.views.detect(functools.partial(self.detect_once, training=training), images, image_size)
+
+    def detect_once(
+        self, images: tf.Tensor, image_size: tf.Tensor | None = None, training: bool | None = None
+    ) -> dict[str, tf.Tensor]:
+        """What `call` gives where there are no views: one forward pass."""
         taps = self.backbone(self.backbone.preprocess(images), training=training)
-        return self.detect(self.neck(taps, training=training), frame, image_size)
+        image_size = _whole(images) if image_size is None else image_size
+        return self.detect(self.neck(taps, training=training), _frame(images), image_size)
 
     def train_step(self, data: tuple[tf.Tensor, Mapping]) -> dict[str, tf.Tensor]:
         """One step on (images, targets); gives the loss parts and their sum as 'loss'."""
@@ -91,6 +101,11 @@ def _frame(images: tf.Tensor) -> tuple[int, int]:
     if height is None or width is None:
         raise ConfigError(f"The images have shape {images.shape}; a detector needs frames of one fixed size. Fit them.")
     return height, width
+
+
+def _whole(images: tf.Tensor) -> tf.Tensor:
+    """The image_size [batch, 2] of frames without padding."""
+    return tf.tile(tf.constant([_frame(images)], tf.float32), [tf.shape(images)[0], 1])
 
 
 def _half_squares(variables: list[tf.Variable]) -> tf.Tensor:

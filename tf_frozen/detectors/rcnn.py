@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tf_frozen.backbones.backbone import Backbone
 from tf_frozen.detectors.detector import Detector
+from tf_frozen.detectors.views import Views
 from tf_frozen.keras_flavor import keras
 
 
@@ -26,9 +27,10 @@ class RCNN(Detector):
         frame: tuple[int, int] = (1024, 1024),
         weight_decay: float = 4e-5,
         seed: int = 0,
+        views: Views | None = None,
         **kwargs,
     ):
-        super().__init__(backbone, neck, frame, weight_decay, seed, **kwargs)
+        super().__init__(backbone, neck, frame, weight_decay, seed, views, **kwargs)
         self.region_proposal, self.box_heads = region_proposal, box_heads
 
     def loss_parts(

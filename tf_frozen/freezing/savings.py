@@ -27,8 +27,8 @@ def savings(
     part of them and stand under 'statistics', because only so the paper's Table 3 comes out: its R50 row,
     104.9 M of which 71.3 M train, leaves 33.6 M, and ResNet-RS-50 has 33.643 M without its statistics,
     33.696 M with them. forward_flops are the multiply-adds of `batch` images of `frame` (height, width)
-    pixels, `detector.frame` if not given, or None without `count_flops`: counting traces the detector,
-    which takes seconds. optimizer_bytes are the slots and averages of what trains;
+    pixels, `detector.frame` if not given, in `detector.detect_once`, or None without `count_flops`: counting
+    traces that, which takes seconds. optimizer_bytes are the slots and averages of what trains;
     optimizer_bytes_unfrozen, if everything did.
     """
     frame = tuple(frame or detector.frame)
@@ -96,10 +96,10 @@ def _forward_flops(detector: keras.Model, frame: tuple[int, int], batch: int) ->
     images = tf.TensorSpec([batch, *frame, 3], tf.float32)
     try:
         # Autograph makes tracing three times as long; what spells out its control flow does not need it.
-        forward = tf.function(lambda x: detector(x, training=False), autograph=False)
+        forward = tf.function(detector.detect_once, autograph=False)
         function = forward.get_concrete_function(images)
     except tf.errors.OperatorNotAllowedInGraphError:
-        function = tf.function(lambda x: detector(x, training=False)).get_concrete_function(images)
+        function = tf.function(detector.detect_once).get_concrete_function(images)
     return multiply_adds(function, {path: layer.weights for path, layer in parts(detector).items()})
 
 

@@ -63,6 +63,13 @@ def select_detections(
     """
     boxes, scores, classes = _best_candidates(boxes, probabilities, candidates)
     kept, valid = batched_nms(boxes, scores, classes, nms_iou, maximum, score_threshold)
+    return gather_detections(boxes, scores, classes, kept, valid)
+
+
+def gather_detections(
+    boxes: tf.Tensor, scores: tf.Tensor, classes: tf.Tensor, kept: tf.Tensor, valid: tf.Tensor
+) -> dict[str, tf.Tensor]:
+    """What `batched_nms` kept of boxes [B, n, 4], scores [B, n] and classes [B, n]; see `select_detections`."""
     return {
         "boxes": tf.where(valid[..., tf.newaxis], tf.gather(boxes, kept, batch_dims=1), 0.0),
         "scores": tf.where(valid, tf.gather(scores, kept, batch_dims=1), 0.0),

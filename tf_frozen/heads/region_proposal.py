@@ -41,6 +41,7 @@ class RegionProposal(ConfiguredLayer):
         samples: int = 256,
         positive_fraction: float = 0.5,
         box_loss_delta: float = 1 / 9,
+        box_loss_weight: float = 1.0,
         nms_iou: float = 0.7,
         candidates: tuple[int, int] = (2000, 1000),
         proposals: tuple[int, int] = (1000, 1000),
@@ -58,7 +59,7 @@ class RegionProposal(ConfiguredLayer):
         )
         self.positive_iou, self.negative_iou = positive_iou, negative_iou
         self.samples, self.positive_fraction = samples, positive_fraction
-        self.box_loss_delta, self.nms_iou = box_loss_delta, nms_iou
+        self.box_loss_delta, self.box_loss_weight, self.nms_iou = box_loss_delta, box_loss_weight, nms_iou
         self.candidates, self.proposals = tuple(candidates), tuple(proposals)
         self.activation, self.norm = activation, norm
         self.activate = keras.activations.get(activation)
@@ -135,7 +136,7 @@ class RegionProposal(ConfiguredLayer):
         sampled, positive = (tf.cast(mask, tf.float32) for mask in (positive | negative, positive))
         entropy = tf.nn.sigmoid_cross_entropy_with_logits(positive, logits)
         goal = box_ops.encode(tf.gather(targets["boxes"], index, batch_dims=1), anchors[tf.newaxis])
-        distance = tf.reduce_mean(huber(deltas - goal, self.box_loss_delta), -1)
+        distance = self.box_loss_weight * tf.reduce_mean(huber(deltas - goal, self.box_loss_delta), -1)
         return {
             "rpn_score_loss": tf.math.divide_no_nan(tf.reduce_sum(entropy * sampled), tf.reduce_sum(sampled)),
             "rpn_box_loss": tf.math.divide_no_nan(tf.reduce_sum(distance * positive), tf.reduce_sum(positive)),

@@ -122,7 +122,7 @@ class Run:
     def _built(self) -> tuple[Detector, keras.optimizers.Optimizer, Checkpoints]:
         with self._strategy.scope():
             detector, optimizer = self._new_detector(), _optimizer(self._new_optimizer)
-            detector(tf.zeros([1, *detector.frame, 3]))  # creates the variables
+            detector.detect_once(tf.zeros([1, *detector.frame, 3]))  # creates the variables
             detector.compile(optimizer)
             return detector, optimizer, Checkpoints(str(self.model_dir), detector, optimizer)
 
