@@ -227,6 +227,11 @@ class BoxesTest(PicturesTestCase):
             box = targets["boxes"][0, 0]
             self.assertAllClose(box[2:] - box[:2], [8.0, 8.0])
 
+    def test_a_crop_is_never_larger_than_the_frame(self):
+        train = TrainBatches([self.example(0, [[8, 8, 12, 12]])], (24, 40), 1, crop=(32, 32))
+        ((images, _),) = batches(train.dataset(0, 1))
+        self.assertEqual(images.shape, (1, 24, 32, 3))
+
 
 class EvalBatchesTest(PicturesTestCase):
     def test_each_example_once_in_order_and_the_last_batch_short(self):
