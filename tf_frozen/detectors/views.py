@@ -14,6 +14,7 @@ from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.configured import ConfiguredLayer
 
 Detections = dict[str, tf.Tensor]
+Flips = tuple[bool, bool, bool]  # axes swapped, after upside down and left to right
 Detect = Callable[[tf.Tensor, tf.Tensor], Detections]
 _SIGNATURE = (
     tf.TensorSpec((None, None, 4), tf.float32),
@@ -45,47 +46,54 @@ class Views(ConfiguredLayer):
         [batch, D, 4], scores and classes [batch, D], and count [batch].
         """
         size = tf.math.ceil(image_size)  # flips move whole pixels
-        boxes, scores, classes = self._detect_flipped(detect, images, size)
-        if self.turns:
-            turned = self._detect_flipped(detect, tf.transpose(images, [0, 2, 1, 3]), tf.reverse(size, [1]))
-            turned[0] = tf.gather(turned[0], [1, 0, 3, 2], axis=-1)
-            boxes, scores, classes = (tf.concat(pair, 1) for pair in zip((boxes, scores, classes), turned, strict=True))
+        choices = (False, True) if self.turns else (False,)
+        flips = list(itertools.product(choices, choices, (False, True)))
+        found: list[list[tf.Tensor]] = []
+        for same_shape in _by_shape(flips, images.shape[1] == images.shape[2]):
+            # One view after another: together they would take the memory of so many batches.
+            with tf.control_dependencies([tensor for tensors in found for tensor in tensors]):
+                found.append(_detect_flipped(detect, images, size, same_shape))
+        boxes, scores, classes = (tf.concat(parts, 1) for parts in zip(*found, strict=True))
         boxes, votes = vote(boxes, scores, classes, self.vote_iou)
         # A view rarely has two boxes this close; where it has, no score is to pass 1.
-        scores = tf.minimum(votes / (8.0 if self.turns else 2.0), 1.0)
+        scores = tf.minimum(votes / len(flips), 1.0)
         kept, valid = batched_nms(boxes, scores, classes, self.nms_iou, self.detections, score_threshold=0.0)
         return gather_detections(boxes, scores, classes, kept, valid)
 
-    def _detect_flipped(self, detect: Detect, images: tf.Tensor, size: tf.Tensor) -> list[tf.Tensor]:
-        """Boxes [batch, V·D, 4], scores and classes of the V flips of images, in pixels of the images."""
-        flips = list(itertools.product((False, True) if self.turns else (False,), (False, True)))
 
-        def detect_one(view: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            found = detect(view, size)
-            return found["boxes"], found["scores"], found["classes"]
-
-        # One view after another: together they would take the memory of so many batches.
-        found = tf.map_fn(
-            detect_one,
-            tf.stack([_flip(images, size, *ways) for ways in flips]),
-            fn_output_signature=_SIGNATURE,
-            parallel_iterations=1,
-        )
-        boxes, scores, classes = (tf.unstack(tensor, len(flips)) for tensor in found)
-        boxes = [_flip_boxes(each, size, *ways) for each, ways in zip(boxes, flips, strict=True)]
-        return [tf.concat(views, 1) for views in (boxes, scores, classes)]
+def _by_shape(flips: list[Flips], square: bool) -> list[list[Flips]]:
+    """The flips in groups whose frames have one shape, and so can go through one loop."""
+    if square:
+        return [flips]
+    return [list(group) for _, group in itertools.groupby(flips, lambda flip: flip[0])]
 
 
-def _flip(images: tf.Tensor, size: tf.Tensor, down: bool, across: bool) -> tf.Tensor:
-    """Images [batch, H, W, 3] whose part of height and width `size` [batch, 2] is flipped, at the top left."""
+def _detect_flipped(detect: Detect, images: tf.Tensor, size: tf.Tensor, flips: list[Flips]) -> list[tf.Tensor]:
+    """Boxes [batch, V·D, 4], scores and classes of V views of one shape, in pixels of the images."""
+
+    def detect_one(view: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        found = detect(*view)
+        return found["boxes"], found["scores"], found["classes"]
+
+    views = [_flip(images, size, *flip) for flip in flips]
+    views = tuple(map(tf.stack, zip(*views, strict=True)))
+    found = tf.map_fn(detect_one, views, fn_output_signature=_SIGNATURE, parallel_iterations=1)
+    boxes, scores, classes = (tf.unstack(tensor, len(flips)) for tensor in found)
+    boxes = [_flip_back(each, size, *flip) for each, flip in zip(boxes, flips, strict=True)]
+    return [tf.concat(parts, 1) for parts in (boxes, scores, classes)]
+
+
+def _flip(images: tf.Tensor, size: tf.Tensor, turned: bool, down: bool, across: bool) -> tuple[tf.Tensor, tf.Tensor]:
+    """Images [batch, H, W, 3] whose part of height and width `size` [batch, 2] is flipped in place, and its size."""
     for axis, flipped in enumerate((down, across)):
         if flipped:
             images = tf.reverse_sequence(images, tf.cast(size[:, axis], tf.int32), seq_axis=axis + 1)
-    return images
+    return (tf.transpose(images, [0, 2, 1, 3]), tf.reverse(size, [1])) if turned else (images, size)
 
 
-def _flip_boxes(boxes: tf.Tensor, size: tf.Tensor, down: bool, across: bool) -> tf.Tensor:
-    y1, x1, y2, x2 = tf.unstack(boxes, axis=-1)
+def _flip_back(boxes: tf.Tensor, size: tf.Tensor, turned: bool, down: bool, across: bool) -> tf.Tensor:
+    """Boxes [batch, n, 4] of a view, in pixels of the images of this `size` [batch, 2]."""
+    y1, x1, y2, x2 = tf.unstack(tf.gather(boxes, [1, 0, 3, 2], axis=-1) if turned else boxes, axis=-1)
     height, width = size[:, :1], size[:, 1:]
     if down:
         y1, y2 = height - y2, height - y1
