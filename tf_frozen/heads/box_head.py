@@ -27,14 +27,13 @@ class BoxHead(ConfiguredLayer):
         fcs: int = 2,
         fc_units: int = 1024,
         class_agnostic: bool = True,
-        dropout: float = 0.0,
         activation: str = "swish",
         norm: keras.layers.Layer | None = None,
         separable: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.num_classes, self.class_agnostic, self.dropout = num_classes, class_agnostic, dropout
+        self.num_classes, self.class_agnostic = num_classes, class_agnostic
         self.convs, self.filters, self.fcs, self.fc_units = convs, filters, fcs, fc_units
         self.activation, self.norm, self.separable = activation, norm, separable
         self.conv_blocks = [
@@ -42,7 +41,6 @@ class BoxHead(ConfiguredLayer):
         ]
         # A fully connected layer is a 1×1 convolution over [n, 1, 1, features], so it shares ConvBlock.
         self.fc_blocks = [ConvBlock(fc_units, 1, norm, activation, name=f"fc_{index}") for index in range(fcs)]
-        self.drop = keras.layers.Dropout(dropout)
         boxes = 1 if class_agnostic else num_classes + 1
         self.classes = keras.layers.Dense(num_classes + 1, kernel_initializer=_normal(0.01), name="classes")
         self.deltas = keras.layers.Dense(boxes * 4, kernel_initializer=_normal(0.001), name="deltas")
@@ -56,7 +54,7 @@ class BoxHead(ConfiguredLayer):
         x = tf.reshape(x, [-1, 1, 1, size * size * x.shape[-1]])
         for block in self.fc_blocks:
             x = block(x, training=training)
-        x = self.drop(tf.reshape(x, [-1, x.shape[-1]]), training=training)
+        x = tf.reshape(x, [-1, x.shape[-1]])
         logits = tf.reshape(self.classes(x), [count[0], count[1], self.num_classes + 1])
         deltas = tf.reshape(self.deltas(x), [count[0], count[1], self.deltas.units // 4, 4])
         return tf.cast(logits, tf.float32), tf.cast(deltas, tf.float32)

@@ -1,3 +1,4 @@
+import pathlib
 import shutil
 import tempfile
 
@@ -30,6 +31,17 @@ class FiniteLossTest(tf.test.TestCase):
         values, step = tiny.state(self.folder)
         self.assertEqual(step, 5)
         self.assertTrue(all(np.isfinite(value).all() for value in values.values()))
+
+    def test_its_advice_goes_on_from_the_checkpoint_before(self):
+        with self.assertRaisesRegex(RunError, r"remove its files \(ckpt-STEP\.\*\)"):
+            tiny.train(self.folder, total=9, poison=5, save_steps=1)
+        spoilt = list(pathlib.Path(self.folder).rglob("ckpt-5.*"))
+        self.assertLen(spoilt, 2)
+        for file in spoilt:
+            file.unlink()
+        self.assertEqual(tiny.state(self.folder)[1], 4)
+        tiny.train(self.folder, total=9)
+        self.assertEqual(tiny.state(self.folder)[1], 9)
 
     def test_counts_steps_and_images_over_a_resumed_run(self):
         tiny.train(self.folder, total=3)
