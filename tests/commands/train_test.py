@@ -110,7 +110,7 @@ class WholeJobTest(tf.test.TestCase):
         by_category = {number: [r["score"] for r in rows if r["category_id"] == number] for number in (7, 90)}
         self.assertLen(rows, sum(map(len, by_category.values())))
         # Seven of eight boxes are shrubs.
-        self.assertGreater(max(by_category[90]), max(by_category[7], default=0))
+        self.assertGreater(sum(by_category[90]), sum(by_category[7]))
 
     def test_pictures_of_the_val_images(self):
         names = {path.name for path in (self.model_dir / "predictions").iterdir()}
@@ -122,7 +122,7 @@ class WholeJobTest(tf.test.TestCase):
         self.assertContainsSubset({f"train/{part}" for part in parts}, set(found))
         self.assertEqual([step for step, _ in found["train/loss"]][-1], job.STEPS)
         rate = dict(found["train/learning_rate"])
-        self.assertBetween(rate[job.STEPS // 2], 1e-3, 3e-3)
+        self.assertBetween(rate[job.STEPS // 2], 3e-3, 1e-2)
         self.assertBetween(rate[job.STEPS], 0, 1e-4)
         self.assertEqual(sorted({step for step, _ in found["val/AP50"]}), [job.SCORED_AT, job.STEPS])
         picture = dict(found["val/val_0000_0000"])[job.STEPS]

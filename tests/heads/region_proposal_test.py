@@ -149,6 +149,11 @@ class LossTest(tf.test.TestCase):
         self.assertAllClose(self.losses(outputs(deltas=(1, 0, 0, 0)), [BOX])[1], delta * (1 - delta / 2) / 4)
         self.assertAllClose(self.losses(outputs(deltas=(0, 0, 0.1, 0)), [BOX])[1], 0.5 * 0.1**2 / 4)
 
+    def test_its_weight_counts_for_the_box_loss_alone(self):
+        raw = outputs(0.0, (0, 0, 0.1, 0), others=0.0)
+        heavy = RegionProposal.from_config({**small().get_config(), "box_loss_weight": 10.0})
+        self.assertAllClose(self.losses(raw, [BOX], head=heavy), [math.log(2), 10 * 0.5 * 0.1**2 / 4])
+
     def test_a_box_that_no_anchor_fits_claims_its_best(self):
         box = [10.0, 10.0, 13.0, 13.0]
         wanted = [-0.5 / 16, -0.5 / 16, math.log(3 / 16), math.log(3 / 16)]
