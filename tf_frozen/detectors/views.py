@@ -29,15 +29,13 @@ class Views(ConfiguredLayer):
     """An image and its mirror image, or with `turns`, where no side is up, all eight flips and quarter turns.
 
     Boxes of a class that overlap by `vote_iou` take their mean place and the mean score of the views (box voting);
-    then NMS by class leaves the best `detections` of an image. Detection takes as many times longer as there are
-    views; training takes no longer.
+    then NMS by class leaves the best, as many as one view may have. Detection takes as many times longer as there
+    are views; training takes no longer.
     """
 
-    def __init__(
-        self, turns: bool = False, vote_iou: float = 0.7, nms_iou: float = 0.5, detections: int = 100, **kwargs
-    ):
+    def __init__(self, turns: bool = False, vote_iou: float = 0.7, nms_iou: float = 0.5, **kwargs):
         super().__init__(**kwargs)
-        self.turns, self.vote_iou, self.nms_iou, self.detections = turns, vote_iou, nms_iou, detections
+        self.turns, self.vote_iou, self.nms_iou = turns, vote_iou, nms_iou
 
     def detect(self, detect: Detect, images: tf.Tensor, image_size: tf.Tensor) -> Detections:
         """What `detect(images, image_size)` finds on the views of frames [batch, H, W, 3], merged.
@@ -57,7 +55,8 @@ class Views(ConfiguredLayer):
         boxes, votes = vote(boxes, scores, classes, self.vote_iou)
         # A view rarely has two boxes this close; where it has, no score is to pass 1.
         scores = tf.minimum(votes / len(flips), 1.0)
-        kept, valid = batched_nms(boxes, scores, classes, self.nms_iou, self.detections, score_threshold=0.0)
+        most = tf.shape(scores)[1] // len(flips)
+        kept, valid = batched_nms(boxes, scores, classes, self.nms_iou, most, score_threshold=0.0)
         return gather_detections(boxes, scores, classes, kept, valid)
 
 

@@ -12,7 +12,7 @@ def batched_nms(
     scores: tf.Tensor,
     groups: tf.Tensor,
     iou: float,
-    maximum: int,
+    maximum: int | tf.Tensor,
     score_threshold: float = float("-inf"),
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Greedy suppression in every image; boxes of different groups never suppress one another.
@@ -40,7 +40,8 @@ def batched_nms(
         )
         return selected.selected_indices, selected.valid_outputs
 
-    signature = (tf.TensorSpec([maximum], tf.int32), tf.TensorSpec([], tf.int32))
+    length = maximum if isinstance(maximum, int) else None
+    signature = (tf.TensorSpec([length], tf.int32), tf.TensorSpec([], tf.int32))
     indices, count = tf.map_fn(one_image, (apart, scores), fn_output_signature=signature)
     valid = tf.range(maximum) < count[:, tf.newaxis]
     return tf.where(valid, indices, 0), valid
