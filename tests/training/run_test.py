@@ -68,7 +68,7 @@ class RunTest(tf.test.TestCase):
             said = "\n".join(log.output)
             self.assertIn("Going on from step 2: 2 steps", said)
             self.assertNotIn("step 2/2", said)
-            for change in ("- LEARNING_RATE = 0.003", "+ LEARNING_RATE = 0.0001"):
+            for change in ("- LEARNING_RATE = 0.01", "+ LEARNING_RATE = 0.0001"):
                 self.assertIn(change, said)
             self.assertNotIn("TRAIN_STEPS", said)
 

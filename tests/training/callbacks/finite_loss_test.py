@@ -39,8 +39,7 @@ class FiniteLossTest(tf.test.TestCase):
         self.assertLen(spoilt, 2)
         for file in spoilt:
             file.unlink()
-        self.assertEqual(tiny.state(self.folder)[1], 4)
-        tiny.train(self.folder, total=9)
+        self.assertEqual(tiny.train(self.folder, total=9)[1], 4)
         self.assertEqual(tiny.state(self.folder)[1], 9)
 
     def test_counts_steps_and_images_over_a_resumed_run(self):
