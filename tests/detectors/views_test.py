@@ -4,7 +4,9 @@ import numpy as np
 import tensorflow as tf
 
 from tests.freezing import tiny
+from tf_frozen.detectors.rcnn import RCNN
 from tf_frozen.detectors.views import Views
+from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
 from tf_frozen.necks.nas_fpn import NASFPN
 
@@ -117,6 +119,11 @@ class DetectorWithViewsTest(tf.test.TestCase):
         eager, graph = model(images, size), tf.function(model)(images, size)
         for key in eager:
             self.assertAllClose(graph[key], eager[key], 1e-3, 1e-2)
+
+    def test_what_is_no_view_is_explained(self):
+        parts = self.detector().get_config() | {"views": 3}
+        with self.assertRaisesRegex(ConfigError, r"views are 3; they must be Views, in gin @Views\(\), or None"):
+            RCNN.from_config(parts)
 
     def test_its_configuration_builds_it_again(self):
         model = self.detector()

@@ -36,6 +36,8 @@ class Detector(Configured, keras.Model):
         super().__init__(autocast=False, **kwargs)
         self.backbone, self.neck = backbone, neck
         self.frame = _checked_frame(frame)
+        if views is not None and not isinstance(views, Views):
+            raise ConfigError(f"The detector's views are {views!r}; they must be Views, in gin @Views(), or None.")
         self.weight_decay, self.seed, self.views = weight_decay, seed, views
 
     def loss_parts(
