@@ -63,6 +63,20 @@ class ClipTest(tf.test.TestCase):
         self.assertAllEqual(clipped[1, 2, 4], [100, 50, 100, 50])
 
 
+class FlipTest(tf.test.TestCase):
+    def test_by_hand(self):
+        given, size = tf.constant([[1.0, 2, 4, 8], [0, 0, 0, 0]]), tf.constant([10.0, 20.0])
+        self.assertAllEqual(boxes.flip(given, size, False, False), given)
+        self.assertAllEqual(boxes.flip(given, size, True, False)[0], [6, 2, 9, 8])
+        self.assertAllEqual(boxes.flip(given, size, False, True)[0], [1, 12, 4, 18])
+        self.assertAllEqual(boxes.flip(given, size, tf.constant(True), tf.constant(True))[0], [6, 12, 9, 18])
+        self.assertAllEqual(boxes.swap_axes(given)[0], [2, 1, 8, 4])
+
+    def test_each_image_of_a_batch_has_its_own_size(self):
+        given, sizes = tf.constant([[[1.0, 2, 4, 8]]] * 2), tf.constant([[10.0, 20.0], [30.0, 9.0]])
+        self.assertAllEqual(boxes.flip(given, sizes, True, True)[:, 0], [[6, 12, 9, 18], [26, 1, 29, 7]])
+
+
 class CodingTest(tf.test.TestCase):
     def test_encode_by_hand(self):
         anchor, box = tf.constant([0.0, 0, 10, 20]), tf.constant([5.0, 0, 25, 20])

@@ -19,7 +19,7 @@ class Detector(Configured, keras.Model):
 
     `frame` is the (height, width) in pixels that images are fitted into for scoring and in an export; training may
     use crops of another size. `weight_decay` λ adds ½λ‖w‖² over the kernels that train, and over no frozen one
-    (official YAMLs: 4e-5). `views` are what an image is detected on besides itself.
+    (official YAMLs: 4e-5). With `views` it detects on flips of an image too.
     """
 
     def __init__(

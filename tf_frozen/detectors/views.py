@@ -8,13 +8,14 @@ from collections.abc import Callable
 import gin
 import tensorflow as tf
 
+from tf_frozen.geometry import boxes as box_ops
 from tf_frozen.geometry.nms import batched_nms, gather_detections
 from tf_frozen.geometry.voting import vote
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.configured import ConfiguredLayer
 
 Detections = dict[str, tf.Tensor]
-Flips = tuple[bool, bool, bool]  # axes swapped, after upside down and left to right
+Flips = tuple[bool, bool, bool]  # swap of the axes, which comes after flip_y and flip_x
 Detect = Callable[[tf.Tensor, tf.Tensor], Detections]
 _SIGNATURE = (
     tf.TensorSpec((None, None, 4), tf.float32),
@@ -82,20 +83,14 @@ def _detect_flipped(detect: Detect, images: tf.Tensor, size: tf.Tensor, flips: l
     return [tf.concat(parts, 1) for parts in (boxes, scores, classes)]
 
 
-def _flip(images: tf.Tensor, size: tf.Tensor, turned: bool, down: bool, across: bool) -> tuple[tf.Tensor, tf.Tensor]:
+def _flip(images: tf.Tensor, size: tf.Tensor, swap: bool, flip_y: bool, flip_x: bool) -> tuple[tf.Tensor, tf.Tensor]:
     """Images [batch, H, W, 3] whose part of height and width `size` [batch, 2] is flipped in place, and its size."""
-    for axis, flipped in enumerate((down, across)):
+    for axis, flipped in enumerate((flip_y, flip_x)):
         if flipped:
             images = tf.reverse_sequence(images, tf.cast(size[:, axis], tf.int32), seq_axis=axis + 1)
-    return (tf.transpose(images, [0, 2, 1, 3]), tf.reverse(size, [1])) if turned else (images, size)
+    return (tf.transpose(images, [0, 2, 1, 3]), tf.reverse(size, [1])) if swap else (images, size)
 
 
-def _flip_back(boxes: tf.Tensor, size: tf.Tensor, turned: bool, down: bool, across: bool) -> tf.Tensor:
+def _flip_back(boxes: tf.Tensor, size: tf.Tensor, swap: bool, flip_y: bool, flip_x: bool) -> tf.Tensor:
     """Boxes [batch, n, 4] of a view, in pixels of the images of this `size` [batch, 2]."""
-    y1, x1, y2, x2 = tf.unstack(tf.gather(boxes, [1, 0, 3, 2], axis=-1) if turned else boxes, axis=-1)
-    height, width = size[:, :1], size[:, 1:]
-    if down:
-        y1, y2 = height - y2, height - y1
-    if across:
-        x1, x2 = width - x2, width - x1
-    return tf.stack([y1, x1, y2, x2], -1)
+    return box_ops.flip(box_ops.swap_axes(boxes) if swap else boxes, size, flip_y, flip_x)

@@ -43,6 +43,20 @@ def clip(boxes: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value(boxes, tf.zeros([], boxes.dtype), tf.concat([size, size], axis=-1))
 
 
+def flip(boxes: tf.Tensor, size: tf.Tensor, flip_y: bool | tf.Tensor, flip_x: bool | tf.Tensor) -> tf.Tensor:
+    """Boxes [..., n, 4] once their image, (height, width) = size [..., 2] pixels, is flipped along the axes named."""
+    y1, x1, y2, x2 = tf.unstack(boxes, axis=-1)
+    height, width = size[..., :1], size[..., 1:]
+    y1, y2 = tf.where(flip_y, height - y2, y1), tf.where(flip_y, height - y1, y2)
+    x1, x2 = tf.where(flip_x, width - x2, x1), tf.where(flip_x, width - x1, x2)
+    return tf.stack([y1, x1, y2, x2], -1)
+
+
+def swap_axes(boxes: tf.Tensor) -> tf.Tensor:
+    """Boxes [..., 4] in the image whose rows become columns."""
+    return tf.gather(boxes, [1, 0, 3, 2], axis=-1)
+
+
 def encode(boxes: tf.Tensor, anchors: tf.Tensor, weights: Weights = (1.0, 1.0, 1.0, 1.0)) -> tf.Tensor:
     """Deltas [..., 4] = (ty, tx, th, tw) that turn the anchors [..., 4] into the boxes [..., 4].
 

@@ -26,7 +26,8 @@ class RegionProposal(ConfiguredLayer):
 
     Norms are each level's own: batch statistics differ between levels, and one moving average can't fit them all.
     An anchor's side is `anchor_scale`·2^level·2^(octave/octaves) pixels. `candidates` a level go into NMS and
-    `proposals` an image come out of it, both given as (training, inference). Defaults: the official YAMLs.
+    `proposals` an image come out of it, both given as (training, inference). `box_loss_weight` multiplies the box loss
+    (Model Garden's rpn_box_weight). Defaults: the official YAMLs.
     """
 
     def __init__(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gin
 import tensorflow as tf
 
+from tf_frozen.geometry import boxes as box_ops
+
 
 @gin.configurable
 class QuarterTurns:
@@ -22,10 +24,7 @@ class QuarterTurns:
         flip_x, flip_y, swap = draw[0] > 0, (draw[1] > 0) & self.turns, (draw[2] > 0) & self.turns
         image = tf.cond(flip_x, lambda: tf.reverse(image, [1]), lambda: image)
         image = tf.cond(flip_y, lambda: tf.reverse(image, [0]), lambda: image)
-        height, width = tf.unstack(tf.cast(tf.shape(image)[:2], tf.float32))
+        size = tf.cast(tf.shape(image)[:2], tf.float32)
         image = tf.cond(swap, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
-        y1, x1, y2, x2 = tf.unstack(boxes, axis=-1)
-        x1, x2 = tf.where(flip_x, width - x2, x1), tf.where(flip_x, width - x1, x2)
-        y1, y2 = tf.where(flip_y, height - y2, y1), tf.where(flip_y, height - y1, y2)
-        straight, swapped = tf.stack([y1, x1, y2, x2], -1), tf.stack([x1, y1, x2, y2], -1)
-        return image, tf.where(swap, swapped, straight)
+        boxes = box_ops.flip(boxes, size, flip_y, flip_x)
+        return image, tf.where(swap, box_ops.swap_axes(boxes), boxes)
