@@ -24,6 +24,19 @@ def slow_nms(boxes, scores, groups, iou, maximum, score_threshold) -> list[int]:
     return kept
 
 
+def slow_soft_nms(boxes, scores, groups, sigma, maximum, score_threshold) -> tuple[list[int], list[float]]:
+    """Indices kept in one image, best first, and their lowered scores (Bodla et al. 2017, figure 2)."""
+    left, kept, lowered = {i: float(score) for i, score in enumerate(scores)}, [], []
+    while len(kept) < maximum and left and max(left.values()) > score_threshold:
+        best = max(left, key=left.get)
+        kept.append(best)
+        lowered.append(left.pop(best))
+        for i in left:
+            if groups[i] == groups[best]:
+                left[i] *= np.exp(-(overlap(boxes[best], boxes[i]) ** 2) / sigma)
+    return kept, lowered
+
+
 def random_boxes(rng: np.random.Generator, images: int, count: int, frame: float) -> np.ndarray:
     """Boxes [images, count, 4] of 4 pixels to a third of the frame."""
     near = rng.uniform(0, frame * 0.6, [images, count, 2])
@@ -130,6 +143,104 @@ class BatchedNmsTest(tf.test.TestCase):
             self.assertAllEqual(traced(boxes, scores, groups)[1], expected[1])
 
 
+class BatchedSoftNmsTest(tf.test.TestCase):
+    def kept(self, boxes, scores, groups, sigma=0.5, maximum=10, score_threshold=0.0):
+        """Indices kept in each image and their scores; checks what follows them."""
+        indices, valid, lowered = nms.batched_soft_nms(
+            tf.constant(boxes, tf.float32),
+            tf.constant(scores, tf.float32),
+            tf.constant(groups, tf.int32),
+            sigma,
+            maximum,
+            score_threshold,
+        )
+        self.assertEqual((indices.shape, lowered.shape), ((len(boxes), maximum),) * 2)
+        counts = valid.numpy().sum(axis=1)
+        self.assertAllEqual(valid, np.arange(maximum) < counts[:, np.newaxis])
+        self.assertAllEqual(indices.numpy()[~valid.numpy()], np.zeros(np.sum(~valid.numpy())))
+        rows = zip(indices.numpy(), lowered.numpy(), counts, strict=True)
+        return [(list(index[:count]), list(score[:count])) for index, score, count in rows]
+
+    def test_worked_example(self):
+        # Overlaps: first and second 90/110, first and third 50/150, second and third 60/140.
+        boxes = [[[0, 0, 10, 10], [0, 1, 10, 11], [0, 5, 10, 15], [30, 30, 40, 40]]]
+        scores = [[0.9, 0.8, 0.7, 0.6]]
+        third = 0.7 * np.exp(-((1 / 3) ** 2) / 0.5)
+        second = 0.8 * np.exp(-((9 / 11) ** 2) / 0.5)
+        ((kept, lowered),) = self.kept(boxes, scores, [[0, 0, 0, 0]])
+        self.assertEqual(kept, [0, 3, 2, 1])
+        self.assertAllClose(lowered, [0.9, 0.6, third, second * np.exp(-((3 / 7) ** 2) / 0.5)])
+        ((kept, lowered),) = self.kept(boxes, scores, [[0, 1, 0, 1]], score_threshold=0.57)
+        self.assertEqual(kept, [0, 1, 3])  # 0.7 has become 0.56
+        self.assertAllClose(lowered, [0.9, 0.8, 0.6])
+
+    def test_against_the_definition(self):
+        rng = np.random.default_rng(0)
+        for count, groups, frame, sigma in [(60, 1, 100, 0.5), (200, 4, 384, 0.3), (300, 90, 1333, 1.0)]:
+            boxes = random_boxes(rng, 3, count, frame)
+            scores = rng.uniform(0, 1, [3, count]).astype(np.float32)
+            classes = rng.integers(0, groups, [3, count])
+            found = self.kept(boxes, scores, classes, sigma, 100, 0.1)
+            for image, (kept, lowered) in zip(zip(boxes, scores, classes, strict=True), found, strict=True):
+                expected = slow_soft_nms(*image, sigma, 100, 0.1)
+                self.assertEqual(kept, expected[0])
+                self.assertAllClose(lowered, expected[1], rtol=1e-5)
+
+    def test_against_the_kernel(self):
+        """TensorFlow's sigma is half of the paper's; an IoU threshold of 1 keeps it from cutting."""
+        rng = np.random.default_rng(4)
+        boxes, scores = random_boxes(rng, 1, 200, 300), rng.uniform(0, 1, [1, 200]).astype(np.float32)
+        kernel = tf.raw_ops.NonMaxSuppressionV5(
+            boxes=boxes[0],
+            scores=scores[0],
+            max_output_size=100,
+            iou_threshold=1.0,
+            score_threshold=0.05,
+            soft_nms_sigma=0.25,
+        )
+        ((kept, lowered),) = self.kept(boxes, scores, np.zeros([1, 200]), 0.5, 100, 0.05)
+        self.assertAllEqual(kept, kernel.selected_indices)
+        self.assertAllClose(lowered, kernel.selected_scores, rtol=1e-5)
+
+    def test_a_sigma_near_zero_suppresses_all_that_overlap(self):
+        boxes = [[[0, 0, 10, 10], [0, 1, 10, 11], [0, 9, 10, 19], [30, 30, 40, 40]]]
+        for threshold in (0.0, 1e-30):
+            ((kept, lowered),) = self.kept(boxes, [[0.9, 0.8, 0.7, 0.6]], [[0] * 4], 1e-6, 4, threshold)
+            self.assertEqual(kept, [0, 3])
+            self.assertAllClose(lowered, [0.9, 0.6])
+
+    def test_empty_and_nan_boxes_and_scores_never_come_out(self):
+        nan = float("nan")
+        boxes = [[[5, 5, 5, 9], [0, 0, 0, 0], [0, 0, 10, 10], [0, 0, nan, 10], [9, 9, 2, 2], [50, 50, 60, 60]]]
+        boxes = [*boxes, [[nan] * 4] * 6]
+        scores = [[0.9, 0.9, 0.8, 0.9, 0.9, nan], [0.9] * 6]
+        for threshold in (0.0, float("-inf")):
+            found = self.kept(boxes, scores, np.zeros([2, 6]), score_threshold=threshold)
+            self.assertEqual([kept for kept, _ in found], [[2], []])
+
+    def test_no_boxes(self):
+        self.assertEqual(self.kept(np.zeros([2, 0, 4]), np.zeros([2, 0]), np.zeros([2, 0])), [([], [])] * 2)
+
+    def test_traced_and_compiled(self):
+        rng = np.random.default_rng(2)
+        boxes = tf.constant(random_boxes(rng, 2, 50, 200))
+        scores = tf.constant(rng.uniform(size=[2, 50]), tf.float32)
+        groups = tf.constant(rng.integers(0, 3, [2, 50]), tf.int32)
+
+        def run(boxes, scores, groups):
+            return nms.batched_soft_nms(boxes, scores, groups, 0.5, 20, 0.2)
+
+        expected = run(boxes, scores, groups)
+        shapes = [
+            tf.TensorSpec([None, None, 4]),
+            tf.TensorSpec([None, None]),
+            tf.TensorSpec([None, None], tf.int32),
+        ]
+        for traced in (tf.function(run, input_signature=shapes), tf.function(run, jit_compile=True)):
+            for found, value in zip(traced(boxes, scores, groups), expected, strict=True):
+                self.assertAllClose(found, value, rtol=1e-5)
+
+
 class SelectDetectionsTest(tf.test.TestCase):
     BOXES = tf.constant([[[0.0, 0, 10, 10], [0, 1, 10, 11], [50, 50, 60, 60]]])
 
@@ -180,15 +291,38 @@ class SelectDetectionsTest(tf.test.TestCase):
         found = nms.select_detections(self.BOXES, probabilities, 0.05, 0.5, 4, candidates=2)
         self.assertAllClose(found["scores"], [[0.9, 0, 0, 0]])
 
+    def test_class_agnostic_suppression_leaves_one_class_a_place(self):
+        probabilities = tf.constant([[[0.9, 0.02], [0.8, 0.85], [0.3, 0.4]]])
+        found = nms.select_detections(self.BOXES, probabilities, 0.05, 0.5, 3, class_agnostic=True)
+        self.assertAllEqual(found["boxes"], [[[0, 0, 10, 10], [50, 50, 60, 60], [0, 0, 0, 0]]])
+        self.assertAllClose(found["scores"], [[0.9, 0.4, 0.0]])
+        self.assertAllEqual(found["classes"], [[1, 2, 0]])
+
+    def test_soft_suppression_lowers_scores_and_cuts_nothing(self):
+        probabilities = tf.constant([[[0.9, 0.02], [0.8, 0.6], [0.3, 0.04]]])
+        lowered = 0.8 * np.exp(-((9 / 11) ** 2) / 0.5)
+        found = nms.select_detections(self.BOXES, probabilities, 0.05, 0.1, 5, soft_sigma=0.5)
+        self.assertAllClose(found["scores"], [[0.9, 0.6, 0.3, lowered, 0.0]])
+        self.assertAllEqual(found["classes"], [[1, 2, 1, 1, 0]])
+        self.assertAllEqual(found["boxes"][0, 1:4], tf.gather(self.BOXES[0], [1, 2, 1]))
+        self.assertAllEqual(found["count"], [4])
+
+    def test_soft_and_class_agnostic(self):
+        probabilities = tf.constant([[[0.9, 0.02], [0.01, 0.6], [0.3, 0.04]]])
+        found = nms.select_detections(self.BOXES, probabilities, 0.05, 0.5, 3, soft_sigma=0.5, class_agnostic=True)
+        self.assertAllClose(found["scores"], [[0.9, 0.3, 0.6 * np.exp(-((9 / 11) ** 2) / 0.5)]])
+        self.assertAllEqual(found["classes"], [[1, 1, 2]])
+
     def test_graph_does_not_grow_with_the_classes(self):
-        def graph_nodes(classes: int) -> int:
-            traced = tf.function(lambda boxes, scores: nms.select_detections(boxes, scores, 0.05, 0.5, 100))
+        def graph_nodes(classes: int, **options) -> int:
+            traced = tf.function(lambda boxes, scores: nms.select_detections(boxes, scores, 0.05, 0.5, 100, **options))
             signature = tf.TensorSpec([None, 300, 4]), tf.TensorSpec([None, 300, classes])
             graph = traced.get_concrete_function(*signature).graph.as_graph_def()
             return len(graph.node) + sum(len(function.node_def) for function in graph.library.function)
 
-        self.assertEqual(graph_nodes(1), graph_nodes(1203))
-        self.assertLess(graph_nodes(1203), 400)
+        for options in ({}, {"soft_sigma": 0.5}, {"class_agnostic": True}, {"soft_sigma": 0.5, "class_agnostic": True}):
+            self.assertEqual(graph_nodes(2, **options), graph_nodes(1203, **options), options)
+            self.assertLess(graph_nodes(1203, **options), 400, options)
 
     def test_1203_classes(self):
         rng = np.random.default_rng(3)

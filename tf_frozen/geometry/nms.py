@@ -1,4 +1,4 @@
-"""Non-maximum suppression within classes (or pyramid levels), and a detector's final selection."""
+"""Non-maximum suppression, hard and soft, within classes or pyramid levels, and a detector's final selection."""
 
 from __future__ import annotations
 
@@ -47,6 +47,44 @@ def batched_nms(
     return tf.where(valid, indices, 0), valid
 
 
+def batched_soft_nms(
+    boxes: tf.Tensor,
+    scores: tf.Tensor,
+    groups: tf.Tensor,
+    sigma: float,
+    maximum: int,
+    score_threshold: float = float("-inf"),
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Soft suppression in every image (Bodla et al. 2017, arXiv 1704.04503, equation 3).
+
+    A box that is chosen multiplies the scores of the others of its group by exp(-IoU² / sigma); the best of what is
+    left comes next, while its score is above `score_threshold`. Boxes [B, n, 4], `scores` [B, n] not negative and
+    `groups` [B, n] as in `batched_nms`. Returns indices [B, maximum] int32 into the n boxes, valid [B, maximum] bool,
+    and the lowered scores [B, maximum], best first; invalid indices are 0.
+    """
+    boxes, area = tf.cast(boxes, tf.float32), box_ops.area(tf.cast(boxes, tf.float32))
+    usable = (area > 0.0) & tf.math.is_finite(area) & (scores >= 0.0)
+    boxes, scores = tf.where(usable[..., tf.newaxis], boxes, 0.0), tf.where(usable, tf.cast(scores, tf.float32), -1.0)
+    # One more that is never valid, to choose where there is no box.
+    boxes, scores = tf.pad(boxes, [[0, 0], [0, 1], [0, 0]]), tf.pad(scores, [[0, 0], [0, 1]], constant_values=-1.0)
+    groups = tf.pad(groups, [[0, 0], [0, 1]])
+
+    # NonMaxSuppressionV5 does the same, but neither compiles with XLA nor runs on a GPU.
+    def choose(step: tf.Tensor, left: tf.Tensor, indices: tf.TensorArray, best: tf.TensorArray) -> tuple:
+        index = tf.argmax(left, -1, output_type=tf.int32)
+        box, group, score = (_pick(rows, index) for rows in (boxes, groups, left))
+        overlap = tf.where(groups == group, box_ops.iou(box, boxes)[:, 0], 0.0)
+        stays = (left >= 0.0) & (tf.range(tf.shape(left)[1]) != index[:, tf.newaxis])
+        left = tf.where(stays, left * tf.exp(-tf.square(overlap) / sigma), -1.0)
+        return step + 1, left, indices.write(step, index), best.write(step, score[:, 0])
+
+    lists = (tf.TensorArray(dtype, maximum, element_shape=[boxes.shape[0]]) for dtype in (tf.int32, tf.float32))
+    _, _, indices, best = tf.while_loop(lambda step, *_: step < maximum, choose, (0, scores, *lists))
+    indices, best = tf.transpose(indices.stack()), tf.transpose(best.stack())
+    valid = (best >= 0.0) & (best > score_threshold)
+    return tf.where(valid, indices, 0), valid, best
+
+
 def select_detections(
     boxes: tf.Tensor,
     probabilities: tf.Tensor,
@@ -54,23 +92,47 @@ def select_detections(
     nms_iou: float,
     maximum: int,
     candidates: int = 5000,
+    soft_sigma: float = 0.0,
+    class_agnostic: bool = False,
 ) -> dict[str, tf.Tensor]:
     """The best detections of every image, after suppression within each class.
 
     `boxes` [B, n, 4], or [B, n, K, 4] when every class has its own box; `probabilities` [B, n, K] without
-    the background. Only the `candidates` largest probabilities of an image compete. Returns boxes
-    [B, maximum, 4], scores [B, maximum], classes [B, maximum] int32 in 1..K and count [B] int32; rows from
-    count on are zeros.
+    the background. Only the `candidates` largest probabilities of an image compete. See `suppress` for the rest.
     """
-    boxes, scores, classes = _best_candidates(boxes, probabilities, candidates)
-    kept, valid = batched_nms(boxes, scores, classes, nms_iou, maximum, score_threshold)
+    found = best_candidates(boxes, probabilities, candidates)
+    return suppress(*found, score_threshold, nms_iou, maximum, soft_sigma, class_agnostic)
+
+
+def suppress(
+    boxes: tf.Tensor,
+    scores: tf.Tensor,
+    classes: tf.Tensor,
+    score_threshold: float,
+    nms_iou: float,
+    maximum: int,
+    soft_sigma: float = 0.0,
+    class_agnostic: bool = False,
+) -> dict[str, tf.Tensor]:
+    """The best of boxes [B, n, 4] with scores [B, n] and classes [B, n] int32 in 1..K, after suppression.
+
+    Boxes of different classes leave one another alone unless `class_agnostic`. A `soft_sigma` above 0 asks for soft
+    suppression, which lowers scores instead of cutting at `nms_iou`. Returns boxes [B, maximum, 4], scores
+    [B, maximum], classes [B, maximum] int32 and count [B] int32; rows from count on are zeros.
+    """
+    groups = tf.zeros_like(classes) if class_agnostic else classes
+    if soft_sigma > 0.0:
+        kept, valid, lowered = batched_soft_nms(boxes, scores, groups, soft_sigma, maximum, score_threshold)
+        found = gather_detections(boxes, scores, classes, kept, valid)
+        return {**found, "scores": tf.where(valid, lowered, 0.0)}
+    kept, valid = batched_nms(boxes, scores, groups, nms_iou, maximum, score_threshold)
     return gather_detections(boxes, scores, classes, kept, valid)
 
 
 def gather_detections(
     boxes: tf.Tensor, scores: tf.Tensor, classes: tf.Tensor, kept: tf.Tensor, valid: tf.Tensor
 ) -> dict[str, tf.Tensor]:
-    """What `batched_nms` kept of boxes [B, n, 4], scores [B, n] and classes [B, n]; see `select_detections`."""
+    """What `batched_nms` kept of boxes [B, n, 4], scores [B, n] and classes [B, n]; see `suppress`."""
     return {
         "boxes": tf.where(valid[..., tf.newaxis], tf.gather(boxes, kept, batch_dims=1), 0.0),
         "scores": tf.where(valid, tf.gather(scores, kept, batch_dims=1), 0.0),
@@ -79,14 +141,15 @@ def gather_detections(
     }
 
 
-def _best_candidates(
-    boxes: tf.Tensor, probabilities: tf.Tensor, candidates: int
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Boxes [B, c, 4], scores [B, c], classes [B, c] (1..K) of the c <= candidates largest probabilities."""
-    batch, classes = tf.shape(boxes)[0], probabilities.shape[-1]
+def best_candidates(boxes: tf.Tensor, scores: tf.Tensor, candidates: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Boxes [B, c, 4], scores [B, c], classes [B, c] (1..K) of the c <= candidates largest scores [B, n, K].
+
+    `boxes` are [B, n, 4], or [B, n, K, 4] when every class has its own box.
+    """
+    batch, classes = tf.shape(boxes)[0], scores.shape[-1]
     available = _size(boxes, 1) * classes
     limit = min(candidates, available) if isinstance(available, int) else tf.minimum(candidates, available)
-    flat = tf.reshape(tf.cast(probabilities, tf.float32), [batch, available])
+    flat = tf.reshape(tf.cast(scores, tf.float32), [batch, available])
     scores, index = tf.math.top_k(flat, k=limit)
     has_box_per_class = boxes.shape.rank == 4
     boxes = tf.reshape(tf.cast(boxes, tf.float32), [batch, -1, 4])
@@ -107,6 +170,11 @@ def _set_apart(boxes: tf.Tensor, groups: tf.Tensor) -> tf.Tensor:
     place = tf.cast(tf.stack([groups // side, groups % side], axis=-1), tf.float32)
     offset = (place - 0.5 * tf.cast(side, tf.float32)) * cell - low
     return boxes + tf.concat([offset, offset], axis=-1)
+
+
+def _pick(rows: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+    """Row index[b] of every image, [B, 1, ...] from [B, n, ...]."""
+    return tf.gather(rows, index[:, tf.newaxis], batch_dims=1)
 
 
 def _size(tensor: tf.Tensor, axis: int) -> int | tf.Tensor:
