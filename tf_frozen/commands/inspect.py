@@ -42,13 +42,13 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _report(bindings: dict[str, Any]) -> dict[str, Any]:
-    import tensorflow as tf
-
     from tf_frozen.freezing.layers import layers
     from tf_frozen.freezing.savings import savings
+    from tf_frozen.layers.building import build, unallocated
 
-    detector = _built(bindings, "detector")
-    detector.detect_once(tf.zeros([1, *detector.frame, 3]))  # makes the weights, in less time than a trace would
+    with unallocated():
+        detector = _built(bindings, "detector")
+        build(detector)
     report = savings(detector, _built(bindings, "optimizer"))
     return {"detector": type(detector).__name__, **report, "layers": layers(detector)}
 

@@ -67,6 +67,11 @@ class Detector(Configured, keras.Model):
         image_size = _whole(images) if image_size is None else image_size
         return self.detect(self.neck(taps, training=training), _frame(images), image_size)
 
+    def training_losses(self, images: tf.Tensor, targets: Mapping) -> dict[str, tf.Tensor]:
+        """The loss parts of a batch as a training step has them, without a gradient: for counting its work."""
+        taps = self.backbone(self.backbone.preprocess(images), training=True)
+        return self.loss_parts(self.neck(taps, training=True), _frame(images), targets, tf.constant([self.seed, 0]))
+
     def train_step(self, data: tuple[tf.Tensor, Mapping]) -> dict[str, tf.Tensor]:
         """One step on (images, targets); gives the loss parts and their sum as 'loss'."""
         images, targets = data
@@ -86,7 +91,7 @@ class Detector(Configured, keras.Model):
             loss = tf.add_n(list(parts.values()))
             # Keras sums the gradients of replicas, so each gives its share of the mean.
             share = loss / tf.distribute.get_strategy().num_replicas_in_sync
-        self.optimizer.apply_gradients(zip(tape.gradient(share, variables), variables, strict=True))
+        self.optimizer.minimize(share, variables, tape=tape)  # which scales the loss where float16 needs it
         return {"loss": loss, **parts}
 
 

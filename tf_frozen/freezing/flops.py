@@ -1,30 +1,60 @@
-"""Multiply-adds of a traced forward pass, by the part of the model whose weights they use."""
+"""Multiply-adds of a traced forward pass and of the training step around it, by part of the model."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import tensorflow as tf
 
-from tf_frozen.freezing.dataflow import DATA, sourced_ops
+from tf_frozen.freezing.dataflow import DATA, Sources, sourced_ops
+
+Groups = Mapping[str, Iterable[tf.Variable]]
 
 
-def multiply_adds(
-    function: tf.types.experimental.ConcreteFunction, groups: Mapping[str, Iterable[tf.Variable]]
-) -> dict[str, int]:
+def multiply_adds(function: tf.types.experimental.ConcreteFunction, groups: Groups) -> dict[str, int]:
     """Multiply-adds of a forward pass by group of variables; products with no group's weight are 'other'.
 
     Counts convolutions (depthwise and transposed too), matrix products and einsums; elementwise work, pooling
     and normalisation are left out, and a loop's body counts once. Raises ValueError for a product whose shape
     the trace does not know, so trace with full shapes.
     """
+    return _totals(function, {group: {group: variables} for group, variables in groups.items()}, lambda factor: False)
+
+
+def step_multiply_adds(
+    function: tf.types.experimental.ConcreteFunction, groups: Groups, trained: Iterable[tf.Variable]
+) -> dict[str, int]:
+    """Multiply-adds of a forward pass and its backward pass by group of variables, when `trained` ones train.
+
+    The gradient of a product by one of its factors costs what the product did, and is computed where that factor
+    comes from a variable that trains: a convolution that trains costs three times its forward pass, two times
+    where nothing before it trains, and a frozen one at the input once. Counted as by `multiply_adds`.
+    """
+    ids = {id(variable) for variable in trained}
+    split: dict[str, dict[str, list[tf.Variable]]] = {}
+    for group, variables in groups.items():
+        split[group] = {f"{group} trained": [], f"{group} frozen": []}
+        for variable in variables:
+            split[group][f"{group} {'trained' if id(variable) in ids else 'frozen'}"].append(variable)
+    return _totals(function, split, lambda factor: any(source.endswith(" trained") for source in factor))
+
+
+def _totals(
+    function: tf.types.experimental.ConcreteFunction,
+    groups: Mapping[str, Groups],
+    has_gradient: Callable[[Sources], bool],
+) -> dict[str, int]:
+    """Products by group, each counted once, and once more for every factor that needs a gradient."""
     totals = dict.fromkeys([*groups, "other"], 0)
-    for op, sources in sourced_ops(function, groups):
+    group_of = {source: group for group, sources in groups.items() for source in sources}
+    every = {source: variables for sources in groups.values() for source, variables in sources.items()}
+    for op, sources in sourced_ops(function, every):
         if op.type in _COUNTS:
             # A weight is computed from one group's variables and from no image.
-            weights = [next(iter(s)) for s in sources if len(s) == 1 and DATA not in s]
-            totals[weights[0] if weights and weights[0] in groups else "other"] += _count(op)
+            owners = [{group_of.get(source) for source in factor} for factor in sources if factor and DATA not in factor]
+            weights = [owner.pop() for owner in owners if len(owner) == 1]
+            totals[(weights or ["other"])[0] or "other"] += _count(op) * (1 + sum(map(has_gradient, sources)))
     return totals
 
 

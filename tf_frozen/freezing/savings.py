@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import tensorflow as tf
 
-from tf_frozen.freezing.flops import multiply_adds
+from tf_frozen.freezing.flops import multiply_adds, step_multiply_adds
 from tf_frozen.freezing.layers import reasons
 from tf_frozen.freezing.variable_paths import parts
 from tf_frozen.keras_flavor import keras
+
+_FLOPS = ("forward_flops", "step_flops", "step_flops_unfrozen")
 
 
 def savings(
@@ -21,25 +23,26 @@ def savings(
     batch: int = 1,
     count_flops: bool = True,
 ) -> dict[str, Any]:
-    """Parameters {total, trainable, frozen, trainable_percent}, forward_flops, optimizer_bytes; by part too.
+    """Parameters {total, trainable, frozen, trainable_percent}, FLOPs and optimizer_bytes; by part too.
 
     Parameters are what an optimizer could train: kernels, biases, norm scales. Moving statistics are no
     part of them and stand under 'statistics', because only so the paper's Table 3 comes out: its R50 row,
     104.9 M of which 71.3 M train, leaves 33.6 M, and ResNet-RS-50 has 33.643 M without its statistics,
     33.696 M with them. forward_flops are the multiply-adds of `batch` images of `frame` (height, width)
     pixels, `detector.frame` if not given, in `detector.detect_once`, or None without `count_flops`: counting
-    traces that, which takes seconds. optimizer_bytes are the slots and averages of what trains;
+    traces that, which takes seconds. step_flops are those of a training step on them, forward and backward;
+    step_flops_unfrozen, if everything trained. optimizer_bytes are the slots and averages of what trains;
     optimizer_bytes_unfrozen, if everything did.
     """
     frame = tuple(frame or detector.frame)
-    flops = _forward_flops(detector, frame, batch) if count_flops else {}
+    flops = _flops(detector, frame, batch) if count_flops else {}
     trained = {id(variable) for variable in detector.trainable_variables}
     layers = parts(detector)
     everything = [variable for variable in detector.weights if variable.trainable]
     return {
         "parameters": _parameters(detector.weights, trained),
         "statistics": _statistics(detector.weights),
-        "forward_flops": sum(flops.values()) if count_flops else None,
+        **{kind: sum(flops[kind].values()) if count_flops else None for kind in _FLOPS},
         "optimizer_bytes": optimizer_bytes(optimizer, detector.trainable_variables) if optimizer else None,
         "optimizer_bytes_unfrozen": optimizer_bytes(optimizer, everything) if optimizer else None,
         "optimizer": optimizer.name if optimizer else None,
@@ -50,7 +53,7 @@ def savings(
             path: {
                 "parameters": _parameters(layer.weights, trained),
                 "statistics": _statistics(layer.weights),
-                "forward_flops": flops.get(path),
+                **{kind: flops[kind][path] if count_flops else None for kind in _FLOPS},
             }
             for path, layer in layers.items()
         },
@@ -75,7 +78,7 @@ def optimizer_bytes(optimizer: keras.optimizers.Optimizer, variables: Iterable[t
 
 def table(savings: dict[str, Any]) -> str:
     """The savings as lines for a terminal, parts first, then the whole, then the optimizer."""
-    rows = [("part", "parameters", "trained", "frozen", "trained %", "multiply-adds")]
+    rows = [("part", "parameters", "trained", "frozen", "trained %", "forward", "step", "step if all trained")]
     rows += [_row(path, part) for path, part in savings["parts"].items()]
     rows.append(_row("whole detector", savings))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -85,22 +88,41 @@ def table(savings: dict[str, Any]) -> str:
     lines.append(f"Besides: {_short(savings['statistics'])} moving statistics, which no optimizer trains.")
     if savings["forward_flops"] is not None:
         images = "one image" if savings["batch"] == 1 else f"{savings['batch']} images"
-        lines.append(f"Multiply-adds: forward pass, {images} of {height} × {width} pixels.")
+        lines.append(
+            f"Multiply-adds of a forward pass and a training step, {images} of {height} × {width} pixels: a step "
+            f"costs {savings['step_flops'] / savings['step_flops_unfrozen']:.2f} of one that trains everything."
+        )
     if savings["optimizer"]:
         kept, full = savings["optimizer_bytes"], savings["optimizer_bytes_unfrozen"]
         lines.append(f"Optimizer {savings['optimizer']}: {_bytes(kept)} of slots; {_bytes(full)} if all trained.")
     return "\n".join(lines)
 
 
-def _forward_flops(detector: keras.Model, frame: tuple[int, int], batch: int) -> dict[str, int]:
+def _flops(detector: keras.Model, frame: tuple[int, int], batch: int) -> dict[str, dict[str, int]]:
+    """Multiply-adds by part, for each of _FLOPS."""
     images = tf.TensorSpec([batch, *frame, 3], tf.float32)
+    weights = {path: part.weights for path, part in parts(detector).items()}
+    step = _traced(detector.training_losses, images, _targets(batch))
+    counted = (
+        multiply_adds(_traced(detector.detect_once, images), weights),
+        step_multiply_adds(step, weights, detector.trainable_variables),
+        step_multiply_adds(step, weights, detector.weights),
+    )
+    return dict(zip(_FLOPS, counted, strict=True))
+
+
+def _traced(function: Callable, *signature: Any) -> tf.types.experimental.ConcreteFunction:
     try:
         # Autograph makes tracing three times as long; what spells out its control flow does not need it.
-        forward = tf.function(detector.detect_once, autograph=False)
-        function = forward.get_concrete_function(images)
+        return tf.function(function, autograph=False).get_concrete_function(*signature)
     except tf.errors.OperatorNotAllowedInGraphError:
-        function = tf.function(detector.detect_once).get_concrete_function(images)
-    return multiply_adds(function, {path: layer.weights for path, layer in parts(detector).items()})
+        return tf.function(function).get_concrete_function(*signature)
+
+
+def _targets(batch: int) -> dict[str, tf.TensorSpec]:
+    """What a batch has to learn; how many boxes that are changes no product."""
+    shapes = {"boxes": ([1, 4], tf.float32), "classes": ([1], tf.int32), "image_size": ([2], tf.float32)}
+    return {name: tf.TensorSpec([batch, *shape], dtype) for name, (shape, dtype) in shapes.items()}
 
 
 def _parameters(weights: list[tf.Variable], trained: set[int]) -> dict[str, float]:
@@ -123,10 +145,10 @@ def _count(weights: Iterable[tf.Variable]) -> int:
 
 
 def _row(name: str, part: dict[str, Any]) -> tuple[str, ...]:
-    parameters, flops = part["parameters"], part["forward_flops"]
+    parameters = part["parameters"]
     counts = (_short(parameters[key]) for key in ("total", "trainable", "frozen"))
     percent = f"{parameters['trainable_percent']:.1f}"
-    return name, *counts, percent, "" if flops is None else _short(flops)
+    return name, *counts, percent, *("" if part[kind] is None else _short(part[kind]) for kind in _FLOPS)
 
 
 def _aligned(row: tuple[str, ...], widths: list[int]) -> str:

@@ -1,0 +1,40 @@
+"""Makes a detector's variables without running it, and for counting them even without memory for their values."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python.ops.resource_variable_ops import UninitializedVariable  # TensorFlow has no public name for it
+
+from tf_frozen.keras_flavor import keras
+
+
+@contextlib.contextmanager
+def unallocated() -> Iterator[None]:
+    """New variables have a shape and a type but no value: a large model is counted in no memory and little time.
+
+    Such a model can be traced, not run. Backbones read no weights into it.
+    """
+
+    def create(next_creator: Callable[..., tf.Variable], **arguments: Any) -> tf.Variable:
+        if arguments["shape"] is None:  # A counter of Keras, made from its value.
+            return next_creator(**arguments)
+        kept = {name: arguments[name] for name in ("shape", "dtype", "trainable", "name")}
+        return UninitializedVariable(**kept)
+
+    with tf.variable_creator_scope(create):
+        yield
+
+
+def is_allocated(model: keras.Model) -> bool:
+    """Whether the variables of a model have values, as they do unless it was made under `unallocated`."""
+    return not any(isinstance(variable, UninitializedVariable) for variable in model.variables)
+
+
+def build(detector: keras.Model) -> None:
+    """Makes the variables of a detector by tracing one forward pass on a frame [1, height, width, 3], run nowhere."""
+    with tf.__internal__.FuncGraph("build").as_default():
+        detector.detect_once(tf.zeros([1, *detector.frame, 3]))
