@@ -195,6 +195,45 @@ class LossTest(tf.test.TestCase):
             self.assertAllInSet(np.isfinite(value), [True])
 
 
+class RoIsTest(tf.test.TestCase):
+    """What a mask branch learns from."""
+
+    def rois(self, layer, boxes, classes, valid=(True, True)):
+        given = pyramid(), PROPOSALS, tf.constant([valid]), targets(boxes, classes), tf.constant([1, 2])
+        parts, rois = layer.losses_and_rois(*given)
+        for name, value in layer.loss_parts(*given).items():
+            self.assertAllEqual(value, parts[name])
+        return [value.numpy()[0] for value in rois]
+
+    def test_proposals_and_ground_truth_with_its_row_and_class(self):
+        layer = cascade(positive_fraction=1.0)
+        boxes, valid, classes, index = self.rois(layer, [[0] * 4, [48, 50, 88, 90], [8, 10, 28, 50]], [0, 2, 1])
+        found = {tuple(b): (bool(v), int(c), int(i)) for b, v, c, i in zip(boxes, valid, classes, index, strict=True)}
+        self.assertEqual(found[10, 10, 30, 50], (True, 1, 2))
+        self.assertEqual(found[50, 50, 90, 90], (True, 2, 1))
+        self.assertEqual(found[48, 50, 88, 90], (True, 2, 1))
+        self.assertEqual(found[8, 10, 28, 50], (True, 1, 2))
+        self.assertEqual(found[0, 0, 0, 0][:2], (False, 0))
+
+    def test_they_are_the_last_stage_s_at_its_own_iou(self):
+        """The first stage moves proposals and ground truth by 3 of 20 pixels: off the box where 0.75 is asked."""
+        for iou, classes_found in ((0.7, {1}), (0.75, {0})):
+            layer = cascade(classes=1, stages=2, ious=(0.5, iou))
+            layer.heads[0].deltas.bias.assign([10 * 3 / 20, 0.0, 0.0, 0.0])
+            boxes, valid, classes, _ = self.rois(layer, [[10, 10, 30, 50]], [1], valid=(True, False))
+            self.assertAllClose(boxes[valid], [[13, 10, 33, 50]] * 2)
+            self.assertEqual(set(classes[valid]), classes_found)
+
+    def test_no_gradient_flows_into_their_boxes(self):
+        layer = cascade(stages=2)
+        with tf.GradientTape() as tape:
+            _, rois = layer.losses_and_rois(
+                pyramid(), PROPOSALS, tf.constant([[True, True]]), targets([[10, 10, 30, 50]], [1]), tf.constant([1, 2])
+            )
+        gradients = tape.gradient(rois.boxes, layer.trainable_weights)
+        self.assertEqual([gradient is None for gradient in gradients], [True] * 12)
+
+
 class ArgumentsTest(tf.test.TestCase):
     def test_a_stage_needs_an_iou_and_a_coder(self):
         head = BoxHead(1)

@@ -12,23 +12,30 @@ from tf_frozen.geometry import boxes as box_ops
 CANONICAL_SIDE, CANONICAL_LEVEL = 224.0, 4
 
 
-def roi_align(pyramid: Mapping[int, tf.Tensor], boxes: tf.Tensor, output_size: int = 7, sampling: int = 1) -> tf.Tensor:
+def roi_align(
+    pyramid: Mapping[int, tf.Tensor],
+    boxes: tf.Tensor,
+    output_size: int = 7,
+    sampling: int = 1,
+    aligned: bool = True,
+) -> tf.Tensor:
     """Features [B, n, output_size, output_size, C] of boxes [B, n, 4] in pixels of the network's frame.
 
     `pyramid` is {level: [B, h, w, C]}. Each box is read from level floor(log2(sqrt(area) / 224)) + 4, or
     the nearest there is, bilinearly at the centres of sampling x sampling equal parts of every bin; the parts
-    are averaged. A cell's value belongs to its centre; beyond the outermost centres the border's value holds.
-    No gradient flows into the boxes. The result has the pyramid's dtype.
+    are averaged. If `aligned`, a cell's value belongs to its centre, where convolutions put it; if not, to its upper
+    left corner, half a cell off: so Model Garden reads, and so the paper's models were trained. Beyond the outermost
+    cells the border's value holds. No gradient flows into the boxes. The result has the pyramid's dtype.
     """
-    levels, points = sorted(pyramid), output_size * sampling
+    levels, points, center = sorted(pyramid), output_size * sampling, 0.5 if aligned else 0.0
     boxes = tf.stop_gradient(tf.cast(boxes, tf.float32))
     sizes = tf.stack([tf.shape(pyramid[level])[1:3] for level in levels])
     slot = _slots(boxes, levels)
     stride = tf.gather(tf.constant([2.0**level for level in levels]), slot)
     size = tf.gather(sizes, slot)
     near, far = (edge / stride[..., tf.newaxis] for edge in (boxes[..., :2], boxes[..., 2:]))
-    y, y_weight = _samples(near[..., 0], far[..., 0], size[..., 0], points)
-    x, x_weight = _samples(near[..., 1], far[..., 1], size[..., 1], points)
+    y, y_weight = _samples(near[..., 0], far[..., 0], size[..., 0], points, center)
+    x, x_weight = _samples(near[..., 1], far[..., 1], size[..., 1], points, center)
     areas = tf.reduce_prod(sizes, axis=-1)
     start = tf.gather(tf.cumsum(areas, exclusive=True), slot)
     start += tf.range(tf.shape(boxes)[0])[:, tf.newaxis] * tf.reduce_sum(areas)
@@ -46,13 +53,16 @@ def _slots(boxes: tf.Tensor, levels: list[int]) -> tf.Tensor:
     return tf.reduce_sum(tf.cast(passed, tf.int32), axis=-1)
 
 
-def _samples(near: tf.Tensor, far: tf.Tensor, size: tf.Tensor, points: int) -> tuple[tf.Tensor, tf.Tensor]:
+def _samples(
+    near: tf.Tensor, far: tf.Tensor, size: tf.Tensor, points: int, center: float
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Cells [B, n, 2 * points] int32 that `points` samples along one axis lie between, and their weights.
 
-    `near`, `far` [B, n] are the box's edges in cells, `size` [B, n] int32 the map's length.
+    `near`, `far` [B, n] are the box's edges in cells, `size` [B, n] int32 the map's length; the value of cell i is
+    that of the point i + `center`.
     """
     fraction = (tf.range(points, dtype=tf.float32) + 0.5) / points
-    position = near[..., tf.newaxis] + (far - near)[..., tf.newaxis] * fraction - 0.5
+    position = near[..., tf.newaxis] + (far - near)[..., tf.newaxis] * fraction - center
     last = tf.cast(size, tf.float32)[..., tf.newaxis] - 1.0
     position = tf.clip_by_value(position, 0.0, last)
     low = tf.floor(position)

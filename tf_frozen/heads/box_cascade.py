@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import gin
 import tensorflow as tf
@@ -19,6 +20,22 @@ from tf_frozen.layers.configured import ConfiguredLayer
 from tf_frozen.layers.norm import copy_of
 from tf_frozen.losses.huber import huber
 
+SCORE_ENSEMBLES = ("probabilities", "logits", None)
+LOSS_REDUCTIONS = ("mean", "sum")
+
+
+class RoIs(NamedTuple):
+    """Regions that a head learns from, and the ground truth that each of them overlaps enough."""
+
+    boxes: tf.Tensor
+    """[batch, n, 4] float32, pixels of the frame."""
+    valid: tf.Tensor
+    """[batch, n] bool; False is padding, or a box without area."""
+    classes: tf.Tensor
+    """[batch, n] int32 in 1…K, 0 for background and padding."""
+    index: tf.Tensor
+    """[batch, n] int32, the row of the ground truth; of no meaning where the class is 0."""
+
 
 @gin.configurable
 @keras.utils.register_keras_serializable("tf_frozen")
@@ -26,8 +43,11 @@ class BoxCascade(ConfiguredLayer):
     """N ≥ 1 box heads, each refining the boxes of the one before and trained at an IoU threshold of its own.
 
     `head` is the pattern of all of them. Boxes of a later stage are matched anew, neither sampled nor mixed with
-    ground truth; losses are averaged over the stages and so are class scores (official YAMLs).
-    Raises ConfigError when `ious` and `coder_weights` differ in length.
+    ground truth (official YAMLs). `score_ensemble` says what is averaged over the stages: class 'probabilities'
+    (Cascade R-CNN's section 4.2) or 'logits' (Model Garden); with None the last stage alone decides. `loss_reduction`
+    over the stages is 'mean' (Model Garden) or 'sum' (detectron2). RoIAlign's `roi_size`, `roi_sampling` and
+    `roi_aligned` are those of `roi_align`, `nms_soft_sigma` and `nms_class_agnostic` those of `select_detections`.
+    Raises ConfigError when `ious` and `coder_weights` differ in length or a value makes no sense.
     """
 
     def __init__(
@@ -44,21 +64,26 @@ class BoxCascade(ConfiguredLayer):
         nms_iou: float = 0.5,
         candidates: int = 5000,
         detections: int = 100,
+        score_ensemble: str | None = "probabilities",
+        loss_reduction: str = "mean",
+        roi_aligned: bool = True,
+        nms_soft_sigma: float = 0.0,
+        nms_class_agnostic: bool = False,
         **kwargs,
     ):
         # No autocast: half precision would round the boxes to whole pixels and worse. The heads cast for themselves.
         super().__init__(autocast=False, **kwargs)
-        if not ious or len(ious) != len(coder_weights):
-            raise ConfigError(
-                f"BoxCascade has {len(ious)} ious {ious!r} and {len(coder_weights)} coder_weights {coder_weights!r}; "
-                f"give one of each for every stage."
-            )
+        _check_stages(ious, coder_weights)
+        _check_choice("score_ensemble", score_ensemble, SCORE_ENSEMBLES)
+        _check_choice("loss_reduction", loss_reduction, LOSS_REDUCTIONS)
         self.head, self.ious = head, tuple(ious)
         self.coder_weights = tuple(tuple(weights) for weights in coder_weights)
         self.samples, self.positive_fraction = samples, positive_fraction
         self.roi_size, self.roi_sampling, self.box_loss_delta = roi_size, roi_sampling, box_loss_delta
         self.score_threshold, self.nms_iou = score_threshold, nms_iou
         self.candidates, self.detections = candidates, detections
+        self.score_ensemble, self.loss_reduction, self.roi_aligned = score_ensemble, loss_reduction, roi_aligned
+        self.nms_soft_sigma, self.nms_class_agnostic = nms_soft_sigma, nms_class_agnostic
         self.heads = [copy_of(head, f"head_{stage}") for stage in range(len(self.ious))]
 
     def call(self, inputs: tuple, training: bool | None = None) -> tuple[tf.Tensor, tf.Tensor]:
@@ -67,15 +92,15 @@ class BoxCascade(ConfiguredLayer):
         Boxes come back as [batch, n, 1, 4] if class-agnostic, else [batch, n, K, 4].
         """
         pyramid, boxes, image_size = inputs
-        probabilities = []
+        stages = []
         for stage in range(len(self.heads)):
             logits, deltas = self._run_head(stage, pyramid, boxes, training)
-            probabilities.append(tf.nn.softmax(logits)[..., 1:])
+            stages.append(logits)
             refined = self._refine(stage, deltas, boxes, image_size)
             boxes = self._one_box_each(refined, logits)
         if not self.head.class_agnostic:
             refined = refined[:, :, 1:]
-        return tf.reduce_mean(tf.stack(probabilities), 0), refined
+        return self._probabilities(stages), refined
 
     def detect(
         self, pyramid: Mapping[int, tf.Tensor], proposals: tf.Tensor, valid: tf.Tensor, image_size: tf.Tensor
@@ -85,7 +110,14 @@ class BoxCascade(ConfiguredLayer):
         probabilities *= tf.cast(valid, tf.float32)[..., tf.newaxis]
         boxes = boxes[:, :, 0] if self.head.class_agnostic else boxes
         return select_detections(
-            boxes, probabilities, self.score_threshold, self.nms_iou, self.detections, self.candidates
+            boxes,
+            probabilities,
+            self.score_threshold,
+            self.nms_iou,
+            self.detections,
+            self.candidates,
+            self.nms_soft_sigma,
+            self.nms_class_agnostic,
         )
 
     def loss_parts(
@@ -96,26 +128,48 @@ class BoxCascade(ConfiguredLayer):
         targets: Mapping[str, tf.Tensor],
         seed: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
-        """Softmax cross entropy and Huber loss of positive RoIs, averaged over the stages: two scalars."""
+        """Softmax cross entropy of all RoIs and Huber loss of positive ones, over the stages: two scalars."""
+        return self.losses_and_rois(pyramid, proposals, valid, targets, seed)[0]
+
+    def losses_and_rois(
+        self,
+        pyramid: Mapping[int, tf.Tensor],
+        proposals: tf.Tensor,
+        valid: tf.Tensor,
+        targets: Mapping[str, tf.Tensor],
+        seed: tf.Tensor,
+    ) -> tuple[dict[str, tf.Tensor], RoIs]:
+        """What `loss_parts` gives, and the RoIs of the last stage, from which a mask branch learns (Model Garden).
+
+        Their boxes carry no gradient. `proposals` [batch, n, 4] and `valid` [batch, n] come from the region proposal;
+        `seed` int32 [2] is the draw of the sample.
+        """
         boxes = tf.concat([proposals, targets["boxes"]], 1)
         valid = tf.concat([valid, targets["classes"] > 0], 1)
         boxes, valid = self._sample(boxes, valid, targets, seed)
         class_losses, box_losses = [], []
         for stage in range(len(self.heads)):
-            goals, classes = self._targets(stage, boxes, valid, targets)
+            rois = self._assign(stage, boxes, valid, targets)
             logits, deltas = self._run_head(stage, pyramid, boxes, training=True)
-            class_loss, box_loss = self._stage_losses(stage, logits, deltas, boxes, valid, goals, classes)
+            class_loss, box_loss = self._stage_losses(stage, logits, deltas, rois, targets)
             class_losses.append(class_loss)
             box_losses.append(box_loss)
             refined = self._refine(stage, deltas, boxes, targets["image_size"])
             boxes = tf.stop_gradient(self._one_box_each(refined, logits))
             valid &= box_ops.area(boxes) > 0
-        stages = float(len(self.heads))
-        return {"class_loss": tf.add_n(class_losses) / stages, "box_loss": tf.add_n(box_losses) / stages}
+        stages = float(len(self.heads)) if self.loss_reduction == "mean" else 1.0
+        return {"class_loss": tf.add_n(class_losses) / stages, "box_loss": tf.add_n(box_losses) / stages}, rois
 
     def _run_head(self, stage: int, pyramid, boxes: tf.Tensor, training) -> tuple[tf.Tensor, tf.Tensor]:
-        features = roi_align(pyramid, boxes, self.roi_size, self.roi_sampling)
+        features = roi_align(pyramid, boxes, self.roi_size, self.roi_sampling, self.roi_aligned)
         return self.heads[stage](features, training=training)
+
+    def _probabilities(self, stages: list[tf.Tensor]) -> tf.Tensor:
+        """Probabilities [batch, n, K] of the classes, without the background's, from the logits of every stage."""
+        logits = tf.stack(stages if self.score_ensemble else stages[-1:])
+        if self.score_ensemble == "logits":
+            logits = tf.reduce_mean(logits, 0, keepdims=True)
+        return tf.reduce_mean(tf.nn.softmax(logits), 0)[..., 1:]
 
     def _refine(self, stage: int, deltas: tf.Tensor, boxes: tf.Tensor, image_size: tf.Tensor) -> tf.Tensor:
         refined = box_ops.decode(deltas, boxes[:, :, tf.newaxis], self.coder_weights[stage])
@@ -140,17 +194,17 @@ class BoxCascade(ConfiguredLayer):
         overlaps = box_ops.iou(boxes, targets["boxes"])
         return match(overlaps, targets["classes"] > 0, self.ious[stage], self.ious[stage], force_match=False)
 
-    def _targets(self, stage: int, boxes, valid, targets) -> tuple[tf.Tensor, tf.Tensor]:
-        """The box deltas to learn [batch, n, 4] and the class of each RoI [batch, n], 0 for background."""
+    def _assign(self, stage: int, boxes, valid, targets) -> RoIs:
         index, label = self._match(stage, boxes, targets)
         classes = tf.where((label == 1) & valid, tf.gather(targets["classes"], index, batch_dims=1), 0)
-        matched = tf.gather(targets["boxes"], index, batch_dims=1)
-        return box_ops.encode(matched, boxes, self.coder_weights[stage]), classes
+        return RoIs(boxes, valid, classes, index)
 
-    def _stage_losses(self, stage, logits, deltas, boxes, valid, goals, classes) -> tuple[tf.Tensor, tf.Tensor]:
-        weight, positive = tf.cast(valid, tf.float32), tf.cast(classes > 0, tf.float32)
-        entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, logits)
-        own = deltas[:, :, 0] if self.head.class_agnostic else tf.gather(deltas, classes, batch_dims=2)
+    def _stage_losses(self, stage: int, logits, deltas, rois: RoIs, targets) -> tuple[tf.Tensor, tf.Tensor]:
+        weight, positive = tf.cast(rois.valid, tf.float32), tf.cast(rois.classes > 0, tf.float32)
+        entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(rois.classes, logits)
+        own = deltas[:, :, 0] if self.head.class_agnostic else tf.gather(deltas, rois.classes, batch_dims=2)
+        matched = tf.gather(targets["boxes"], rois.index, batch_dims=1)
+        goals = box_ops.encode(matched, rois.boxes, self.coder_weights[stage])
         # An empty (padding) RoI has no finite target; it must not reach the sum, not even times zero.
         goals = tf.where(positive[..., tf.newaxis] > 0, goals, tf.stop_gradient(own))
         distance = tf.reduce_mean(huber(own - goals, self.box_loss_delta), -1)
@@ -158,3 +212,25 @@ class BoxCascade(ConfiguredLayer):
             tf.math.divide_no_nan(tf.reduce_sum(entropy * weight), tf.reduce_sum(weight)),
             tf.math.divide_no_nan(tf.reduce_sum(distance * positive), tf.reduce_sum(positive)),
         )
+
+
+def _check_stages(ious: Sequence[float], coder_weights: Sequence[Sequence[float]]) -> None:
+    if not ious or len(ious) != len(coder_weights):
+        raise ConfigError(
+            f"BoxCascade has {len(ious)} ious {ious!r} and {len(coder_weights)} coder_weights {coder_weights!r}; "
+            f"give one of each for every stage."
+        )
+    for iou in ious:
+        if not 0 < iou <= 1:
+            raise ConfigError(f"BoxCascade's ious are {ious!r}; {iou!r} is no overlap above 0 and up to 1.")
+    for weights in coder_weights:
+        if len(weights) != 4 or min(weights) <= 0:
+            raise ConfigError(
+                f"BoxCascade's coder_weights are {coder_weights!r}; {weights!r} must be four numbers above 0, "
+                f"for y, x, height and width."
+            )
+
+
+def _check_choice(name: str, value: object, choices: Sequence[object]) -> None:
+    if value not in choices:
+        raise ConfigError(f"BoxCascade's {name} is {value!r}; it must be one of {', '.join(map(repr, choices))}.")
