@@ -15,10 +15,10 @@ def he_fan_out() -> keras.initializers.Initializer:
 
 
 def conv(
-    filters: int, size: int, separable: bool = False, bias: bool = True, name: str | None = None
+    filters: int, size: int, separable: bool = False, bias: bool = True, name: str | None = None, stride: int = 1
 ) -> keras.layers.Layer:
     """A same-padded convolution layer, dense or depthwise separable, initialised for a rectifier."""
-    options = {"padding": "same", "use_bias": bias, "name": name}
+    options = {"padding": "same", "use_bias": bias, "strides": stride, "name": name}
     if separable:
         return keras.layers.SeparableConv2D(
             filters, size, depthwise_initializer=he_fan_out(), pointwise_initializer=he_fan_out(), **options

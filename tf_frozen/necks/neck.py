@@ -1,0 +1,53 @@
+"""What the necks share: the levels they give, and the check of the pyramid that comes in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import tensorflow as tf
+
+from tf_frozen.errors import ConfigError
+from tf_frozen.layers.configured import ConfiguredLayer
+
+
+class Neck(ConfiguredLayer):
+    """Maps a pyramid {level: [batch, h, w, channels]} to levels `min_level` … `max_level`, each of one width.
+
+    Raises ConfigError when the levels or `filters` are impossible, or when the pyramid does not fit them.
+    """
+
+    def __init__(self, filters: int, min_level: int, max_level: int, **kwargs):
+        super().__init__(**kwargs)
+        self.filters, self.min_level, self.max_level = filters, min_level, max_level
+        self.levels = tuple(range(min_level, max_level + 1))
+        if filters < 1:
+            raise ConfigError(f"{self._kind}.filters is {filters}; it must be at least 1.")
+        if not 0 <= min_level <= max_level:
+            raise ConfigError(
+                f"{self._kind}.min_level is {min_level} and max_level {max_level}; they must be 0 ≤ min_level ≤ max_level."
+            )
+
+    @property
+    def _kind(self) -> str:
+        return type(self).__name__
+
+    def levels_in(self, pyramid: Mapping[int, tf.Tensor | tf.TensorShape]) -> list[int]:
+        """The neck's levels that the backbone has; ConfigError unless they begin at `min_level` and have no gap."""
+        found = [level for level in self.levels if level in pyramid]
+        if self.min_level not in pyramid:
+            raise ConfigError(
+                f"{self._kind}.min_level is {self.min_level}, but the pyramid that came in has levels "
+                f"{sorted(pyramid)}. Set {self._kind}.min_level to one of them, or let the backbone give level "
+                f"{self.min_level}."
+            )
+        if found[-1] - found[0] >= len(found):
+            raise ConfigError(
+                f"The pyramid that came into {self._kind} has levels {sorted(pyramid)}; from min_level "
+                f"{self.min_level} up it must have no gap."
+            )
+        return found
+
+    def check_choice(self, name: str, value: str, known: Iterable[str]) -> None:
+        """Raises ConfigError when the argument `name` is none of the known words."""
+        if value not in known:
+            raise ConfigError(f"{self._kind}.{name} is {value!r}; it must be one of {', '.join(map(repr, known))}.")
