@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import tensorflow as tf
 
 from tf_frozen.errors import ConfigError, FreezeError
 from tf_frozen.keras_flavor import keras
 
-MODES = ("frozen", "fine_tune", "scratch", "frozen_random")
+PRETRAINED_MODES = ("frozen", "fine_tune")
+MODES = (*PRETRAINED_MODES, "scratch", "frozen_random")
+_BATCH_NORMS = (keras.layers.BatchNormalization, keras.layers.experimental.SyncBatchNormalization)
 
 
 class Backbone(keras.Model):
@@ -42,6 +44,20 @@ class Backbone(keras.Model):
         return {level: int(tap.shape[-1]) for level, tap in zip(self.levels, self.network.outputs, strict=True)}
 
     @property
+    def norm_epsilon(self) -> float | None:
+        """The epsilon of the network's batch norms, None without any.
+
+        Raises ConfigError where the norms differ: one number would be wrong for some of them.
+        """
+        epsilons = {layer.epsilon for layer in self.network.submodules if isinstance(layer, _BATCH_NORMS)}
+        if len(epsilons) > 1:
+            raise ConfigError(
+                f"The batch norms of {type(self).__name__} ({self.network.name}) have several epsilons, "
+                f"{', '.join(map(str, sorted(epsilons)))}; read each layer's own."
+            )
+        return epsilons.pop() if epsilons else None
+
+    @property
     def frozen(self) -> bool:
         """Whether no weight of the backbone trains."""
         return not self.trainable_variables
@@ -57,10 +73,20 @@ class Backbone(keras.Model):
         return dict(zip(self.levels, maps, strict=True))
 
 
+def checked_levels(levels: Iterable[int], known: Collection[int], where: str) -> tuple[int, ...]:
+    """The levels as a tuple; raises ConfigError unless they rise and are all among the consecutive `known`."""
+    found = tuple(levels) if isinstance(levels, Iterable) else ()
+    if not found or not set(found) <= set(known) or sorted(set(found)) != list(found):
+        raise ConfigError(
+            f"{where}.levels is {levels!r}; it must be rising levels out of {min(known)} to {max(known)}."
+        )
+    return found
+
+
 def _check_mode(mode: str, weights_source: str | None, where: str) -> None:
     if mode not in MODES:
         raise ConfigError(f"{where}.mode is {mode!r}; it must be one of {', '.join(map(repr, MODES))}.")
-    if mode in ("frozen", "fine_tune") and weights_source is None:
+    if mode in PRETRAINED_MODES and weights_source is None:
         raise FreezeError(
             f"{where}.mode is {mode!r} but the backbone has no pretrained weights, so random ones would be used. "
             f"Give weights, or ask for random ones by name: BACKBONE_MODE = 'scratch' to train them, "

@@ -10,7 +10,7 @@ import gin
 import numpy as np
 import tensorflow as tf
 
-from tf_frozen.backbones.backbone import Backbone
+from tf_frozen.backbones.backbone import Backbone, checked_levels
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
 
@@ -73,8 +73,7 @@ def _network(variant: int, levels: tuple[int, ...]) -> keras.Model:
     """The functional network up to the highest tap; a tap is the last map of its stride."""
     if variant not in range(len(_WIDTH_DEPTH)):
         raise ConfigError(f"EfficientNetLite.variant is {variant!r}; it must be 0 to 4.")
-    if not levels or not set(levels) <= {1, 2, 3, 4, 5} or tuple(sorted(set(levels))) != levels:
-        raise ConfigError(f"EfficientNetLite.levels is {levels!r}; it must be rising levels out of 1 to 5.")
+    levels = checked_levels(levels, range(1, 6), "EfficientNetLite")
     width, depth = _WIDTH_DEPTH[variant]
     inputs = keras.Input([None, None, 3], name="images")
     x = _conv_bn(inputs, 32, 3, stride=2, conv="stem_conv", norm="stem_bn")
