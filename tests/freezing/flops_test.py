@@ -1,7 +1,7 @@
 import tensorflow as tf
 
 from tf_frozen.backbones.efficientnet_lite import EfficientNetLite
-from tf_frozen.freezing.flops import multiply_adds
+from tf_frozen.freezing.flops import multiply_adds, step_multiply_adds
 from tf_frozen.keras_flavor import keras
 
 
@@ -46,6 +46,46 @@ class MultiplyAddsTest(tf.test.TestCase):
         function = tf.function(keras.layers.Conv2D(4, 3)).get_concrete_function(images)
         with self.assertRaisesRegex(ValueError, "Conv2D.*shape is unknown"):
             multiply_adds(function, {})
+
+
+class StepMultiplyAddsTest(tf.test.TestCase):
+    def test_a_step_has_as_many_products_as_the_traced_one(self):
+        """Four equal convolutions, so that every product, forward or backward, costs the same."""
+        unit = 8 * 8 * 4 * (3 * 3 * 4)
+        for trains in ((0, 1, 2, 3), (2, 3), (1, 3), (3,), (0,)):
+            convs = [keras.layers.Conv2D(4, 3, padding="same") for _ in range(4)]
+            network = keras.Sequential(convs)
+            network.build([1, 8, 8, 4])
+            for index, conv in enumerate(convs):
+                conv.trainable = index in trains
+
+            def step(x, network=network):
+                with tf.GradientTape(watch_accessed_variables=False) as tape:
+                    tape.watch(network.trainable_variables)
+                    loss = tf.reduce_sum(network(x) ** 2)
+                return tape.gradient(loss, network.trainable_variables)
+
+            images = tf.TensorSpec([1, 8, 8, 4])
+            graph = tf.function(step).get_concrete_function(images).graph
+            products = sum(op.type.startswith("Conv2D") for op in _needed(graph.outputs))
+            forward = tf.function(network).get_concrete_function(images)
+            groups = {str(index): conv.weights for index, conv in enumerate(convs)}
+            counted = step_multiply_adds(forward, groups, network.trainable_variables)
+            self.assertEqual(sum(counted.values()), products * unit, trains)
+            if trains == (2, 3):
+                costs = {"0": 1, "1": 1, "2": 2, "3": 3, "other": 0}
+                self.assertEqual(counted, {group: cost * unit for group, cost in costs.items()})
+
+
+def _needed(tensors):
+    """The ops that outputs are computed from: TensorFlow traces gradients by the images too, and never runs them."""
+    ops, waiting = set(), [tensor.op for tensor in tensors]
+    while waiting:
+        op = waiting.pop()
+        if op not in ops:
+            ops.add(op)
+            waiting += [tensor.op for tensor in op.inputs]
+    return ops
 
 
 if __name__ == "__main__":

@@ -25,6 +25,9 @@ class Pair(keras.Model):
     def detect_once(self, x):
         return self(x, training=False)
 
+    def training_losses(self, images, targets):
+        return {"loss": tf.reduce_sum(self(images, training=True) ** 2)}
+
 
 class SavingsTest(tf.test.TestCase):
     def test_a_model_worked_out_by_hand(self):
@@ -43,6 +46,11 @@ class SavingsTest(tf.test.TestCase):
         self.assertEqual(head["parameters"], all_trained)
         self.assertEqual(head["forward_flops"], 8 * 6 * 2 * 4)
         self.assertEqual(report["forward_flops"], 8 * 6 * (4 * 27 + 2 * 4))
+        self.assertEqual(head["step_flops"], 2 * head["forward_flops"])  # its kernel's gradient, none for its input
+        self.assertEqual(backbone["step_flops"], backbone["forward_flops"])
+        self.assertEqual(head["step_flops_unfrozen"], 3 * head["forward_flops"])
+        self.assertEqual(backbone["step_flops_unfrozen"], 2 * backbone["forward_flops"])
+        self.assertEqual(report["step_flops"], 8 * 6 * (4 * 27 + 2 * 2 * 4))
         self.assertEqual(report["optimizer_bytes"], 2 * 4 * trainable)
         self.assertEqual(report["optimizer_bytes_unfrozen"], 2 * 4 * (trainable + frozen))
 
@@ -111,8 +119,12 @@ class SavingsTest(tf.test.TestCase):
     def test_table_for_a_terminal(self):
         lines = table(savings(Pair(), keras.optimizers.Adam(1e-3))).split("\n")
         self.assertEqual(lines[0].split("  ")[0], "part")
-        self.assertEqual(lines[1].split(), ["backbone", "116", "0", "116", "0.0", "5.18", "k"])
-        self.assertEqual(lines[3].split(), ["whole", "detector", "126", "10", "116", "7.9", "5.57", "k"])
+        self.assertEqual(
+            lines[1].split(), ["backbone", "116", "0", "116", "0.0", "5.18", "k", "5.18", "k", "10.4", "k"]
+        )
+        whole = ["whole", "detector", "126", "10", "116", "7.9", "5.57", "k", "5.95", "k", "11.5", "k"]
+        self.assertEqual(lines[3].split(), whole)
+        self.assertIn("a step costs 0.52 of one that trains everything", lines[6])
         self.assertEqual(len({len(line) for line in lines[:4]}), 1)
 
 

@@ -52,7 +52,9 @@ def _totals(
     for op, sources in sourced_ops(function, every):
         if op.type in _COUNTS:
             # A weight is computed from one group's variables and from no image.
-            owners = [{group_of.get(source) for source in factor} for factor in sources if factor and DATA not in factor]
+            owners = [
+                {group_of.get(source) for source in factor} for factor in sources if factor and DATA not in factor
+            ]
             weights = [owner.pop() for owner in owners if len(owner) == 1]
             totals[(weights or ["other"])[0] or "other"] += _count(op) * (1 + sum(map(has_gradient, sources)))
     return totals

@@ -101,10 +101,10 @@ def table(savings: dict[str, Any]) -> str:
 def _flops(detector: keras.Model, frame: tuple[int, int], batch: int) -> dict[str, dict[str, int]]:
     """Multiply-adds by part, for each of _FLOPS."""
     images = tf.TensorSpec([batch, *frame, 3], tf.float32)
+    forward, step = _traced(detector.detect_once, images), _traced(detector.training_losses, images, _targets(batch))
     weights = {path: part.weights for path, part in parts(detector).items()}
-    step = _traced(detector.training_losses, images, _targets(batch))
     counted = (
-        multiply_adds(_traced(detector.detect_once, images), weights),
+        multiply_adds(forward, weights),
         step_multiply_adds(step, weights, detector.trainable_variables),
         step_multiply_adds(step, weights, detector.weights),
     )
