@@ -211,12 +211,16 @@ class BatchedSoftNmsTest(tf.test.TestCase):
 
     def test_empty_and_nan_boxes_and_scores_never_come_out(self):
         nan = float("nan")
-        boxes = [[[5, 5, 5, 9], [0, 0, 0, 0], [0, 0, 10, 10], [0, 0, nan, 10], [9, 9, 2, 2], [50, 50, 60, 60]]]
+        boxes = [[[50, 50, 60, 60], [0, 0, 0, 0], [0, 0, 10, 10], [0, 0, nan, 10], [9, 9, 2, 2], [5, 5, 5, 9]]]
         boxes = [*boxes, [[nan] * 4] * 6]
-        scores = [[0.9, 0.9, 0.8, 0.9, 0.9, nan], [0.9] * 6]
+        scores = [[nan, 0.9, 0.8, 0.9, 0.9, 0.9], [0.9] * 6]
         for threshold in (0.0, float("-inf")):
             found = self.kept(boxes, scores, np.zeros([2, 6]), score_threshold=threshold)
             self.assertEqual([kept for kept, _ in found], [[2], []])
+        compiled = tf.function(nms.batched_soft_nms, jit_compile=True)
+        indices, valid, _ = compiled(tf.constant(boxes), tf.constant(scores), tf.zeros([2, 6], tf.int32), 0.5, 3)
+        self.assertAllEqual(valid, [[True, False, False], [False] * 3])
+        self.assertEqual(indices[0, 0], 2)
 
     def test_no_boxes(self):
         self.assertEqual(self.kept(np.zeros([2, 0, 4]), np.zeros([2, 0]), np.zeros([2, 0])), [([], [])] * 2)

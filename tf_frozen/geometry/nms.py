@@ -63,7 +63,7 @@ def batched_soft_nms(
     and the lowered scores [B, maximum], best first; invalid indices are 0.
     """
     boxes, area = tf.cast(boxes, tf.float32), box_ops.area(tf.cast(boxes, tf.float32))
-    usable = (area > 0.0) & tf.math.is_finite(area) & (scores >= 0.0)
+    usable = (area > 0.0) & tf.math.is_finite(area)
     boxes, scores = tf.where(usable[..., tf.newaxis], boxes, 0.0), tf.where(usable, tf.cast(scores, tf.float32), -1.0)
     # One more that is never valid, to choose where there is no box.
     boxes, scores = tf.pad(boxes, [[0, 0], [0, 1], [0, 0]]), tf.pad(scores, [[0, 0], [0, 1]], constant_values=-1.0)
