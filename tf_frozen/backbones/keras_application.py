@@ -1,0 +1,184 @@
+"""Every pyramid-shaped network of keras.applications as a backbone, its taps found by their strides."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import gin
+import tensorflow as tf
+
+from tf_frozen.backbones.backbone import Backbone
+from tf_frozen.errors import ConfigError
+from tf_frozen.gin_files import did_you_mean
+from tf_frozen.keras_flavor import keras
+
+# Multiples of every stride, and sides of which no unpadded network makes all the maps of a pyramid by chance.
+_PROBE = (256, 288)
+
+
+@gin.configurable
+@keras.utils.register_keras_serializable("tf_frozen")
+class KerasApplication(Backbone):
+    """A network of keras.applications by its name there, cut off above its highest tap.
+
+    The tap of level l is the last map of stride 2^l through which all of the image passes: the output of a stage. What
+    opens the next stage is no part of it: the convolution that widens a linear bottleneck (Sandler et al. 2018, section
+    3.3), which is also the one that the classifiers of these families put last, and the 1×1 convolution before a
+    DenseNet's pooling. So EfficientNet-B0 gives 40, 112 and 320 channels, as EfficientDet takes them.
+
+    `weights` is 'imagenet', which Keras downloads at first use, or the path of a file that `save_weights` of the same
+    network without its top wrote, or None. Images of sides that are no multiple of the highest stride are padded with
+    zeros at the bottom and right. Drop-connect is off in every mode, since Keras draws it from global randomness.
+    Raises ConfigError for a network that is unknown or gives no pyramid, and for weights that cannot be had or do not
+    fit; FreezeError when random weights would be frozen.
+    """
+
+    def __init__(
+        self,
+        application: str = "EfficientNetB0",
+        levels: tuple[int, ...] = (3, 4, 5),
+        mode: str = "frozen",
+        weights: str | None = "imagenet",
+        **kwargs,
+    ):
+        constructor, family = _find(application)
+        wanted = weights if mode in ("frozen", "fine_tune") else None
+        network = _without_dropout(_load(constructor, application, wanted))
+        taps = _taps(network, application, levels)
+        source = None if wanted is None else f"{application}, {weights}"
+        super().__init__(keras.Model(network.inputs, taps, name=network.name), levels, mode, source, **kwargs)
+        self.application, self.weights_argument, self._family = application, weights, family
+
+    def preprocess(self, images: tf.Tensor) -> tf.Tensor:
+        """Maps 0…255 as the family does it; the identity where the network begins with that itself."""
+        return self._family.preprocess_input(tf.cast(images, tf.float32))
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> dict[int, tf.Tensor]:
+        """Runs the network on preprocessed images of any size."""
+        dynamic = tf.unstack(tf.shape(inputs)[1:3])
+        height, width = (dynamic[i] if side is None else side for i, side in enumerate(inputs.shape[1:3]))
+        stride = 2 ** max(self.levels)
+        padded = tf.pad(inputs, [[0, 0], [0, -height % stride], [0, -width % stride], [0, 0]])
+        maps = super().call(padded, training=training)
+        return {level: tap[:, : -(-height // 2**level), : -(-width // 2**level)] for level, tap in maps.items()}
+
+    def get_config(self) -> dict:
+        """The constructor's arguments."""
+        return {
+            "name": self.name,
+            "application": self.application,
+            "levels": self.levels,
+            "mode": self.mode,
+            "weights": self.weights_argument,
+        }
+
+
+def _find(application: str) -> tuple[Callable[..., keras.Model], ModuleType]:
+    """The constructor of that name, and the module of its family, which has the preprocessing."""
+    constructors = {
+        name: constructor
+        for name, constructor in inspect.getmembers(keras.applications, inspect.isfunction)
+        if "include_top" in inspect.signature(constructor).parameters
+    }
+    if application not in constructors:
+        raise ConfigError(
+            f"KerasApplication.application is {application!r}, which keras.applications does not have."
+            f"{did_you_mean(str(application), constructors) or ' It has ' + ', '.join(constructors) + '.'}"
+        )
+    constructor = constructors[application]
+    return constructor, inspect.getmodule(constructor)
+
+
+def _load(constructor: Callable[..., keras.Model], application: str, weights: str | None) -> keras.Model:
+    """The whole network without its top, with these weights."""
+    path = weights if isinstance(weights, str) and os.path.exists(weights) else None
+    try:
+        network = constructor(include_top=False, weights=None if path else weights, input_shape=(None, None, 3))
+        if path:
+            network.load_weights(path)
+    except Exception as error:  # Keras raises a bare Exception where it cannot download
+        if weights is None:
+            raise
+        raise ConfigError(
+            f"KerasApplication.weights is {weights!r}, and {application} cannot have them: {error} Give the path of "
+            f"the .h5 file of this network's weights without its top ('notop'), or use random ones: "
+            f"BACKBONE_MODE = 'scratch' to train them, 'frozen_random' to freeze them."
+        ) from error
+    return network
+
+
+def _without_dropout(network: keras.Model) -> keras.Model:
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0.0
+    return network
+
+
+class _Map(NamedTuple):
+    """A tensor of the network, the layer that makes it, and its (height, width, channels) for the probe."""
+
+    tensor: Any
+    layer: keras.layers.Layer
+    shape: tuple[int, int, int]
+
+
+def _taps(network: keras.Model, application: str, levels: Sequence[int]) -> list:
+    try:
+        trunk = _trunk(network)
+    except ValueError as error:
+        raise ConfigError(
+            f"{application} gives no pyramid: built for images of any size, it fails on {_PROBE[0]} × {_PROBE[1]} "
+            f"pixels, because what its layers combine there differs in size: {error}"
+        ) from error
+    taps = []
+    for level in levels:
+        size = tuple(side // 2**level for side in _PROBE)
+        last = max((i for i, each in enumerate(trunk) if each.shape[:2] == size), default=None)
+        if last is None:
+            raise ConfigError(_no_pyramid(application, level, size, trunk))
+        taps.append(trunk[_before_next_stage(trunk, last)].tensor)
+    return taps
+
+
+def _trunk(network: keras.Model) -> list[_Map]:
+    """The maps through which all of the image passes, in order: no later layer reads an earlier map."""
+    tensors, layers, last_use = [], [], {}
+    for layer in network.layers:  # sorted so that each comes after what it reads
+        for node in layer.inbound_nodes:
+            last_use.update({id(tensor): len(tensors) for tensor in node.keras_inputs})
+            tensors.append(node.outputs)
+            layers.append(layer)
+    shapes = keras.Model(network.inputs, tensors)(keras.Input([*_PROBE, 3]))
+    trunk, reach = [], 0
+    for index, (tensor, layer, probe) in enumerate(zip(tensors, layers, shapes, strict=True)):
+        if reach <= index:
+            trunk.append(_Map(tensor, layer, tuple(probe.shape[1:])))
+        reach = max(reach, last_use.get(id(tensor), 0))
+    return trunk
+
+
+def _before_next_stage(trunk: Sequence[_Map], last: int) -> int:
+    """The index of the stage's output: `last`, or what goes into the 1×1 convolution that opens the next stage."""
+    conv = last
+    while not isinstance(trunk[conv].layer, keras.layers.Conv2D) and trunk[conv - 1].shape == trunk[last].shape:
+        conv -= 1
+    layer, before = trunk[conv].layer, trunk[conv - 1]
+    if not isinstance(layer, keras.layers.Conv2D) or layer.kernel_size != (1, 1):
+        return last
+    linear = isinstance(before.layer, keras.layers.BatchNormalization | keras.layers.Add)
+    widens = trunk[conv].shape[-1] > before.shape[-1]
+    return conv - 1 if conv == last or (linear and widens) else last
+
+
+def _no_pyramid(application: str, level: int, size: tuple[int, int], trunk: Sequence[_Map]) -> str:
+    sizes = dict.fromkeys(each.shape[:2] for each in trunk if len(each.shape) == 3)
+    listed = ", ".join(f"{height} × {width}" for height, width in sizes)
+    return (
+        f"{application} has no map for level {level}: of {_PROBE[0]} × {_PROBE[1]} pixels it must be {size[0]} × "
+        f"{size[1]}, and the maps through which all of the image passes are {listed}. Its convolutions do not pad, "
+        f"later layers also read earlier maps, or it skips that stride. Choose other levels or another application."
+    )
