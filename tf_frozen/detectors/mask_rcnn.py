@@ -1,0 +1,63 @@
+"""Mask R-CNN (He et al. 2017, arXiv 1703.06870), on the boxes of Faster or Cascade R-CNN."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import gin
+import tensorflow as tf
+
+from tf_frozen.backbones.backbone import Backbone
+from tf_frozen.detectors.rcnn import RCNN
+from tf_frozen.detectors.views import Views
+from tf_frozen.errors import ConfigError
+from tf_frozen.keras_flavor import keras
+
+
+@gin.configurable
+@keras.utils.register_keras_serializable("tf_frozen")
+class MaskRCNN(RCNN):
+    """backbone → neck → region proposal → box heads → mask head; several box heads make it Cascade Mask R-CNN.
+
+    Raises ConfigError for `views`, whose masks can't be merged.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        neck: keras.layers.Layer,
+        region_proposal: keras.layers.Layer,
+        box_heads: keras.layers.Layer,
+        mask_head: keras.layers.Layer,
+        frame: tuple[int, int] = (1024, 1024),
+        weight_decay: float = 4e-5,
+        seed: int = 0,
+        views: Views | None = None,
+        **kwargs,
+    ):
+        if views is not None:
+            raise ConfigError(
+                "MaskRCNN.views must be None: detections of several views are merged by their boxes alone."
+            )
+        super().__init__(backbone, neck, region_proposal, box_heads, frame, weight_decay, seed, **kwargs)
+        self.mask_head = mask_head
+
+    def loss_parts(
+        self, pyramid: Mapping[int, tf.Tensor], frame: tuple[int, int], targets: Mapping, seed: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Losses of the proposals, of the box heads, and of the mask head on the RoIs of the last of them."""
+        anchors = self.region_proposal(pyramid, training=True)
+        proposals, valid = self.region_proposal.propose(anchors, frame, targets["image_size"], training=True)
+        box_losses, rois = self.box_heads.losses_and_rois(pyramid, proposals, valid, targets, seed + 1)
+        return {
+            **self.region_proposal.loss_parts(anchors, frame, targets, seed),
+            **box_losses,
+            **self.mask_head.loss_parts(pyramid, rois, targets),
+        }
+
+    def detect(
+        self, pyramid: Mapping[int, tf.Tensor], frame: tuple[int, int], image_size: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """What RCNN detects, and `masks` [batch, D, h, w]: the class's probability on a grid over the box."""
+        found = super().detect(pyramid, frame, image_size)
+        return {**found, "masks": self.mask_head.detect(pyramid, found["boxes"], found["classes"])}

@@ -1,0 +1,126 @@
+"""The mask branch of Mask R-CNN (He et al. 2017, arXiv 1703.06870): a small picture of the object in each box."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import gin
+import tensorflow as tf
+
+from tf_frozen.errors import ConfigError
+from tf_frozen.geometry import masks as mask_ops
+from tf_frozen.geometry.roi_align import roi_align
+from tf_frozen.heads.box_cascade import RoIs
+from tf_frozen.keras_flavor import keras
+from tf_frozen.layers.configured import ConfiguredLayer
+from tf_frozen.layers.conv_block import ConvBlock, he_fan_out
+from tf_frozen.layers.norm import copy_of
+
+
+@gin.configurable
+@keras.utils.register_keras_serializable("tf_frozen")
+class MaskHead(ConfiguredLayer):
+    """Convolutions and one 2× upsampling on features of RoIs; one mask for each class, or one for all of them.
+
+    Class 0 is background, so `num_classes` foreground classes make num_classes + 1 masks, as in Model Garden. RoIs are
+    read by `roi_align` at `roi_size` bins, and masks are twice as fine. An image's first `samples` positive RoIs train
+    it. Defaults: the official YAMLs (4 convolutions of 256 filters, 14×14 bins, 128 samples).
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        convs: int = 4,
+        filters: int = 256,
+        class_agnostic: bool = False,
+        activation: str = "swish",
+        norm: keras.layers.Layer | None = None,
+        separable: bool = False,
+        roi_size: int = 14,
+        roi_sampling: int = 1,
+        roi_aligned: bool = True,
+        samples: int = 128,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_classes, self.convs, self.filters = num_classes, convs, filters
+        self.class_agnostic, self.separable = class_agnostic, separable
+        self.activation, self.norm = activation, norm
+        self.roi_size, self.roi_sampling, self.roi_aligned = roi_size, roi_sampling, roi_aligned
+        self.samples = samples
+        self.conv_blocks = [
+            ConvBlock(filters, 3, norm, activation, separable, name=f"conv_{index}") for index in range(convs)
+        ]
+        self.upsample = keras.layers.Conv2DTranspose(
+            filters, 2, 2, use_bias=norm is None, kernel_initializer=he_fan_out(), name="upsample"
+        )
+        self.upsample_norm = copy_of(norm, "upsample_norm") if norm is not None else None
+        self.activate = keras.activations.get(activation)
+
+    def build(self, input_shape: tuple) -> None:
+        """Makes the last 1×1 convolution, [filters, masks], of which each RoI uses one column."""
+        masks = 1 if self.class_agnostic else self.num_classes + 1
+        # As fine as Detectron's: fan-out would start the logits of a single mask at about 16.
+        initializer = keras.initializers.RandomNormal(stddev=0.001)
+        self.kernel = self.add_weight("kernel", [self.filters, masks], initializer=initializer)
+        self.bias = self.add_weight("bias", [masks], initializer="zeros")
+        super().build(input_shape)
+
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool | None = None) -> tf.Tensor:
+        """(features [batch, n, s, s, channels], classes [batch, n]) → logits [batch, n, 2s, 2s] float32 of the class."""
+        features, classes = inputs
+        count, (size, _, channels) = tf.shape(features)[:2], features.shape[2:]
+        x = tf.reshape(features, [-1, size, size, channels])
+        for block in self.conv_blocks:
+            x = block(x, training=training)
+        x = self.upsample(x)
+        if self.upsample_norm is not None:
+            x = self.upsample_norm(x, training=training)
+        x = tf.reshape(self.activate(x), [count[0], count[1], (2 * size) ** 2, self.filters])
+        # Only the masks that are asked for: those of all 1203 LVIS classes would fill a gigabyte an image.
+        column = tf.zeros_like(classes, tf.int32) if self.class_agnostic else tf.cast(classes, tf.int32)
+        chosen = tf.one_hot(column, self.kernel.shape[1], dtype=x.dtype)
+        kernel = tf.matmul(chosen, tf.cast(self.kernel, x.dtype), transpose_b=True)
+        logits = tf.matmul(x, kernel[..., tf.newaxis])[..., 0] + tf.linalg.matvec(chosen, self.bias)[..., tf.newaxis]
+        logits = tf.cast(logits, tf.float32)
+        return tf.reshape(logits, [count[0], count[1], 2 * size, 2 * size])
+
+    def detect(self, pyramid: Mapping[int, tf.Tensor], boxes: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
+        """Probabilities [batch, D, 2s, 2s] float32 of being the object of a class [batch, D], over its box [batch, D, 4].
+
+        Boxes are in pixels of the frame; masks of class 0, which is padding, are zeros.
+        """
+        probabilities = tf.sigmoid(self._logits(pyramid, boxes, classes, training=False))
+        return tf.where((classes > 0)[..., tf.newaxis, tf.newaxis], probabilities, 0.0)
+
+    def loss_parts(
+        self, pyramid: Mapping[int, tf.Tensor], rois: RoIs, targets: Mapping[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
+        """Sigmoid cross entropy, the mean over all pixels of the positive RoIs: one scalar.
+
+        `targets` hold boxes [batch, N, 4] and masks [batch, N, S, S], 1 inside the object, that fill them; raises
+        ConfigError without masks.
+        """
+        if "masks" not in targets:
+            raise ConfigError(
+                "The training data has no masks for the mask head. Let the data set read them: CocoJson.masks = True."
+            )
+        positive, place = tf.math.top_k(tf.cast(rois.classes > 0, tf.int32), min(self.samples, rois.classes.shape[1]))
+        boxes, classes, index = (
+            tf.gather(part, place, batch_dims=1) for part in (rois.boxes, rois.classes, rois.index)
+        )
+        logits = self._logits(pyramid, boxes, classes, training=True)
+        masks, filled = (tf.gather(targets[name], index, batch_dims=1) for name in ("masks", "boxes"))
+        goals = tf.stop_gradient(mask_ops.crop(masks, filled, boxes, logits.shape[-1]))
+        return {"mask_loss": mask_loss(logits, goals, positive > 0)}
+
+    def _logits(self, pyramid, boxes: tf.Tensor, classes: tf.Tensor, training: bool) -> tf.Tensor:
+        features = roi_align(pyramid, boxes, self.roi_size, self.roi_sampling, self.roi_aligned)
+        return self((features, classes), training=training)
+
+
+def mask_loss(logits: tf.Tensor, goals: tf.Tensor, positive: tf.Tensor) -> tf.Tensor:
+    """Mean sigmoid cross entropy of logits and goals [..., n, h, w], 0…1, over the RoIs that are positive [..., n]."""
+    entropy = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(goals, logits), [-2, -1])
+    weight = tf.cast(positive, tf.float32)
+    return tf.math.divide_no_nan(tf.reduce_sum(entropy * weight), tf.reduce_sum(weight))
