@@ -127,9 +127,8 @@ class LossTest(tf.test.TestCase):
         self.assertAllClose(self.loss(head, [1], [0], [np.ones([8, 8])], (((8.0, 0, 24, 16)),)), 10.0, atol=0.6)
 
     def test_data_without_masks_are_explained(self):
-        rois = RoIs(
-            tf.zeros([1, 1, 4]), tf.ones([1, 1], tf.bool), tf.ones([1, 1], tf.int32), tf.zeros([1, 1], tf.int32)
-        )
+        one = tf.ones([1, 1], tf.int32)
+        rois = RoIs(tf.zeros([1, 1, 4]), one > 0, one, one)
         with self.assertRaisesRegex(ConfigError, r"CocoJson\.masks = True"):
             self.head().loss_parts({2: tf.zeros([1, 8, 8, 3])}, rois, {"boxes": tf.zeros([1, 1, 4])})
 

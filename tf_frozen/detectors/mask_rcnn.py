@@ -36,9 +36,7 @@ class MaskRCNN(RCNN):
         **kwargs,
     ):
         if views is not None:
-            raise ConfigError(
-                "MaskRCNN.views must be None: detections of several views are merged by their boxes alone."
-            )
+            raise ConfigError("MaskRCNN.views must be None: views merge boxes, and their masks can't follow.")
         super().__init__(backbone, neck, region_proposal, box_heads, frame, weight_decay, seed, **kwargs)
         self.mask_head = mask_head
 

@@ -1,6 +1,4 @@
-"""Masks relative to a box, as Mask R-CNN keeps them (He et al. 2017, arXiv 1703.06870, section 3): small whatever the
-size of the image.
-"""
+"""Masks relative to a box (He et al. 2017, arXiv 1703.06870, section 3): small whatever the size of the image."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ from tf_frozen.geometry.boxes import MIN_SIDE
 
 
 def crop(masks: tf.Tensor, boxes: tf.Tensor, targets: tf.Tensor, size: int) -> tf.Tensor:
-    """Masks [..., size, size] float32 of what the targets [..., 4] show of masks [..., S, S] filling the boxes [..., 4].
+    """What targets [..., 4] show of masks [..., S, S] that fill the boxes [..., 4]: [..., size, size] float32.
 
     Boxes are [y1, x1, y2, x2] in any unit. Masks are read bilinearly, their values at the centres of their cells, and
     are 0 outside of their box. A target without area gives the value at its place.

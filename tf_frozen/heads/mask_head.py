@@ -67,7 +67,7 @@ class MaskHead(ConfiguredLayer):
         super().build(input_shape)
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool | None = None) -> tf.Tensor:
-        """(features [batch, n, s, s, channels], classes [batch, n]) → logits [batch, n, 2s, 2s] float32 of the class."""
+        """Logits [batch, n, 2s, 2s] float32 of the classes [batch, n], from features [batch, n, s, s, channels]."""
         features, classes = inputs
         count, (size, _, channels) = tf.shape(features)[:2], features.shape[2:]
         x = tf.reshape(features, [-1, size, size, channels])
@@ -86,7 +86,7 @@ class MaskHead(ConfiguredLayer):
         return tf.reshape(logits, [count[0], count[1], 2 * size, 2 * size])
 
     def detect(self, pyramid: Mapping[int, tf.Tensor], boxes: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
-        """Probabilities [batch, D, 2s, 2s] float32 of being the object of a class [batch, D], over its box [batch, D, 4].
+        """Probabilities [batch, D, 2s, 2s] float32 of the classes [batch, D], on a grid over their boxes [batch, D, 4].
 
         Boxes are in pixels of the frame; masks of class 0, which is padding, are zeros.
         """
