@@ -1,6 +1,5 @@
 """What every layer of a detector must do, whatever it computes: the shared behavioural tests."""
 
-import contextlib
 import os
 import random
 
@@ -8,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_frozen.keras_flavor import keras
+from tf_frozen.training.precision import precision_of_layers
 
 POLICIES = {"mixed_float16": (tf.float16, 0.05), "mixed_bfloat16": (tf.bfloat16, 0.3)}
 
@@ -75,7 +75,7 @@ class LayerSuite:
         layer = self.built()
         expected = self.outputs(layer)
         for policy, (dtype, tolerance) in POLICIES.items():
-            with _policy(policy):
+            with precision_of_layers(policy):
                 half = self.built()
                 half.set_weights(layer.get_weights())
                 outputs = self.outputs(half)
@@ -85,7 +85,7 @@ class LayerSuite:
             self.check_half_precision(outputs, expected, tolerance)
 
     def test_its_configuration_builds_it_in_half_precision_too(self):
-        with _policy("mixed_bfloat16"):
+        with precision_of_layers("mixed_bfloat16"):
             layer = self.layer()
             again = keras.layers.deserialize(keras.layers.serialize(layer))
         self.assertEqual((again.compute_dtype, again.variable_dtype), (layer.compute_dtype, "float32"))
@@ -186,16 +186,6 @@ class _Around(keras.Model):
 
     def call(self, inputs, training=None):
         return self.inner(inputs, training=training)
-
-
-@contextlib.contextmanager
-def _policy(name):
-    before = keras.mixed_precision.global_policy()
-    keras.mixed_precision.set_global_policy(name)
-    try:
-        yield
-    finally:
-        keras.mixed_precision.set_global_policy(before)
 
 
 def _shake(layer):

@@ -1,5 +1,7 @@
+import keras as keras_3
 import tensorflow as tf
 
+from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.configured import Configured, ConfiguredLayer
 
@@ -33,6 +35,21 @@ class ConfiguredLayerTest(tf.test.TestCase):
     def test_a_model_keeps_its_arguments_as_a_layer_does(self):
         again = Wrapped.from_config(Wrapped(keras.layers.Dense(3), name="around").get_config())
         self.assertEqual((again.name, again.inner.units, again.factor), ("around", 3, 2.0))
+
+    def test_a_layer_of_another_keras_is_refused_where_it_comes_in(self):
+        foreign = keras_3.layers.BatchNormalization()
+        for argument in ({"norm": foreign}, {"layers": [keras.layers.ReLU(), foreign]}):
+            with self.assertRaisesRegex(
+                ConfigError, rf"Stack.{[*argument][0]} is a BatchNormalization of another Keras"
+            ):
+                Stack(**{"layers": [], **argument})
+        with self.assertRaisesRegex(ConfigError, r"Wrapped.inner is a Dense .*keras_flavor import keras"):
+            Wrapped(keras_3.layers.Dense(2))
+
+    def test_a_tensor_of_another_keras_is_refused(self):
+        for inputs in (keras_3.Input([4]), {3: keras_3.Input([4])}):
+            with self.assertRaisesRegex(ConfigError, "the input of Stack is a KerasTensor of another Keras"):
+                Stack([])(inputs)
 
     def setUp(self):
         super().setUp()

@@ -11,9 +11,10 @@ from tests.training.tiny import state
 from tf_frozen import experiment
 from tf_frozen.backbones.efficientnet_lite import EfficientNetLite
 from tf_frozen.detectors.rcnn import RCNN
-from tf_frozen.errors import FreezeError
+from tf_frozen.errors import ConfigError, FreezeError
 from tf_frozen.freezing.fingerprint import fingerprints
 from tf_frozen.freezing.variable_paths import variable_paths
+from tf_frozen.keras_flavor import keras
 from tf_frozen.training.run import Run
 
 
@@ -104,6 +105,24 @@ class RunTest(tf.test.TestCase):
         pretrained = fingerprints(variable_paths(EfficientNetLite(levels=(2, 3))))
         stem = "network/stem_conv/kernel"
         self.assertNotEqual(found["start"]["fingerprints"][f"backbone/{stem}"], pretrained[stem])
+
+    def test_trains_in_half_precision_and_goes_on(self):
+        for precision, layer_dtype in (("mixed_bfloat16", "bfloat16"), ("mixed_float16", "float16")):
+            with self.subTest(precision):
+                self.model_dir = self.folder / precision
+                settings = (f"Run.precision = '{precision}'", "TRAIN_STEPS = 1")
+                self.assertTrue(self.run_of(*settings).train())
+                detector = self.run_of(*settings).restored_detector()
+                self.assertEqual(detector.neck.convs[0].compute_dtype, layer_dtype)
+                self.assertEqual({weight.dtype for weight in detector.weights}, {tf.float32})
+                self.assertEqual(keras.mixed_precision.global_policy().name, "float32")
+        with self.subTest("the scale of the loss is saved and restored"):
+            self.assertTrue(self.run_of("Run.precision = 'mixed_float16'").train())
+            saved, step = state(str(self.model_dir))
+            scales = [value for name, value in saved.items() if "/current_loss_scale/" in name]
+            self.assertEqual((step, [scale > 1 for scale in scales]), (2, [True]))
+        with self.assertRaisesRegex(ConfigError, "Run.precision is 'float16'.*mixed_bfloat16"):
+            self.run_of("Run.precision = 'float16'")
 
     def test_a_frozen_variable_that_changes_fails_the_run(self):
         leaky = ("Run.detector = @LeakyRCNN", "Run.train_steps = 1")

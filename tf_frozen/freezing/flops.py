@@ -51,13 +51,17 @@ def _totals(
     every = {source: variables for sources in groups.values() for source, variables in sources.items()}
     for op, sources in sourced_ops(function, every):
         if op.type in _COUNTS:
-            # A weight is computed from one group's variables and from no image.
-            owners = [
-                {group_of.get(source) for source in factor} for factor in sources if factor and DATA not in factor
-            ]
-            weights = [owner.pop() for owner in owners if len(owner) == 1]
-            totals[(weights or ["other"])[0] or "other"] += _count(op) * (1 + sum(map(has_gradient, sources)))
+            totals[_owner(sources, group_of)] += _count(op) * (1 + sum(map(has_gradient, sources)))
     return totals
+
+
+def _owner(sources: Iterable[Sources], group_of: Mapping[str, str]) -> str:
+    """The group whose weight a product uses: a weight is computed from one group's variables and from no image."""
+    for factor in sources:
+        groups = {group_of.get(source, "other") for source in factor}
+        if len(groups) == 1 and DATA not in factor:
+            return groups.pop()
+    return "other"
 
 
 def _count(op: tf.Operation) -> int:

@@ -35,6 +35,7 @@ def savings(
     optimizer_bytes_unfrozen, if everything did.
     """
     frame = tuple(frame or detector.frame)
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # what loss scaling wraps
     flops = _flops(detector, frame, batch) if count_flops else {}
     trained = {id(variable) for variable in detector.trainable_variables}
     layers = parts(detector)

@@ -5,14 +5,27 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import tensorflow as tf
+
+from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
 
 
 class Configured:
     """Mixed in before a Keras class whose every constructor argument is kept in the attribute of that name.
 
-    So `get_config` and `from_config` need no writing.
+    So `get_config` and `from_config` need no writing. A layer or a symbolic tensor of another Keras is a ConfigError,
+    as argument and as input: Keras 2 would take it, and track none of its variables.
     """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        _check_flavor(value, f"{type(self).__name__}.{name}")
+        super().__setattr__(name, value)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the layer; see its `call`."""
+        _check_flavor((args, kwargs), f"the input of {type(self).__name__}")
+        return super().__call__(*args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         """Every constructor argument; layers among them in Keras's serialized form."""
@@ -33,6 +46,19 @@ class ConfiguredLayer(Configured, keras.layers.Layer):
 def _arguments(kind: type) -> list[str]:
     parameters = inspect.signature(kind.__init__).parameters.values()
     return [p.name for p in parameters if p.name != "self" and p.kind is not inspect.Parameter.VAR_KEYWORD]
+
+
+def _check_flavor(value: Any, where: str) -> None:
+    """Raises ConfigError for what another Keras made, alone or in a structure."""
+    for item in tf.nest.flatten(value):
+        # No import of the other Keras: it takes a second, and may not be there.
+        bases = [f"{base.__module__}.{base.__qualname__}" for base in type(item).__mro__]
+        foreign = [base for base in bases if base.startswith("keras.")]
+        if foreign:
+            raise ConfigError(
+                f"{where} is a {type(item).__name__} of another Keras ({foreign[0]}). tf_frozen is built on Keras 2: "
+                f"make it with `from tf_frozen.keras_flavor import keras`, which is the package tf_keras."
+            )
 
 
 def _to_config(value: Any) -> Any:

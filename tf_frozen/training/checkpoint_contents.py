@@ -6,7 +6,7 @@ import collections
 
 import tensorflow as tf
 
-from tf_frozen.errors import RunError
+from tf_frozen.errors import RunError, listing
 from tf_frozen.keras_flavor import keras
 
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -58,7 +58,7 @@ def differences(path: str, variables: dict[str, tf.Variable]) -> str:
     # Another detector makes another optimizer: its rows would only hide the cause.
     part = "detector/" if any(row.startswith("detector/") for rows in found.values() for row in rows) else ""
     found = {title: [row for row in rows if row.startswith(part)] for title, rows in found.items()}
-    return "\n".join(_listing(title, rows) for title, rows in found.items() if rows)
+    return "\n".join(listing(title, rows) for title, rows in found.items() if rows)
 
 
 def check_finite(variables: dict[str, tf.Variable], step: int) -> None:
@@ -68,7 +68,7 @@ def check_finite(variables: dict[str, tf.Variable], step: int) -> None:
     if bad:
         raise RunError(
             f"After step {step} these are not finite any more, and no checkpoint was written:\n"
-            f"{_listing('variables', bad)}\nLower the learning rate or clip the gradients, then run the same "
+            f"{listing('variables', bad)}\nLower the learning rate or clip the gradients, then run the same "
             "command again: it goes on from the last checkpoint."
         )
 
@@ -79,8 +79,3 @@ def check_reachable(detector: keras.Model, root: tf.train.Checkpoint) -> None:
     lost = [v.name for v in detector.variables if id(v) not in saved]
     if lost:
         raise RunError(f"A checkpoint would not hold {lost}: keep the layers that own them as attributes.")
-
-
-def _listing(title: str, rows: list[str], most: int = 10) -> str:
-    more = [f"and {len(rows) - most} more"] if len(rows) > most else []
-    return "\n    ".join([f"  {len(rows)} {title}:", *rows[:most], *more])

@@ -21,6 +21,7 @@ from tf_frozen.files import write_atomic
 from tf_frozen.freezing.audit import Audit
 from tf_frozen.freezing.savings import savings, table
 from tf_frozen.keras_flavor import keras
+from tf_frozen.layers.building import build
 from tf_frozen.training.averaging import averaged_weights
 from tf_frozen.training.callbacks.checkpointing import Checkpointing
 from tf_frozen.training.callbacks.every import Every
@@ -30,6 +31,7 @@ from tf_frozen.training.callbacks.progress import Progress
 from tf_frozen.training.callbacks.tensorboard import TensorBoard
 from tf_frozen.training.checkpoint import Checkpoints
 from tf_frozen.training.environment import environment
+from tf_frozen.training.precision import PRECISIONS, precision_of_layers
 from tf_frozen.training.scorer import Scorer
 from tf_frozen.training.strategy import default_strategy
 
@@ -41,7 +43,9 @@ class Run:
     """Binds a detector, data and an optimizer to `model_dir`; each is built only when a command needs it.
 
     `detector`, `train_data`, `val_data` and `optimizer` are called without arguments (in gin: `@RCNN`, with no
-    parentheses). The val split is scored every `evaluate_every` steps, 0 for at the end only.
+    parentheses). The val split is scored every `evaluate_every` steps, 0 for at the end only. `precision` is what
+    layers compute in: 'float32', 'mixed_bfloat16' or 'mixed_float16', whose loss is scaled; weights, losses, box coding
+    and NMS keep float32.
     """
 
     def __init__(
@@ -57,12 +61,14 @@ class Run:
         seed: int = 0,
         evaluate_every: int = 0,
         checkpoint_seconds: float = 60.0,
+        precision: str = "float32",
     ):
         self.model_dir = Path(model_dir)
         self._new_detector, self._new_optimizer = detector, optimizer
         self._train_data, self._val_data, self._train_batches = train_data, val_data, train_batches
         self.train_steps, self.batch_size, self.seed = train_steps, batch_size, seed
         self.evaluate_every, self.checkpoint_seconds = evaluate_every, checkpoint_seconds
+        self.precision = precision
         self._check_settings()
         self._strategy = default_strategy()
 
@@ -120,9 +126,11 @@ class Run:
 
     @cached_property
     def _built(self) -> tuple[Detector, keras.optimizers.Optimizer, Checkpoints]:
-        with self._strategy.scope():
+        with self._strategy.scope(), precision_of_layers(self.precision):
             detector, optimizer = self._new_detector(), _optimizer(self._new_optimizer)
-            detector.detect_once(tf.zeros([1, *detector.frame, 3]))  # creates the variables
+            build(detector)
+            if self.precision == "mixed_float16":
+                optimizer = keras.mixed_precision.LossScaleOptimizer(optimizer)
             detector.compile(optimizer)
             return detector, optimizer, Checkpoints(str(self.model_dir), detector, optimizer)
 
@@ -183,6 +191,8 @@ class Run:
                 raise ConfigError(f"Run.{name} is {value!r}; it must be a whole number from {least} to 2³¹ − 1.")
         if not isinstance(self.checkpoint_seconds, int | float) or self.checkpoint_seconds < 0:
             raise ConfigError(f"Run.checkpoint_seconds is {self.checkpoint_seconds!r}; it must be a number, 0 or more.")
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"Run.precision is {self.precision!r}; it must be one of {', '.join(PRECISIONS)}.")
 
     def _write(self, name: str, content: object) -> None:
         write_atomic(str(self.model_dir / name), json.dumps(content, indent=1) + "\n")
