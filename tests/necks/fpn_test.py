@@ -116,9 +116,7 @@ class FPNTest(tf.test.TestCase):
     def test_what_does_not_fit_is_refused_with_its_reason(self):
         with self.assertRaisesRegex(ConfigError, "FPN.fusion is 'mean'; it must be one of 'sum', 'concat'"):
             FPN(fusion="mean")
-        with self.assertRaisesRegex(
-            ConfigError, r"FPN.min_level is 2, but the pyramid .* levels \[3, 4\].*Set FPN.min"
-        ):
+        with self.assertRaisesRegex(ConfigError, r"FPN.min_level is 2, but the pyramid .* levels \[3, 4\]"):
             FPN(8)(pyramid(1, (64, 64), {3: 4, 4: 4}))
 
 

@@ -49,8 +49,8 @@ class BiFPN(Neck):
         self.check_choice("fusion", fusion, FUSIONS)
         if repeats < 1 or min_level == max_level:
             raise ConfigError(
-                f"BiFPN.repeats is {repeats} and its levels are {min_level}…{max_level}; it needs at least one repeat and "
-                f"two levels."
+                f"BiFPN.repeats is {repeats} and its levels are {min_level}…{max_level}; it needs at least one "
+                f"repeat and two levels."
             )
 
     def build(self, input_shape: Mapping[int, tf.TensorShape]) -> None:
@@ -73,12 +73,8 @@ class BiFPN(Neck):
     def call(self, pyramid: Mapping[int, tf.Tensor], training: bool | None = None) -> dict[int, tf.Tensor]:
         """Fuses the levels `repeats` times."""
         maps = {level: pyramid[level] for level in self.levels_in(pyramid)}
-        top = max(maps)
         for level in self.levels[len(maps) :]:
-            below = maps[level - 1]
-            maps[level] = max_pool(
-                self._project(below, f"extra_{level}", training) if level - 1 == top else below, 2, 3
-            )
+            maps[level] = max_pool(self._project(maps[level - 1], f"extra_{level}", training), 2, 3)
         down, up = (
             {level: self._project(x, f"{use}_{level}", training) for level, x in maps.items()} for use in (_DOWN, _UP)
         )

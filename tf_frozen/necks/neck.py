@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import tensorflow as tf
 
@@ -24,8 +25,19 @@ class Neck(ConfiguredLayer):
             raise ConfigError(f"{self._kind}.filters is {filters}; it must be at least 1.")
         if not 0 <= min_level <= max_level:
             raise ConfigError(
-                f"{self._kind}.min_level is {min_level} and max_level {max_level}; they must be 0 ≤ min_level ≤ max_level."
+                f"{self._kind}.min_level is {min_level} and max_level {max_level}; they must be "
+                f"0 ≤ min_level ≤ max_level."
             )
+
+    # JSON has no numbers for keys: in a whole model that Keras saves to one file, the levels become words.
+
+    def __call__(self, inputs: Mapping[int, tf.Tensor], *args, **kwargs) -> dict[int, tf.Tensor]:
+        """Calls the layer as Keras does."""
+        return super().__call__({int(level): x for level, x in inputs.items()}, *args, **kwargs)
+
+    def build_from_config(self, config: Mapping[str, Any]) -> None:
+        """Builds the layer as Keras does on loading."""
+        self.build({int(level): tf.TensorShape(shape) for level, shape in config["input_shape"].items()})
 
     @property
     def _kind(self) -> str:

@@ -1,0 +1,67 @@
+import numpy as np
+import tensorflow as tf
+
+from tests.layer_suite import LayerSuite
+from tf_frozen.keras_flavor import keras
+from tf_frozen.necks.weighted_sum import WeightedSum
+
+
+class WeightedSumSuite(LayerSuite):
+    float32_outputs = False
+    fusion = "fast"
+
+    def layer(self):
+        return WeightedSum(self.fusion)
+
+    def inputs(self, batch, size):
+        return [tf.random.stateless_normal([batch, *size, 2], [1, i]) for i in range(3)]
+
+    def shapes(self, batch, size):
+        return (batch, *size, 2)
+
+
+class FastWeightedSumTest(WeightedSumSuite, tf.test.TestCase):
+    pass
+
+
+class SoftmaxWeightedSumTest(WeightedSumSuite, tf.test.TestCase):
+    fusion = "softmax"
+
+
+class WeightedSumTest(tf.test.TestCase):
+    inputs = [tf.constant([[1.0]]), tf.constant([[10.0]]), tf.constant([[100.0]])]
+
+    def summed(self, fusion, weights):
+        layer = WeightedSum(fusion)
+        layer(self.inputs)
+        layer.set_weights(weights)
+        return layer(self.inputs)
+
+    def test_fast_by_hand(self):
+        self.assertAllClose(self.summed("fast", [np.float32([1, 3, 0])]), [[31 / 4.0001]], rtol=1e-6)
+
+    def test_a_negative_weight_silences_its_input(self):
+        self.assertAllClose(self.summed("fast", [np.float32([1, -3, 1])]), [[101 / 2.0001]], rtol=1e-6)
+
+    def test_softmax_by_hand(self):
+        weights = np.log(np.float32([1, 3, 4]))
+        self.assertAllClose(self.summed("softmax", [weights]), [[1 / 8 + 30 / 8 + 400 / 8]], rtol=1e-6)
+
+    def test_a_plain_sum_learns_nothing(self):
+        self.assertAllEqual(self.summed("sum", []), [[111.0]])
+
+    def test_inputs_share_alike_at_first(self):
+        for fusion, expected in (("fast", 111 / 3.0001), ("softmax", 37.0)):
+            self.assertAllClose(WeightedSum(fusion)(self.inputs), [[expected]], rtol=1e-6)
+
+    def test_weights_are_normalised_in_float32(self):
+        """A float16 sum would lose the 1e-4 of the third input beside 1."""
+        layer = WeightedSum("fast", dtype=keras.mixed_precision.Policy("mixed_float16"))
+        inputs = [tf.constant([[x]], tf.float16) for x in (0.0, 0.0, 10000.0)]
+        layer(inputs)
+        layer.set_weights([np.float32([0.5, 0.5, 2.0**-13])])
+        self.assertAllClose(layer(inputs), [[10000 * 2.0**-13 / (1.0001 + 2.0**-13)]], rtol=1e-3)
+
+
+if __name__ == "__main__":
+    tf.test.main()
