@@ -1,0 +1,95 @@
+import numpy as np
+import tensorflow as tf
+
+from tests.freezing import tiny
+from tests.layer_suite import LayerSuite
+from tf_frozen.backbones.efficientnet_lite import EfficientNetLite
+from tf_frozen.detectors.single_stage import SingleStage
+from tf_frozen.heads.dense_head import DenseHead
+from tf_frozen.keras_flavor import keras
+from tf_frozen.layers.norm import paper_norm
+from tf_frozen.necks.nas_fpn import NASFPN
+
+DETECTIONS = 7
+CELL = ((0, "sum", (0, 1), True), (1, "attention", (1, 2), True))
+
+
+def single_stage(mode="frozen", norm=None, separable=False):
+    # An untrained batch norm does not normalise in inference, and scores of 0 and 1 test little: a group norm does.
+    neck_norm = keras.layers.GroupNormalization(groups=2)
+    return SingleStage(
+        EfficientNetLite(levels=(3,), mode=mode),
+        NASFPN(6, 1, 3, 4, CELL, norm=neck_norm),
+        DenseHead(2, 6, 1, score_threshold=0.0, detections=DETECTIONS, norm=norm, separable=separable),
+        frame=(tiny.SIZE, tiny.SIZE),
+    )
+
+
+class SingleStageSuiteTest(LayerSuite, tf.test.TestCase):
+    def layer(self):
+        return single_stage()
+
+    def trainable_layer(self):
+        return single_stage("fine_tune")
+
+    def inputs(self, batch, size):
+        return tf.random.stateless_uniform([batch, *size, 3], [1, 2], maxval=255.0)
+
+    def shapes(self, batch, size):
+        rows = (batch, DETECTIONS)
+        return {"boxes": (*rows, 4), "scores": rows, "classes": rows, "count": (batch,)}
+
+    def differentiated(self, layer, inputs):
+        taps = layer.backbone(layer.backbone.preprocess(inputs), training=False)
+        _, targets = tiny.batch()
+        return layer.loss_parts(layer.neck(taps, training=False), self.sizes[0], targets, tf.constant([1, 2]))
+
+    def check_half_precision(self, outputs, expected, tolerance):
+        """Which boxes survive suppression may differ; the best scores may not."""
+        index = sorted(self.shapes(1, self.sizes[0])).index("scores")
+        self.assertClose([outputs[index][:, 0]], [expected[index][:, 0]], tolerance)
+
+
+class SingleStageTest(tf.test.TestCase):
+    def steps(self, model, count):
+        """The losses of `count` steps on one batch."""
+        model.compile(keras.optimizers.Adam(0.01))
+        step = tf.function(model.train_step)
+        return [{name: float(value) for name, value in step(tiny.batch()).items()} for _ in range(count)]
+
+    def test_trains_what_is_not_frozen_and_finds_what_it_learned(self):
+        for separable in (False, True):
+            keras.utils.set_random_seed(3)
+            model = single_stage(separable=separable, norm=keras.layers.GroupNormalization(groups=3))
+            model(tiny.batch()[0])
+            frozen = [weight.numpy() for weight in model.backbone.weights]
+            losses = self.steps(model, 40)
+            self.assertEqual(set(losses[0]), {"loss", "class_loss", "box_loss", "weight_decay"})
+            self.assertAllClose(losses[0]["loss"], sum(losses[0].values()) - losses[0]["loss"])
+            self.assertLess(losses[-1]["loss"], 0.2 * losses[0]["loss"])
+            for before, weight in zip(frozen, model.backbone.weights, strict=True):
+                self.assertAllEqual(before, weight)
+            found = model(tiny.batch()[0])
+            self.assertAllEqual(found["classes"][:, 0], [1, 1])
+            self.assertAllClose(found["boxes"][:, 0], [[4.0, 4.0, 40.0, 40.0]] * 2, atol=4.0)
+
+    def test_a_step_in_half_precision_has_the_losses_of_float32(self):
+        expected_model = single_stage(norm=paper_norm())
+        expected_model(tiny.batch()[0])
+        weights = expected_model.get_weights()
+        (expected,) = self.steps(expected_model, 1)
+        before = keras.mixed_precision.global_policy()
+        self.addCleanup(keras.mixed_precision.set_global_policy, before)
+        for policy in ("mixed_bfloat16", "mixed_float16"):
+            keras.mixed_precision.set_global_policy(policy)
+            model = single_stage(norm=paper_norm())
+            model(tiny.batch()[0])
+            model.set_weights(weights)
+            (found,) = self.steps(model, 1)
+            self.assertAllInSet(np.isfinite(list(found.values())), [True])
+            self.assertAllClose(found, expected, rtol=0.1, atol=0.02)
+            self.assertEqual({weight.dtype for weight in model.trainable_weights}, {tf.float32})
+
+
+if __name__ == "__main__":
+    tf.test.main()

@@ -1,0 +1,45 @@
+"""One-stage detectors: RetinaNet, EfficientDet, and what else predicts boxes straight from a pyramid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import gin
+import tensorflow as tf
+
+from tf_frozen.backbones.backbone import Backbone
+from tf_frozen.detectors.detector import Detector
+from tf_frozen.detectors.views import Views
+from tf_frozen.keras_flavor import keras
+
+
+@gin.configurable
+@keras.utils.register_keras_serializable("tf_frozen")
+class SingleStage(Detector):
+    """backbone → neck → dense head: RetinaNet with FPN, EfficientDet with BiFPN and separable convolutions."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        neck: keras.layers.Layer,
+        head: keras.layers.Layer,
+        frame: tuple[int, int] = (640, 640),
+        weight_decay: float = 4e-5,
+        seed: int = 0,
+        views: Views | None = None,
+        **kwargs,
+    ):
+        super().__init__(backbone, neck, frame, weight_decay, seed, views, **kwargs)
+        self.head = head
+
+    def loss_parts(
+        self, pyramid: Mapping[int, tf.Tensor], frame: tuple[int, int], targets: Mapping, seed: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Losses of the head over all anchors; nothing is sampled, so `seed` decides nothing."""
+        return self.head.loss_parts(self.head(pyramid, training=True), frame, targets)
+
+    def detect(
+        self, pyramid: Mapping[int, tf.Tensor], frame: tuple[int, int], image_size: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """What the head finds, after NMS."""
+        return self.head.detect(self.head(pyramid, training=False), frame, image_size)
