@@ -19,7 +19,8 @@ class Configured:
     """
 
     def __setattr__(self, name: str, value: Any) -> None:
-        _check_flavor(value, f"{type(self).__name__}.{name}")
+        if not name.startswith("_"):  # Keras's own, some of which TensorFlow can't flatten
+            _check_flavor(value, f"{type(self).__name__}.{name}")
         super().__setattr__(name, value)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
