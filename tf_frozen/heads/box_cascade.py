@@ -44,7 +44,7 @@ class BoxCascade(ConfiguredLayer):
 
     `head` is the pattern of all of them. Boxes of a later stage are matched anew, neither sampled nor mixed with
     ground truth (official YAMLs). `score_ensemble` says what is averaged over the stages: class 'probabilities'
-    (Cascade R-CNN's section 4.2) or 'logits' (Model Garden); with None the last stage alone decides. `loss_reduction`
+    (the cascade's paper) or 'logits' (Model Garden); with None the last stage alone decides. `loss_reduction`
     over the stages is 'mean' (Model Garden) or 'sum' (detectron2). RoIAlign's `roi_size`, `roi_sampling` and
     `roi_aligned` are those of `roi_align`, `nms_soft_sigma` and `nms_class_agnostic` those of `select_detections`.
     Raises ConfigError when `ious` and `coder_weights` differ in length or a value makes no sense.

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import gin
 import tensorflow as tf
 
+from tf_frozen.errors import ConfigError
 from tf_frozen.geometry import boxes as box_ops
 from tf_frozen.geometry.anchors import pyramid_anchors
 from tf_frozen.geometry.matching import match
@@ -26,8 +27,10 @@ class RegionProposal(ConfiguredLayer):
 
     Norms are each level's own: batch statistics differ between levels, and one moving average can't fit them all.
     An anchor's side is `anchor_scale`·2^level·2^(octave/octaves) pixels. `candidates` a level go into NMS and
-    `proposals` an image come out of it, both given as (training, inference). `box_loss_weight` multiplies the box loss
-    (Model Garden's rpn_box_weight). Defaults: the official YAMLs.
+    `proposals` an image come out of it, both given as (training, inference). `box_loss_weight` and `score_loss_weight`
+    multiply the losses. With `box_loss_per_level` the box loss is Model Garden's: the mean over every positive anchor
+    of a level, sampled or not, summed over the levels; without it the mean over all sampled positives.
+    Defaults: the official YAMLs. Raises ConfigError when a value makes no sense.
     """
 
     def __init__(
@@ -49,9 +52,17 @@ class RegionProposal(ConfiguredLayer):
         activation: str = "swish",
         norm: keras.layers.Layer | None = None,
         separable: bool = False,
+        score_loss_weight: float = 1.0,
+        box_loss_per_level: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        _check_pairs(candidates=candidates, proposals=proposals)
+        if not 0 <= negative_iou <= positive_iou <= 1:
+            raise ConfigError(
+                f"RegionProposal's negative_iou is {negative_iou!r} and its positive_iou {positive_iou!r}; "
+                f"both must lie in 0…1, the first not above the second."
+            )
         self.filters, self.convs, self.separable = filters, convs, separable
         self.anchor_scale, self.anchor_octaves, self.anchor_ratios = (
             anchor_scale,
@@ -61,6 +72,7 @@ class RegionProposal(ConfiguredLayer):
         self.positive_iou, self.negative_iou = positive_iou, negative_iou
         self.samples, self.positive_fraction = samples, positive_fraction
         self.box_loss_delta, self.box_loss_weight, self.nms_iou = box_loss_delta, box_loss_weight, nms_iou
+        self.score_loss_weight, self.box_loss_per_level = score_loss_weight, box_loss_per_level
         self.candidates, self.proposals = tuple(candidates), tuple(proposals)
         self.activation, self.norm = activation, norm
         self.activate = keras.activations.get(activation)
@@ -123,25 +135,49 @@ class RegionProposal(ConfiguredLayer):
         targets: Mapping[str, tf.Tensor],
         seed: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
-        """Sigmoid cross entropy over sampled anchors and Huber loss over the positive ones: two scalars.
+        """Sigmoid cross entropy over sampled anchors and Huber loss over positive ones: two scalars.
 
         Anchors that cross the border take part, as in Model Garden. `seed` is int32 [2]: the draw of the sample.
         """
-        levels = sorted(outputs)
-        anchors = tf.concat([a for _, a in sorted(self.anchors(frame, levels).items())], 0)
-        logits = tf.concat([outputs[level][0] for level in levels], 1)
-        deltas = tf.concat([outputs[level][1] for level in levels], 1)
+        by_level = self.anchors(frame, sorted(outputs))
+        anchors = tf.concat(list(by_level.values()), 0)
+        logits, deltas = (tf.concat(parts, 1) for parts in zip(*(outputs[level] for level in by_level), strict=True))
         overlaps = box_ops.iou(anchors[tf.newaxis], targets["boxes"])
         index, label = match(overlaps, targets["classes"] > 0, self.positive_iou, self.negative_iou, force_match=True)
         positive, negative = sample_balanced(label == 1, label == 0, self.samples, self.positive_fraction, seed)
-        sampled, positive = (tf.cast(mask, tf.float32) for mask in (positive | negative, positive))
-        entropy = tf.nn.sigmoid_cross_entropy_with_logits(positive, logits)
+        entropy = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(positive, tf.float32), logits)
         goal = box_ops.encode(tf.gather(targets["boxes"], index, batch_dims=1), anchors[tf.newaxis])
         distance = self.box_loss_weight * tf.reduce_mean(huber(deltas - goal, self.box_loss_delta), -1)
+        if self.box_loss_per_level:
+            box_loss = _sum_of_level_means(distance, label == 1, [level.shape[0] for level in by_level.values()])
+        else:
+            box_loss = _mean(distance, positive)
         return {
-            "rpn_score_loss": tf.math.divide_no_nan(tf.reduce_sum(entropy * sampled), tf.reduce_sum(sampled)),
-            "rpn_box_loss": tf.math.divide_no_nan(tf.reduce_sum(distance * positive), tf.reduce_sum(positive)),
+            "rpn_score_loss": self.score_loss_weight * _mean(entropy, positive | negative),
+            "rpn_box_loss": box_loss,
         }
+
+
+def _mean(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """The mean of the values where the mask holds, 0 where it holds nowhere."""
+    weights = tf.cast(mask, values.dtype)
+    return tf.math.divide_no_nan(tf.reduce_sum(values * weights), tf.reduce_sum(weights))
+
+
+def _sum_of_level_means(values: tf.Tensor, mask: tf.Tensor, counts: Sequence[int]) -> tf.Tensor:
+    """The means of `counts` consecutive columns of values [batch, n] where the mask holds, added up."""
+    weights = tf.cast(mask, values.dtype)
+    levels = zip(tf.split(values * weights, counts, 1), tf.split(weights, counts, 1), strict=True)
+    # Model Garden keeps from dividing by zero with 0.01, where it counts each anchor's four coordinates.
+    return tf.add_n([tf.reduce_sum(level) / (tf.reduce_sum(weight) + 0.01 / 4) for level, weight in levels])
+
+
+def _check_pairs(**pairs: Sequence[int]) -> None:
+    for name, pair in pairs.items():
+        if not isinstance(pair, Sequence) or len(pair) != 2 or not all(type(n) is int and n > 0 for n in pair):
+            raise ConfigError(
+                f"RegionProposal's {name} are {pair!r}; they must be (training, inference), two counts above 0."
+            )
 
 
 def _output_conv(filters: int, name: str) -> keras.layers.Layer:
