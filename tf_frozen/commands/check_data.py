@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of the command."""
     parser.add_argument("--annotations", required=True, help="COCO JSON, or embedded:neon_trees/train.json")
     parser.add_argument("--images", required=True, help="folder that the JSON's file names start from")
+    parser.add_argument("--masks", action="store_true", help="every annotation must have a usable segmentation too")
     parser.add_argument("--json", action="store_true", help="print the faults as one JSON object")
 
 
@@ -24,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     from tf_frozen.data import checks, faults
 
     with _without_progress() if args.json else contextlib.nullcontext():
-        inspection = checks.inspect(args.annotations, args.images)
+        inspection = checks.inspect(args.annotations, args.images, masks=args.masks)
     found = inspection.faults
     if args.json:
         print(json.dumps({"faults": [fault.as_dict() for fault in found]}, indent=2, allow_nan=False))

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from tf_frozen.data.box_checks import check_box, is_finite, is_normalised, is_number
 from tf_frozen.data.faults import Fault, Problem
 from tf_frozen.data.row_checks import excerpt, is_id
+from tf_frozen.data.segmentations import check_segmentation
 
 
 class Place(NamedTuple):
@@ -19,9 +20,12 @@ class Place(NamedTuple):
 
 
 def check_annotations(
-    rows: Sequence[Any], file: str, places: Mapping[Any, Place], categories: Mapping[Any, Any]
+    rows: Sequence[Any], file: str, places: Mapping[Any, Place], categories: Mapping[Any, Any], masks: bool = False
 ) -> Iterator[Fault]:
-    """Yields all faults; `file` is the JSON; `places` and `categories` have the known ids as keys."""
+    """Yields all faults; `file` is the JSON; `places` and `categories` have the known ids as keys.
+
+    With `masks` an annotation needs a usable segmentation.
+    """
     seen = set()
     for index, row in enumerate(rows):
         if not isinstance(row, Mapping):
@@ -29,12 +33,16 @@ def check_annotations(
             continue
         image_id, number = row.get("image_id"), row.get("id")
         place = places[image_id] if is_id(image_id) and image_id in places else None
+        height, width = place and place.height, place and place.width
+        box_problem = check_box(row.get("bbox"), height, width)
         problems = [
             _check_fields(row, index),
             _check_reference("image", row, places),
             _check_reference("category", row, categories),
-            check_box(row.get("bbox"), place and place.height, place and place.width),
+            box_problem,
         ]
+        if masks and not box_problem:
+            problems.append(check_segmentation(row.get("segmentation"), row["bbox"], height, width))
         if is_id(number) and number in seen:
             problems.append(Problem("duplicate_annotation_id", "another annotation has the same id"))
         if is_id(number):

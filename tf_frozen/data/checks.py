@@ -23,15 +23,16 @@ class Inspection(NamedTuple):
     faults: list[Fault]
 
 
-def check(annotations: str, images: str, check: str = "decode") -> list[Fault]:
-    """Returns every fault of a COCO JSON and its folder of images; `check` is as in `inspect`."""
-    return inspect(annotations, images, check).faults
+def check(annotations: str, images: str, check: str = "decode", masks: bool = False) -> list[Fault]:
+    """Returns every fault of a COCO JSON and its folder of images; `check` and `masks` are as in `inspect`."""
+    return inspect(annotations, images, check, masks).faults
 
 
-def inspect(annotations: str, images: str, check: str = "decode") -> Inspection:
+def inspect(annotations: str, images: str, check: str = "decode", masks: bool = False) -> Inspection:
     """Reads and checks a data set; 'decode' decodes every image, 'header' only reads size and format.
 
-    Faults are returned, not raised; ConfigError is raised if `check` is neither of the two.
+    With `masks` every annotation needs a usable segmentation. Faults are returned, not raised; ConfigError is raised if
+    `check` is neither of the two.
     """
     if check not in ("decode", "header"):
         raise ConfigError(f"check is {check!r}; it must be 'decode' or 'header'.")
@@ -51,7 +52,7 @@ def inspect(annotations: str, images: str, check: str = "decode") -> Inspection:
         faults += _with_hints(file_faults, paths.resolve(images))
     places = _places(rows, files, headers, file)
     categories = _by_id(document["categories"])
-    faults += annotation_checks.check_annotations(document["annotations"], file, places, categories)
+    faults += annotation_checks.check_annotations(document["annotations"], file, places, categories, masks)
     return Inspection(document, files, headers, faults)
 
 

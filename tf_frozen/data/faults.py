@@ -35,6 +35,11 @@ ADVICE = {
     "box_outside_image": "Correct the box, or delete the annotation. A box is [x, y, width, height] in pixels"
     " from the top left corner, not two corners.",
     "normalised_boxes": "Give boxes in pixels: multiply x and width by the image's width, y and height by its height.",
+    "missing_segmentation": "Draw the object's outline, or delete the annotation; a detector of boxes alone needs none"
+    " (CocoJson.masks = False).",
+    "malformed_segmentation": "A segmentation is a list of polygons [x1, y1, x2, y2, ...] in pixels, or run lengths"
+    " {'size': [height, width], 'counts': ...} of the whole image.",
+    "segmentation_outside_box": "Make the box enclose the segmentation, or draw one of them again.",
     "missing_image": "Put the file into the folder of images, or correct its file_name.",
     "unreadable_image": "Replace the file, or save it again as JPEG or PNG.",
     "truncated_image": "The end of the file is missing: copy or download it again.",

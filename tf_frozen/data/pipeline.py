@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 
 import gin
@@ -9,8 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from tf_frozen.data.annotations import Example
+from tf_frozen.data.augmentation.objects import Objects
 from tf_frozen.data.images import decode
 from tf_frozen.data.resize import fit
+from tf_frozen.data.segmentations import box_mask
 
 
 @gin.configurable
@@ -18,9 +22,10 @@ class TrainBatches:
     """Shuffled, augmented batches (images, targets); step s holds the same images in every run of a seed.
 
     images: float32 [B, H, W, 3], RGB in 0…255. targets: boxes [B, N, 4] float32 in frame pixels, classes [B, N] int32
-    (0 is padding), image_index [B] int64 into the examples, image_size [B, 2] and scale [B] float32. N is the largest
-    number of boxes in an image: none is ever cut. `placement` puts the augmented image into (H, W) = `crop`, the
-    frame itself if None and never more; a crop smaller than the frame saves time and keeps the objects' size.
+    (0 is padding), image_index [B] int64 into the examples, image_size [B, 2] and scale [B] float32; where examples
+    have segmentations, masks [B, N, S, S] uint8 too, which fill the boxes, 1 inside the object, S = `mask_size`. N is
+    the largest number of boxes in an image: none is ever cut. `placement` puts the augmented image into (H, W) =
+    `crop`, the frame itself if None and never more; a crop smaller than the frame saves time and keeps objects' size.
     """
 
     def __init__(
@@ -32,10 +37,12 @@ class TrainBatches:
         crop: tuple[int, int] | None = None,
         augmentation: Sequence[Callable] = (),
         placement: Callable | None = None,
+        mask_size: int = 112,
     ):
         self.examples, self.batch_size, self.seed = examples, batch_size, seed
         self.frame, self.crop = tuple(frame), tuple(map(min, crop or frame, frame))
         self.augmentation, self.placement = tuple(augmentation), placement or _plain_placement
+        self.mask_size = mask_size
 
     def image_ids(self, step: int) -> list:
         """The image ids of the batch that `step`, counted from 0, trains on."""
@@ -44,7 +51,7 @@ class TrainBatches:
 
     def dataset(self, first_step: int, last_step: int) -> tf.data.Dataset:
         """The batches of steps `first_step` to `last_step` − 1."""
-        columns = _columns([_without_crowds(example) for example in self.examples])
+        columns = _columns([_without_crowds(example) for example in self.examples], self.mask_size)
         positions = tf.data.Dataset.range(first_step * self.batch_size, last_step * self.batch_size)
         examples = positions.map(lambda position: self._example(columns, position), tf.data.AUTOTUNE)
         return _batched(examples, self.batch_size, drop_remainder=True)
@@ -58,18 +65,14 @@ class TrainBatches:
 
     def _example(self, columns: dict, position: tf.Tensor) -> tuple[tf.Tensor, dict]:
         epoch, index = self._place(position)
-        image, boxes, classes = _read(columns, index)
+        image, objects = _read(columns, index)
         seed = tf.stack([tf.constant(self.seed, tf.int64), epoch])
         seed = tf.random.experimental.stateless_fold_in(seed, index)
         for number, operation in enumerate(self.augmentation, start=1):
-            image, boxes = operation(image, boxes, tf.random.experimental.stateless_fold_in(seed, number))
-        image, boxes, stay, size, scale = self.placement(image, boxes, self.frame, self.crop, seed)
-        # Boxes that stay come first, so that a target's padding is at its end.
-        order = tf.argsort(tf.cast(stay, tf.int32), direction="DESCENDING", stable=True)
-        stay = tf.gather(stay, order)
-        boxes = tf.where(stay[:, tf.newaxis], tf.gather(boxes, order), 0.0)
-        classes = tf.where(stay, tf.gather(classes, order), 0)
-        return _element(columns, image, boxes, classes, index, size, scale)
+            image, objects = operation(image, objects, tf.random.experimental.stateless_fold_in(seed, number))
+        image, objects, stay, size, scale = self.placement(image, objects, self.frame, self.crop, seed)
+        objects = {name: tf.boolean_mask(rows, stay) for name, rows in objects.items()}
+        return _element(columns, image, objects, index, size, scale)
 
 
 def eval_batches(examples: Sequence[Example], frame: tuple[int, int], batch_size: int) -> tf.data.Dataset:
@@ -77,33 +80,33 @@ def eval_batches(examples: Sequence[Example], frame: tuple[int, int], batch_size
     columns = _columns(examples)
 
     def element(index: tf.Tensor) -> tuple[tf.Tensor, dict]:
-        image, boxes, classes = _read(columns, index)
+        image, objects = _read(columns, index)
         framed, size, scale = fit(image, tuple(frame))
-        return _element(columns, framed, boxes * scale, classes, index, size, scale)
+        return _element(columns, framed, {**objects, "boxes": objects["boxes"] * scale}, index, size, scale)
 
     return _batched(tf.data.Dataset.range(len(examples)).map(element, tf.data.AUTOTUNE), batch_size, False)
 
 
-def _plain_placement(image, boxes, frame, crop, seed) -> tuple:
+def _plain_placement(image: tf.Tensor, objects: Objects, frame, crop, seed) -> tuple:
     del frame, seed  # nothing is random, and there is nothing to crop
     framed, size, scale = fit(image, crop)
-    return framed, boxes * scale, tf.ones(tf.shape(boxes)[:1], tf.bool), size, scale
+    boxes = objects["boxes"] * scale
+    return framed, {**objects, "boxes": boxes}, tf.ones(tf.shape(boxes)[:1], tf.bool), size, scale
 
 
 def _without_crowds(example: Example) -> Example:
-    keep = ~example.crowd
-    return Example(
-        **{
-            **vars(example),
-            "boxes": example.boxes[keep],
-            "classes": example.classes[keep],
-            "crowd": example.crowd[keep],
-        }
+    keep, segmentations = ~example.crowd, example.segmentations
+    return dataclasses.replace(
+        example,
+        boxes=example.boxes[keep],
+        classes=example.classes[keep],
+        crowd=example.crowd[keep],
+        segmentations=segmentations and list(itertools.compress(segmentations, keep)),
     )
 
 
-def _columns(examples: Sequence[Example]) -> dict:
-    """The examples as tensors, boxes and classes ragged, so that a graph can index them."""
+def _columns(examples: Sequence[Example], mask_size: int | None = None) -> dict:
+    """The examples as tensors, boxes and classes ragged, so that a graph can index them; and what decodes masks."""
     counts = [len(example.boxes) for example in examples]
     boxes = np.concatenate([np.reshape(example.boxes, [-1, 4]) for example in examples]).astype(np.float32)
     classes = np.concatenate([example.classes for example in examples]).astype(np.int32)
@@ -113,24 +116,46 @@ def _columns(examples: Sequence[Example]) -> dict:
         "boxes": tf.RaggedTensor.from_row_lengths(boxes, counts),
         "classes": tf.RaggedTensor.from_row_lengths(classes, counts),
         "most_boxes": max(1, *counts) if counts else 1,
+        "masks": _mask_decoder(examples, mask_size) if mask_size and _have_masks(examples) else None,
     }
 
 
-def _read(columns: dict, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def _have_masks(examples: Sequence[Example]) -> bool:
+    return any(example.segmentations is not None for example in examples)
+
+
+def _mask_decoder(examples: Sequence[Example], side: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Gives the masks [n, side, side] uint8 of an example by its index, decoded when they are asked for."""
+
+    def decode_all(index: np.ndarray) -> np.ndarray:
+        example = examples[int(index)]
+        size = (example.height, example.width, side)
+        objects = zip(example.segmentations, example.boxes, strict=True)
+        masks = [box_mask(segmentation, box, *size) for segmentation, box in objects]
+        return np.reshape(np.asarray(masks, np.uint8), [-1, side, side])
+
+    return lambda index: tf.ensure_shape(tf.numpy_function(decode_all, [index], tf.uint8), [None, side, side])
+
+
+def _read(columns: dict, index: tf.Tensor) -> tuple[tf.Tensor, Objects]:
     image = decode(tf.io.read_file(columns["path"][index]), columns["orientation"][index])
-    return image, columns["boxes"][index], columns["classes"][index]
+    objects = {"boxes": columns["boxes"][index], "classes": columns["classes"][index]}
+    return image, {**objects, "masks": columns["masks"](index)} if columns["masks"] else objects
 
 
-def _element(columns: dict, image, boxes, classes, index, size, scale) -> tuple[tf.Tensor, dict]:
-    most = columns["most_boxes"]
-    free = most - tf.shape(boxes)[0]
+def _element(columns: dict, image, objects: Objects, index, size, scale) -> tuple[tf.Tensor, dict]:
     return image, {
-        "boxes": tf.ensure_shape(tf.pad(boxes, [[0, free], [0, 0]]), [most, 4]),
-        "classes": tf.ensure_shape(tf.pad(classes, [[0, free]]), [most]),
+        **{name: _padded(rows, columns["most_boxes"]) for name, rows in objects.items()},
         "image_index": index,
         "image_size": size,
         "scale": scale,
     }
+
+
+def _padded(rows: tf.Tensor, most: int) -> tf.Tensor:
+    """So many rows, zeros after those that are given."""
+    padding = [[0, most - tf.shape(rows)[0]], *[[0, 0]] * (rows.shape.rank - 1)]
+    return tf.ensure_shape(tf.pad(rows, padding), [most, *rows.shape[1:]])
 
 
 def _batched(examples: tf.data.Dataset, batch_size: int, drop_remainder: bool) -> tf.data.Dataset:

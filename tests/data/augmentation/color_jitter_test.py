@@ -18,8 +18,10 @@ def tile():
 class ColorJitterTest(tf.test.TestCase):
     def jitter(self, seed, image=None, **strengths):
         strengths = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0, **strengths}
-        image, boxes = ColorJitter(**strengths)(tile() if image is None else image, BOXES, tf.constant([5, seed]))
-        self.assertAllEqual(boxes, BOXES)
+        objects = {"boxes": BOXES, "masks": tf.ones([1, 4, 4], tf.uint8)}
+        image, found = ColorJitter(**strengths)(tile() if image is None else image, objects, tf.constant([5, seed]))
+        for name, rows in objects.items():
+            self.assertAllEqual(found[name], rows)
         self.assertEqual(image.dtype, tf.float32)
         self.assertAllInRange(image, 0.0, 255.0)
         return image.numpy()

@@ -27,10 +27,8 @@ def eight_ways():
 class QuarterTurnsTest(tf.test.TestCase):
     def draws(self, count, **arguments):
         turn = QuarterTurns(**arguments)
-        return [
-            [x.numpy() for x in turn(tf.constant(image()), tf.constant(BOXES), tf.constant([3, n]))]
-            for n in range(count)
-        ]
+        drawn = (turn(tf.constant(image()), {"boxes": tf.constant(BOXES)}, tf.constant([3, n])) for n in range(count))
+        return [(picture.numpy(), objects["boxes"].numpy()) for picture, objects in drawn]
 
     def test_boxes_hold_the_same_pixels_after_every_turn(self):
         for picture, boxes in self.draws(64):
@@ -53,16 +51,28 @@ class QuarterTurnsTest(tf.test.TestCase):
                 self.assertAllEqual(pixels(picture, after), pixels(image(), before))
 
     def test_an_image_without_boxes(self):
-        _, boxes = QuarterTurns()(tf.constant(image()), tf.zeros([0, 4]), tf.constant([1, 2]))
-        self.assertEqual(boxes.shape, [0, 4])
+        _, objects = QuarterTurns()(tf.constant(image()), {"boxes": tf.zeros([0, 4])}, tf.constant([1, 2]))
+        self.assertEqual(objects["boxes"].shape, [0, 4])
 
     def test_a_graph_turns_as_eager_code_does(self):
-        signature = [tf.TensorSpec([None, None, 3], tf.uint8), tf.TensorSpec([None, 4]), tf.TensorSpec([2], tf.int32)]
+        objects = {"boxes": tf.TensorSpec([None, 4])}
+        signature = [tf.TensorSpec([None, None, 3], tf.uint8), objects, tf.TensorSpec([2], tf.int32)]
         graph = tf.function(QuarterTurns(), input_signature=signature)
         for number, (picture, boxes) in enumerate(self.draws(8)):
-            found = graph(image(), BOXES, [3, number])
+            found = graph(image(), {"boxes": BOXES}, [3, number])
             self.assertAllEqual(found[0], picture)
-            self.assertAllEqual(found[1], boxes)
+            self.assertAllEqual(found[1]["boxes"], boxes)
+
+    def test_masks_turn_with_the_picture(self):
+        """The mask of a box over the whole picture, which is the picture."""
+        picture = np.arange(25, dtype=np.uint8).reshape([5, 5])
+        objects = {"boxes": tf.constant([[0.0, 0, 5, 5]]), "masks": tf.constant(picture[np.newaxis])}
+        turned = set()
+        for number in range(64):
+            found, after = QuarterTurns()(tf.constant(picture[..., np.newaxis]), objects, tf.constant([3, number]))
+            self.assertAllEqual(after["masks"][0], found[..., 0])
+            turned.add(found.numpy().tobytes())
+        self.assertLen(turned, 8)
 
 
 if __name__ == "__main__":

@@ -25,8 +25,9 @@ class ScaleJitterTest(tf.test.TestCase):
         jitter = ScaleJitter(minimum, maximum, **arguments)
         picture = image() if picture is None else picture
         for number in range(count):
-            drawn = jitter(picture, tf.constant(boxes), frame, crop or frame, tf.constant([9, number]))
-            yield [value.numpy() for value in drawn]
+            objects = {"boxes": tf.constant(boxes)}
+            framed, objects, *drawn = jitter(picture, objects, frame, crop or frame, tf.constant([9, number]))
+            yield [value.numpy() for value in (framed, objects["boxes"], *drawn)]
 
     def assertHoldsTheMarker(self, framed, box):
         """The marker's centroid and its extent are the box's."""
@@ -123,6 +124,34 @@ class ScaleJitterTest(tf.test.TestCase):
     def test_an_image_without_boxes(self):
         ((_, boxes, stay, *_),) = self.draws(1, 0.5, 2.0, boxes=np.zeros([0, 4], np.float32))
         self.assertEqual((boxes.shape, stay.shape), ((0, 4), (0,)))
+
+    def draws_of_a_mask(self, mask):
+        """Crops of half the width of 60 × 80 pixels, whose one box is all of them: left edge, mask, and if it stays."""
+        objects = {"boxes": tf.constant([[0.0, 0, 60, 80]]), "masks": tf.constant(np.uint8([mask]))}
+        for number in range(20):
+            framed, placed, stay, *_ = ScaleJitter(1.0, 1.0)(
+                coordinates(), objects, (60, 80), (60, 40), tf.constant([9, number])
+            )
+            yield float(framed[0, 0, 1]) - 0.5, placed["masks"][0].numpy(), bool(stay[0])
+
+    def test_masks_are_cut_with_their_boxes(self):
+        stripes = np.tile(np.repeat([0, 1, 0, 1], 8), [32, 1])
+        lefts = set()
+        for left, mask, stay in self.draws_of_a_mask(stripes):
+            expected = (left + 40 * (np.arange(32) + 0.5) / 32) // 20 % 2
+            self.assertLessEqual(np.sum(mask[0] != expected), 2)  # a column on either side of the stripe within
+            self.assertAllEqual(mask, np.tile(mask[:1], [32, 1]))
+            self.assertEqual((mask.dtype, stay), (np.uint8, True))
+            lefts.add(round(left))
+        self.assertGreater(len(lefts), 5)
+
+    def test_an_object_outside_the_crop_goes_even_where_its_box_is_cut(self):
+        """An object in the left fifth of a box that is as wide as the picture: up to column 16."""
+        mask = np.zeros([10, 10])
+        mask[:, :2] = 1
+        drawn = [(left, stay) for left, _, stay in self.draws_of_a_mask(mask) if abs(left - 16) > 3]
+        self.assertEqual([stay for _, stay in drawn], [left < 16 for left, _ in drawn])
+        self.assertEqual({stay for _, stay in drawn}, {True, False})
 
 
 if __name__ == "__main__":

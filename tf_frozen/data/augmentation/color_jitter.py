@@ -5,6 +5,8 @@ from __future__ import annotations
 import gin
 import tensorflow as tf
 
+from tf_frozen.data.augmentation.objects import Objects
+
 
 @gin.configurable
 class ColorJitter:
@@ -13,12 +15,12 @@ class ColorJitter:
     def __init__(self, brightness: float = 0.2, contrast: float = 0.3, saturation: float = 0.3, hue: float = 0.03):
         self.brightness, self.contrast, self.saturation, self.hue = brightness, contrast, saturation, hue
 
-    def __call__(self, image: tf.Tensor, boxes: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Changes the colours of image [h, w, 3] in 0…255; boxes stay; `seed` int32 [2]."""
+    def __call__(self, image: tf.Tensor, objects: Objects, seed: tf.Tensor) -> tuple[tf.Tensor, Objects]:
+        """Changes the colours of image [h, w, 3] in 0…255; objects stay; `seed` int32 [2]."""
         low = tf.constant([-self.brightness, 1 - self.contrast, 1 - self.saturation, -self.hue])
         high = tf.constant([self.brightness, 1 + self.contrast, 1 + self.saturation, self.hue])
         brightness, contrast, saturation, hue = tf.unstack(low + (high - low) * tf.random.stateless_uniform([4], seed))
         image = tf.cast(image, tf.float32) / 255.0
         image = tf.image.adjust_contrast(image + brightness, contrast)
         image = tf.image.adjust_hue(tf.image.adjust_saturation(tf.clip_by_value(image, 0.0, 1.0), saturation), hue)
-        return tf.clip_by_value(image, 0.0, 1.0) * 255.0, boxes
+        return tf.clip_by_value(image, 0.0, 1.0) * 255.0, objects

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gin
 import tensorflow as tf
 
+from tf_frozen.data.augmentation.objects import Objects
 from tf_frozen.data.resize import PADDING
 from tf_frozen.geometry import boxes as box_ops
+from tf_frozen.geometry import masks as mask_ops
 
 
 @gin.configurable
@@ -22,9 +24,9 @@ class ScaleJitter:
         self.min_visible, self.aspect = min_visible, aspect
 
     def __call__(
-        self, image: tf.Tensor, boxes: tf.Tensor, frame: tuple[int, int], crop: tuple[int, int], seed: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Gives the crop [H, W, 3], boxes [n, 4], which of them stay [n], image_size [2] and the scale, a scalar."""
+        self, image: tf.Tensor, objects: Objects, frame: tuple[int, int], crop: tuple[int, int], seed: tf.Tensor
+    ) -> tuple[tf.Tensor, Objects, tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Gives the crop [H, W, 3], n objects, which of them stay [n], image_size [2] and the scale, a scalar."""
         draw = tf.random.stateless_uniform([4], seed)
         size, goal = tf.cast(tf.shape(image)[:2], tf.float32), tf.constant(crop, tf.float32)
         scale = tf.reduce_min(tf.constant(frame, tf.float32) / size) * (
@@ -42,8 +44,13 @@ class ScaleJitter:
             kernel_type="triangle",
         )[0]
         image_size = tf.minimum(size * scales + shift, goal)
-        moved = boxes * tf.tile(scales, [2]) + tf.tile(shift, [2])
+        moved = objects["boxes"] * tf.tile(scales, [2]) + tf.tile(shift, [2])
         clipped = box_ops.clip(moved, image_size[tf.newaxis])
         visible = tf.math.divide_no_nan(box_ops.area(clipped), box_ops.area(moved))
         stay = (box_ops.area(clipped) > 0) & (visible >= self.min_visible)
-        return tf.ensure_shape(framed, (*crop, 3)) + padding, clipped, stay, image_size, scale
+        placed = {**objects, "boxes": clipped}
+        if "masks" in objects:
+            masks = mask_ops.crop(objects["masks"], moved, clipped, objects["masks"].shape[-1]) > 0.5
+            placed["masks"] = tf.cast(masks, tf.uint8)
+            stay &= tf.reduce_any(masks, [1, 2])  # of a box that is cut the object itself may be outside
+        return tf.ensure_shape(framed, (*crop, 3)) + padding, placed, stay, image_size, scale

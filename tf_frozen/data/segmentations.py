@@ -1,0 +1,126 @@
+"""COCO segmentations, polygons or run lengths: checked, and decoded one object at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from tf_frozen.data.box_checks import is_finite, is_number
+from tf_frozen.data.faults import Problem
+
+_LEAST_NUMBERS = 6  # a triangle; public data sets hold points and lines among their polygons, which cover nothing
+_FIRST_CODE, _LAST_CODE = 48, 111
+
+
+def check_segmentation(
+    segmentation: Any, box: Sequence[float], height: float | None, width: float | None
+) -> Problem | None:
+    """Returns what is wrong with a segmentation, or None.
+
+    `box` is the annotation's [x, y, width, height]; `height` and `width` of the image are None if not known.
+    """
+    if not segmentation:
+        return Problem("missing_segmentation", "there is no segmentation")
+    wrong = wrong_format(segmentation, height, width)
+    if wrong:
+        return Problem("malformed_segmentation", wrong)
+    left, top, right, bottom = _extent(segmentation)
+    x, y, w, h = box
+    if min(right, x + w) <= max(left, x) or min(bottom, y + h) <= max(top, y):
+        return Problem("segmentation_outside_box", "no part of the segmentation lies within the box")
+    return None
+
+
+def wrong_format(segmentation: Any, height: float | None, width: float | None) -> str | None:
+    """What keeps a segmentation from being decoded on an image of this size, or None; sizes of None are not checked."""
+    if isinstance(segmentation, Mapping):
+        return _wrong_runs(segmentation, height, width)
+    if not isinstance(segmentation, list) or not all(map(_is_polygon, segmentation)):
+        return "the segmentation is neither a list of polygons nor {'size', 'counts'}"
+    return None if _polygons(segmentation) else "no polygon of the segmentation has three corners"
+
+
+def to_rle(segmentation: list | Mapping, height: int, width: int) -> dict[str, Any]:
+    """The compressed run lengths {size, counts} of a usable segmentation on an image of this size."""
+    if isinstance(segmentation, Mapping):
+        is_compressed = isinstance(segmentation["counts"], (str, bytes))
+        return dict(segmentation) if is_compressed else coco_mask.frPyObjects(segmentation, height, width)
+    return coco_mask.merge(coco_mask.frPyObjects(_polygons(segmentation), height, width))
+
+
+def box_mask(segmentation: list | Mapping, box: np.ndarray, height: int, width: int, side: int) -> np.ndarray:
+    """What a box [y1, x1, y2, x2] of an image shows of an object: uint8 [side, side], 1 inside the object.
+
+    Polygons are drawn at that size, never at the image's.
+    """
+    y1, x1, y2, x2 = np.asarray(box, np.float64)
+    if isinstance(segmentation, Mapping):
+        whole = coco_mask.decode(to_rle(segmentation, height, width))
+        fraction = (np.arange(side) + 0.5) / side
+        rows = np.clip(np.floor(y1 + (y2 - y1) * fraction).astype(int), 0, height - 1)
+        columns = np.clip(np.floor(x1 + (x2 - x1) * fraction).astype(int), 0, width - 1)
+        return whole[np.ix_(rows, columns)]
+    scale = [side / (x2 - x1), side / (y2 - y1)]
+    polygons = [(np.reshape(p, [-1, 2]) - [x1, y1]) * scale for p in _polygons(segmentation)]
+    return coco_mask.decode(to_rle([polygon.ravel().tolist() for polygon in polygons], side, side))
+
+
+def _is_polygon(polygon: Any) -> bool:
+    is_list = isinstance(polygon, list) and len(polygon) % 2 == 0
+    return is_list and all(is_number(value) and is_finite(value) for value in polygon)
+
+
+def _polygons(segmentation: list) -> list[list[float]]:
+    return [polygon for polygon in segmentation if len(polygon) >= _LEAST_NUMBERS]
+
+
+def _wrong_runs(segmentation: Mapping, height: float | None, width: float | None) -> str | None:
+    size, counts = segmentation.get("size"), segmentation.get("counts")
+    if not isinstance(size, list) or len(size) != 2 or not all(type(side) is int and side > 0 for side in size):
+        return "the segmentation's 'size' is not [height, width]"
+    if None not in (height, width) and tuple(size) != (height, width):
+        return f"the segmentation is {size[1]} px wide and {size[0]} high, its image {width:g} and {height:g}"
+    runs = _runs(counts)
+    if runs is None or runs.min(initial=0) < 0 or runs.sum() != size[0] * size[1]:
+        return f"the segmentation's run lengths 'counts' do not make up {size[1]} x {size[0]} px"
+    return None
+
+
+def _runs(counts: Any) -> np.ndarray | None:
+    """The run lengths [n] int64 of 'counts', a list or COCO's text; None if it is neither.
+
+    pycocotools takes any text, and gives random pixels where it is too short.
+    """
+    if isinstance(counts, list):
+        whole = all(type(run) is int and abs(run) < 2**31 for run in counts)
+        return np.asarray(counts, np.int64) if whole else None
+    if isinstance(counts, str):
+        counts = counts.encode("utf-8")
+    codes = np.frombuffer(counts, np.uint8).astype(np.int64) if isinstance(counts, bytes) else np.zeros(0, np.int64)
+    if not codes.size or codes.min() < _FIRST_CODE or codes.max() > _LAST_CODE:
+        return None
+    # Five bits a character, low ones first; the sixth says that more follow, the last one's fifth is the sign.
+    codes -= _FIRST_CODE
+    is_last = codes & 32 == 0
+    ends = np.flatnonzero(is_last)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    if not is_last[-1] or (ends - starts).max() > 6:
+        return None
+    place = np.arange(codes.size) - np.repeat(starts, ends - starts + 1)
+    runs = np.add.reduceat((codes & 31) << 5 * place, starts)
+    runs -= np.where(codes[ends] & 16, 1 << 5 * (ends - starts + 1), 0)
+    # From the fourth on, a run is written as its difference from the last but one.
+    runs[1::2], runs[2::2] = np.cumsum(runs[1::2]), np.cumsum(runs[2::2])
+    return runs
+
+
+def _extent(segmentation: list | Mapping) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of what a usable segmentation covers."""
+    if isinstance(segmentation, Mapping):
+        x, y, w, h = coco_mask.toBbox(to_rle(segmentation, *segmentation["size"]))
+        return x, y, x + w, y + h
+    corners = np.concatenate([np.reshape(polygon, [-1, 2]) for polygon in _polygons(segmentation)])
+    return *corners.min(0), *corners.max(0)
