@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 from collections.abc import Callable, Sequence
@@ -9,15 +10,18 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import gin
+import numpy as np
 import tensorflow as tf
 
-from tf_frozen.backbones.backbone import Backbone
+from tf_frozen.backbones.backbone import PRETRAINED_MODES, Backbone, checked_levels
 from tf_frozen.errors import ConfigError
 from tf_frozen.gin_files import did_you_mean
 from tf_frozen.keras_flavor import keras
 
 # Multiples of every stride, and sides of which no unpadded network makes all the maps of a pyramid by chance.
 _PROBE = (256, 288)
+# Of ImageNet's red, green and blue in 0…1.
+_DEVIATION = (0.229, 0.224, 0.225)
 
 
 @gin.configurable
@@ -45,8 +49,9 @@ class KerasApplication(Backbone):
         weights: str | None = "imagenet",
         **kwargs,
     ):
+        levels = checked_levels(levels, range(1, 6), "KerasApplication")
         constructor, family = _find(application)
-        wanted = weights if mode in ("frozen", "fine_tune") else None
+        wanted = weights if mode in PRETRAINED_MODES else None
         network = _without_dropout(_load(constructor, application, wanted))
         taps = _taps(network, application, levels)
         source = None if wanted is None else f"{application}, {weights}"
@@ -95,20 +100,47 @@ def _find(application: str) -> tuple[Callable[..., keras.Model], ModuleType]:
 
 def _load(constructor: Callable[..., keras.Model], application: str, weights: str | None) -> keras.Model:
     """The whole network without its top, with these weights."""
-    path = weights if isinstance(weights, str) and os.path.exists(weights) else None
+    build = functools.partial(constructor, include_top=False, input_shape=(None, None, 3))
+    network = build(weights=None)
+    if weights is None:
+        return network
     try:
-        network = constructor(include_top=False, weights=None if path else weights, input_shape=(None, None, 3))
-        if path:
-            network.load_weights(path)
+        if isinstance(weights, str) and os.path.exists(weights):
+            network.load_weights(weights)
+        else:
+            network.set_weights(_fetched(build, weights))
     except Exception as error:  # Keras raises a bare Exception where it cannot download
-        if weights is None:
-            raise
         raise ConfigError(
-            f"KerasApplication.weights is {weights!r}, and {application} cannot have them: {error} Give the path of "
-            f"the .h5 file of this network's weights without its top ('notop'), or use random ones: "
-            f"BACKBONE_MODE = 'scratch' to train them, 'frozen_random' to freeze them."
+            f"KerasApplication.weights is {weights!r}, which {application} cannot have: {str(error).strip()}\n"
+            f"Give 'imagenet', which needs the network once, or the path of an .h5 file of {application}'s weights "
+            f"without its top, or use random ones: BACKBONE_MODE = 'scratch' to train them, 'frozen_random' to freeze "
+            f"them."
         ) from error
+    _mend_variance(network)
     return network
+
+
+def _fetched(build: Callable[..., keras.Model], weights: str) -> list[np.ndarray]:
+    """Weights that Keras knows by name. In half precision it cannot build an EfficientNet with them."""
+    policy = keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy("float32")
+    try:
+        return build(weights=weights).get_weights()
+    finally:
+        keras.mixed_precision.set_global_policy(policy)
+
+
+def _mend_variance(network: keras.Model) -> None:
+    """Squares what the EfficientNet files hold for the variance of the pixels: it is their deviation.
+
+    Keras divides by another √deviation where `weights` is 'imagenet' and leaves it wrong with a file of one's own
+    (tensorflow/tensorflow issue 49930).
+    """
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Normalization) and layer.weights:
+            mean, variance, count = layer.get_weights()
+            if np.allclose(variance, _DEVIATION, rtol=1e-2):  # stored in the compute dtype
+                layer.set_weights([mean, variance**2, count])
 
 
 def _without_dropout(network: keras.Model) -> keras.Model:
