@@ -33,6 +33,14 @@ class CheckDataTest(SmallSetTestCase):
 
         self.assertEqual((code, output), (0, "No faults: 9 images, 277 boxes, 1 class (tree).\n"))
 
+    def test_masks_are_asked_for(self):
+        code, output = run(
+            "--annotations", "embedded:neon_trees/val.json", "--images", "embedded:neon_trees/val", "--masks"
+        )
+
+        self.assertEqual((code, output.splitlines()[0][:11]), (1, "277 faults "))
+        self.assertIn("missing_segmentation (277): Draw the object's outline", output)
+
     def test_good_data_as_json(self):
         code, output = self.run_on_set("--json")
 

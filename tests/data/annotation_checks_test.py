@@ -32,6 +32,27 @@ class CheckAnnotationsTest(tf.test.TestCase):
             ("box_outside_image", "a.jpg", 1, 6, [190, 20, 30, 40]),
         )
 
+    def test_segmentations_are_checked_only_where_masks_are_wanted(self):
+        whole = {**GOOD, "segmentation": [[1, 2, 4, 2, 4, 6, 1, 6]]}
+        rows = [whole, {**GOOD, "id": 6}, {**whole, "id": 7, "segmentation": [[90, 90, 99, 90, 99, 99]]}]
+        rows += [{**whole, "id": 8, "segmentation": {"size": [100, 200], "counts": "1"}}]
+
+        self.assertEqual(list(check_annotations(rows, "train.json", PLACES, CATEGORIES)), [])
+        faults = list(check_annotations(rows, "train.json", PLACES, CATEGORIES, masks=True))
+        self.assertEqual(
+            [(fault.kind, fault.file, fault.annotation_id, fault.box) for fault in faults],
+            [
+                ("missing_segmentation", "a.jpg", 6, [1, 2, 3, 4]),
+                ("segmentation_outside_box", "a.jpg", 7, [1, 2, 3, 4]),
+                ("malformed_segmentation", "a.jpg", 8, [1, 2, 3, 4]),
+            ],
+        )
+
+    def test_a_faulty_box_is_one_fault_whatever_its_segmentation(self):
+        rows = [GOOD | {"bbox": None}]
+        faults = list(check_annotations(rows, "train.json", PLACES, CATEGORIES, masks=True))
+        self.assertEqual([fault.kind for fault in faults], ["malformed_box"])
+
     def test_a_box_on_an_image_of_unknown_size_is_checked_by_itself(self):
         self.assertEqual(self.faults({**GOOD, "id": 6, "image_id": "x", "bbox": [9e5, 0, 1, 1]}), [])
         self.assertEqual(self.only(image_id="x", bbox=[9e5, 0, 0, 1]).kind, "box_without_area")

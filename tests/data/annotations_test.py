@@ -11,7 +11,7 @@ from tests.data.small_set import TILES, SmallSetTestCase
 from tf_frozen.data import images
 from tf_frozen.data.annotations import Category, CocoJson, num_classes
 from tf_frozen.data.paths import resolve
-from tf_frozen.errors import DataError
+from tf_frozen.errors import ConfigError, DataError
 
 NEON_VAL = ("embedded:neon_trees/val.json", "embedded:neon_trees/val")
 
@@ -49,6 +49,52 @@ class CocoJsonTest(SmallSetTestCase):
 
         self.assertAllEqual(source.examples[0].boxes[0], [390, 0, 400, 19])
         self.assertEqual(source.ground_truth["annotations"][0]["bbox"], [-1, 390, 20, 11])
+
+    def test_segmentations_are_kept_where_masks_are_learnt(self):
+        for row in self.document["annotations"]:
+            x, y, w, h = row["bbox"]
+            row["segmentation"] = [[x, y, x + w, y, x + w, y + h]]
+
+        self.assertIsNone(self.source().examples[0].segmentations)
+        first, second = self.source(masks=True).examples
+        rows = self.document["annotations"]
+        self.assertEqual(first.segmentations, [rows[0]["segmentation"], rows[2]["segmentation"]])
+        self.assertEqual(second.segmentations, [rows[1]["segmentation"]])
+
+    def test_a_missing_segmentation_is_a_fault_or_left_out(self):
+        for row in self.document["annotations"][1:]:
+            row["segmentation"] = [[0, 0, 400, 0, 400, 400]]
+
+        with self.assertRaisesRegex(DataError, "annotation 11, box .*there is no segmentation"):
+            self.source(masks=True)
+        left = self.source(masks=True, drop_faulty_boxes=True)
+        self.assertEqual([example.annotation_ids for example in left.examples], [[13], [12]])
+
+    def test_a_fraction_of_the_images_is_the_same_each_time_and_within_a_larger_one(self):
+        def ids(**options):
+            source = CocoJson("embedded:neon_trees/train.json", "embedded:neon_trees/train", check="header", **options)
+            kept = [example.image_id for example in source.examples]
+            truth = source.ground_truth
+            self.assertEqual([image["id"] for image in truth["images"]], kept)
+            self.assertEqual(
+                sorted(row["id"] for row in truth["annotations"]),
+                sorted(number for example in source.examples for number in example.annotation_ids),
+            )
+            self.assertEqual(source.categories, [Category(1, "tree")])
+            return kept
+
+        whole, quarter, tenth = ids(), ids(fraction=0.25), ids(fraction=0.1)
+        self.assertEqual([len(whole), len(quarter), len(tenth)], [42, 10, 4])
+        self.assertEqual(quarter, [number for number in whole if number in quarter])
+        self.assertContainsSubset(tenth, quarter)
+        self.assertEqual(ids(fraction=0.25, seed=0), quarter)
+        self.assertNotEqual(ids(fraction=0.25, seed=1), quarter)
+        self.assertLen(ids(fraction=1e-6), 1)
+
+    def test_an_impossible_fraction_is_explained(self):
+        for fraction in (0, -0.5, 1.5, float("nan"), "0.5", True):
+            with self.assertRaisesRegex(ConfigError, "CocoJson.fraction is .*above 0 and up to 1"):
+                self.source(fraction=fraction)
 
     def test_an_image_without_boxes_stays(self):
         self.document["annotations"].pop(1)

@@ -1,0 +1,112 @@
+import numpy as np
+import tensorflow as tf
+from pycocotools import mask as coco_mask
+
+from tf_frozen.data.segmentations import box_mask, check_segmentation, to_rle, wrong_format
+
+HEIGHT, WIDTH = 60, 80
+SQUARE = [[20, 10, 40, 10, 40, 30, 20, 30]]  # x, y of the corners
+BOX = [20, 10, 20, 20]
+
+
+def ellipse(height=HEIGHT, width=WIDTH, center=(30, 45), radii=(20, 25)):
+    y, x = np.indices([height, width]) + 0.5
+    inside = ((y - center[0]) / radii[0]) ** 2 + ((x - center[1]) / radii[1]) ** 2 < 1
+    return np.asfortranarray(inside, np.uint8)
+
+
+def text(mask):
+    rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+    return {**rle, "counts": rle["counts"].decode()}
+
+
+def numbers(mask):
+    """Uncompressed run lengths: of zeros first, column by column."""
+    flat = np.concatenate([[0], mask.ravel(order="F"), [2]])
+    edges = np.flatnonzero(np.diff(flat))
+    runs = np.diff(np.concatenate([[0], edges]))
+    return {"size": [HEIGHT, WIDTH], "counts": runs.tolist()}
+
+
+class FormatTest(tf.test.TestCase):
+    def test_what_coco_and_lvis_hold_is_usable(self):
+        shape = ellipse()
+        for segmentation in (SQUARE, [*SQUARE, [1, 2, 3, 4]], text(shape), numbers(shape), coco_mask.encode(shape)):
+            if isinstance(segmentation, dict):
+                segmentation["size"] = list(segmentation["size"])
+            self.assertIsNone(wrong_format(segmentation, HEIGHT, WIDTH), segmentation)
+
+    def test_random_run_lengths_are_read_as_pycocotools_wrote_them(self):
+        random = np.random.RandomState(0)
+        for density in (0.0, 0.002, 0.05, 0.5, 1.0):
+            for height, width in ((1, 1), (7, 300), (431, 517)):
+                mask = random.uniform(size=[height, width]) < density
+                self.assertIsNone(wrong_format(text(mask), height, width), (density, height, width))
+
+    def test_each_fault_is_named(self):
+        good = text(ellipse())
+        short = numbers(ellipse())
+        short["counts"] = short["counts"][:-1]
+        for wrong, message in (
+            ("abc", "neither a list of polygons nor"),
+            ([[1, 2, 3]], "neither a list of polygons nor"),
+            ([[1, 2, 3, None, 5, 6]], "neither a list of polygons nor"),
+            ([[1, 2, float("nan"), 4, 5, 6]], "neither a list of polygons nor"),
+            ([1, 2, 3, 4, 5, 6], "neither a list of polygons nor"),
+            ([[1, 2, 3, 4]], "no polygon .* has three corners"),
+            ({**good, "size": [HEIGHT]}, "'size' is not"),
+            ({**good, "size": [WIDTH, HEIGHT]}, "60 px wide and 80 high, its image 80 and 60"),
+            ({**good, "counts": good["counts"][:-1]}, "do not make up 80 x 60 px"),
+            ({**good, "counts": good["counts"] + "1"}, "do not make up 80 x 60 px"),
+            ({**good, "counts": "zzz"}, "do not make up"),
+            ({**good, "counts": "ä"}, "do not make up"),
+            ({**good, "counts": ""}, "do not make up"),
+            ({**good, "counts": [-1, HEIGHT * WIDTH + 1]}, "do not make up"),
+            ({**good, "counts": ["1"]}, "do not make up"),
+            ({"size": good["size"]}, "do not make up"),
+            (short, "do not make up"),
+        ):
+            self.assertRegex(str(wrong_format(wrong, HEIGHT, WIDTH)), message, wrong)
+
+
+class CheckTest(tf.test.TestCase):
+    def test_a_segmentation_must_lie_in_its_box(self):
+        self.assertIsNone(check_segmentation(SQUARE, BOX, HEIGHT, WIDTH))
+        self.assertIsNone(check_segmentation(text(ellipse()), BOX, HEIGHT, WIDTH))
+        for segmentation in (SQUARE, text(ellipse())):
+            problem = check_segmentation(segmentation, [70, 50, 5, 5], HEIGHT, WIDTH)
+            self.assertEqual(problem.kind, "segmentation_outside_box")
+
+    def test_kinds(self):
+        for segmentation, kind in ((None, "missing"), ([], "missing"), ([[]], "malformed"), ("x", "malformed")):
+            self.assertEqual(check_segmentation(segmentation, BOX, HEIGHT, WIDTH).kind, f"{kind}_segmentation")
+
+    def test_sizes_that_are_not_known_are_not_checked(self):
+        self.assertIsNone(check_segmentation(text(ellipse()), BOX, None, None))
+
+
+class BoxMaskTest(tf.test.TestCase):
+    def test_a_square_fills_its_box_and_half_of_another(self):
+        for segmentation in (SQUARE, to_rle(SQUARE, HEIGHT, WIDTH)):
+            self.assertGreater(box_mask(segmentation, [10, 20, 30, 40], HEIGHT, WIDTH, 28).mean(), 0.99)
+            mask = box_mask(segmentation, [10, 20, 50, 40], HEIGHT, WIDTH, 28)
+            self.assertAllEqual(mask, np.repeat([[1], [0]], 14, 0) * np.ones([28, 28]))
+            self.assertEqual(mask.dtype, np.uint8)
+
+    def test_all_formats_give_the_same_mask(self):
+        angle = np.linspace(0, 2 * np.pi, 200)[:-1]
+        polygon = np.stack([45 + 25 * np.cos(angle), 30 + 20 * np.sin(angle)], -1).ravel().tolist()
+        box = [10.0, 20.0, 50.0, 70.0]
+        y, x = (np.indices([112, 112]) + 0.5) / 56 - 1
+        expected = y**2 + x**2 < 1
+        for segmentation, least in (([polygon], 0.98), (text(ellipse()), 0.95), (numbers(ellipse()), 0.95)):
+            mask = box_mask(segmentation, box, HEIGHT, WIDTH, 112) > 0
+            self.assertGreater((mask & expected).sum() / (mask | expected).sum(), least)
+
+    def test_parts_add_up_and_what_is_beyond_the_box_is_cut(self):
+        parts = [[20, 10, 30, 10, 30, 30, 20, 30], [30, 10, 75, 10, 75, 30, 30, 30], [1, 1, 2, 2]]
+        self.assertGreater(box_mask(parts, [10, 20, 30, 40], HEIGHT, WIDTH, 28).mean(), 0.99)
+
+
+if __name__ == "__main__":
+    tf.test.main()
