@@ -5,6 +5,7 @@ import math
 import numpy as np
 import tensorflow as tf
 from official.vision.ops import box_ops as model_garden
+from official.vision.ops import iou_similarity
 
 from tf_frozen.geometry import boxes
 
@@ -39,6 +40,13 @@ class AreaAndOverlapTest(tf.test.TestCase):
         self.assertEqual(together.shape, (2, 5, 7))
         self.assertAllClose(together[1], boxes.iou(tf.constant(a[1]), tf.constant(b[1])))
         self.assertAllClose(boxes.iou(tf.constant(b), tf.constant(a)), tf.transpose(together, [0, 2, 1]))
+
+    def test_same_overlaps_as_model_garden(self):
+        a, b = tf.constant(random_boxes((2, 50), 0)), tf.constant(random_boxes((2, 70), 1))
+        for first, second in ((a, b), (a[0], b[0])):
+            expected = iou_similarity.IouSimilarity()(first, second)
+            self.assertGreater(np.mean(expected > 0), 0.05)
+            self.assertAllClose(boxes.iou(first, second), expected, rtol=0, atol=1e-6)
 
     def test_iou_with_boxes_shared_by_the_batch(self):
         anchors, b = random_boxes((5,), 0), random_boxes((2, 7), 1)
@@ -93,12 +101,21 @@ class CodingTest(tf.test.TestCase):
 
     def test_same_numbers_as_model_garden(self):
         given, anchors = tf.constant(random_boxes((300,), 4)), tf.constant(random_boxes((300,), 5))
-        weights = [10.0, 10.0, 5.0, 5.0]
-        deltas = model_garden.encode_boxes(given, anchors, weights)
-        self.assertAllClose(boxes.encode(given, anchors, weights), deltas, rtol=1e-4, atol=1e-4)
-        noisy = deltas + tf.constant(np.random.default_rng(6).normal(size=[300, 4]) * 9, tf.float32)
-        expected = model_garden.decode_boxes(noisy, anchors, weights)
-        self.assertAllClose(boxes.decode(noisy, anchors, weights), expected, rtol=1e-4, atol=1e-2)
+        noise = tf.constant(np.random.default_rng(6).normal(size=[300, 4]), tf.float32)
+        for weights in (None, [10.0, 10.0, 5.0, 5.0], [20.0, 20.0, 10.0, 10.0], [30.0, 30.0, 15.0, 15.0]):
+            ours = weights or (1.0,) * 4
+            deltas = model_garden.encode_boxes(given, anchors, weights)
+            self.assertAllClose(boxes.encode(given, anchors, ours), deltas, rtol=1e-5, atol=1e-4)
+            # The second step is long enough to reach the limit of growth.
+            for step in (1.0, 3.0 * np.mean(ours)):
+                moved = deltas + step * noise
+                expected = model_garden.decode_boxes(moved, anchors, weights)
+                largest = np.abs(expected).max(-1, keepdims=True)
+                self.assertAllClose(boxes.decode(moved, anchors, ours) / largest, expected / largest, rtol=0, atol=1e-6)
+
+    def test_clipped_as_model_garden_clips(self):
+        given, size = tf.constant(random_boxes((2, 50), 7)), tf.constant([[200.0, 300.0], [90.0, 500.0]])
+        self.assertAllEqual(boxes.clip(given, size), model_garden.clip_boxes(given, size[:, tf.newaxis]))
 
     def test_growth_is_limited(self):
         decoded = boxes.decode(tf.constant([0.0, 0, 1000, 1000]), tf.constant([0.0, 0, 16, 32]))

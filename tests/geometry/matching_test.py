@@ -2,6 +2,7 @@
 
 import numpy as np
 import tensorflow as tf
+from official.vision.modeling.layers.roi_sampler import ROISampler
 from official.vision.ops import box_matcher as model_garden
 
 from tf_frozen.geometry import anchors, boxes, matching
@@ -81,9 +82,39 @@ class MatchTest(tf.test.TestCase):
                 self.assertAllEqual(label.numpy()[same], their_label.numpy()[same])
                 self.assertAllEqual(index.numpy()[same], their_index.numpy()[same])
 
+    def test_rois_learn_the_classes_and_boxes_that_model_garden_s_learn(self):
+        """Its sampler labels all RoIs before it draws. Padding has coordinates of -1 there, of 0 here."""
+        random = np.random.default_rng(5)
+        near = random.uniform(0, 80, [2, 6, 2])
+        given = np.concatenate([near, near + random.uniform(8, 48, [2, 6, 2])], -1).astype(np.float32)
+        rois = np.concatenate([given + random.normal(0, 2, given.shape), random.uniform(0, 64, [2, 30, 4])], 1)
+        rois[..., 2:] = np.maximum(rois[..., 2:], rois[..., :2] + 5)
+        classes = tf.constant([[3, 1, 4, 1, 5, 0], [9, 2, 6, 5, 0, 0]])
+        valid, rois = classes > 0, tf.constant(rois, tf.float32)
+        padded = [tf.where(valid[..., tf.newaxis], given, -1.0), tf.where(valid, classes, -1)]
+        for threshold in (0.5, 0.7):
+            sampler = ROISampler(
+                False,
+                foreground_iou_threshold=threshold,
+                background_iou_high_threshold=threshold,
+                skip_subsampling=True,
+            )
+            _, their_boxes, their_classes, their_index = sampler(rois, *padded)
+            index, label = matching.match(boxes.iou(rois, tf.constant(given)), valid, threshold, threshold)
+            positive = label == 1
+            self.assertBetween(np.sum(positive), 4, 30)
+            self.assertAllEqual(tf.where(positive, tf.gather(classes, index, batch_dims=1), 0), their_classes)
+            self.assertAllEqual(index[positive], their_index[positive])
+            self.assertAllEqual(tf.gather(given, index, batch_dims=1)[positive], their_boxes[positive])
+
 
 def comparable_rows(iou: np.ndarray) -> np.ndarray:
-    """Rows that are not the best of two boxes or one of several best: the matchers differ there."""
+    """Rows that are not the best of two boxes or one of several best: the matchers differ there.
+
+    Of several rows that are equally good for a box Model Garden forces the first alone, of two boxes that share their
+    best row the first box gets it, and a box that no row touches forces row 0. Ours forces all equal rows, as
+    detectron2 does, gives a shared row to the box that it lies on better, and forces nothing on no overlap.
+    """
     best = iou == iou.max(axis=1, keepdims=True)
     tied = best & (best.sum(axis=1, keepdims=True) > 1)
     return ~tied.any(axis=-1) & (best.sum(axis=-1) < 2)

@@ -1,7 +1,8 @@
-"""RoIAlign on maps whose answer is known, against slow NumPy, and its gradient by finite differences."""
+"""RoIAlign on maps whose answer is known, against slow NumPy and Model Garden, its gradient by finite differences."""
 
 import numpy as np
 import tensorflow as tf
+from official.vision.ops.spatial_transform_ops import multilevel_crop_and_resize
 
 from tf_frozen.geometry.roi_align import roi_align
 
@@ -12,10 +13,10 @@ def slow_level(box: np.ndarray, levels: list[int]) -> int:
     return int(np.clip(np.floor(np.log2(max(side, 1e-9) / 224)) + 4, levels[0], levels[-1]))
 
 
-def slow_point(features: np.ndarray, y: float, x: float) -> np.ndarray:
-    """Bilinear value [C] at a point in cells; cell i's centre is at i + 0.5."""
+def slow_point(features: np.ndarray, y: float, x: float, center: float) -> np.ndarray:
+    """Bilinear value [C] at a point in cells; cell i's value is that of i + `center`."""
     height, width, _ = features.shape
-    y, x = np.clip(y - 0.5, 0, height - 1), np.clip(x - 0.5, 0, width - 1)
+    y, x = np.clip(y - center, 0, height - 1), np.clip(x - center, 0, width - 1)
     rows, columns = (
         np.maximum(0, 1 - abs(y - np.arange(height))),
         np.maximum(0, 1 - abs(x - np.arange(width))),
@@ -23,7 +24,7 @@ def slow_point(features: np.ndarray, y: float, x: float) -> np.ndarray:
     return np.einsum("i,j,ijc->c", rows, columns, features)
 
 
-def slow_roi_align(pyramid, boxes, size: int, sampling: int) -> np.ndarray:
+def slow_roi_align(pyramid, boxes, size: int, sampling: int, center: float) -> np.ndarray:
     """Features [B, n, size, size, C], one sample at a time."""
     levels = sorted(pyramid)
     channels = pyramid[levels[0]].shape[-1]
@@ -34,7 +35,7 @@ def slow_roi_align(pyramid, boxes, size: int, sampling: int) -> np.ndarray:
         near, step = box[:2] / 2**level, (box[2:] - box[:2]) / 2**level / (size * sampling)
         for i, j, u, v in np.ndindex(size, size, sampling, sampling):
             point = near + step * (np.array([i, j]) * sampling + [u + 0.5, v + 0.5])
-            output[image, row, i, j] += slow_point(pyramid[level][image], *point) / sampling**2
+            output[image, row, i, j] += slow_point(pyramid[level][image], *point, center) / sampling**2
     return output
 
 
@@ -65,9 +66,10 @@ class RoiAlignTest(tf.test.TestCase):
             ((100, 250), 7, 1),
         ]:
             pyramid = random_pyramid(*frame, range(2, 6))
-            expected = slow_roi_align(pyramid, BOXES, size, sampling)
-            got = roi_align(pyramid, tf.constant(BOXES), size, sampling)
-            self.assertAllClose(got, expected, atol=1e-4)
+            for aligned in (True, False):
+                expected = slow_roi_align(pyramid, BOXES, size, sampling, center=0.5 if aligned else 0.0)
+                got = roi_align(pyramid, tf.constant(BOXES), size, sampling, aligned)
+                self.assertAllClose(got, expected, atol=1e-4)
 
     def test_a_ramp_gives_the_sample_positions(self):
         # Where the feature is the pixel position itself, a bin's value is its centre.
@@ -147,6 +149,43 @@ class RoiAlignTest(tf.test.TestCase):
             tf.function(roi_align, jit_compile=True),
         ):
             self.assertAllClose(traced(pyramid, tf.constant(BOXES)), expected, atol=1e-4)
+
+    def test_no_boxes_no_features(self):
+        self.assertEqual(roi_align(random_pyramid(96, 256, range(2, 5)), tf.zeros([2, 0, 4])).shape, [2, 0, 7, 7, 3])
+
+
+class AgainstModelGardenTest(tf.test.TestCase):
+    """Its cells' values belong to their upper left corners, so it is ours with `aligned` off."""
+
+    def compare(self, frame, boxes):
+        pyramid, boxes = random_pyramid(*frame, range(2, 6)), tf.constant(boxes, tf.float32)
+        keyed = {str(level): tf.constant(features) for level, features in pyramid.items()}
+        for size in (7, 14):
+            expected = multilevel_crop_and_resize(keyed, boxes, size)
+            self.assertAllClose(roi_align(pyramid, boxes, size, aligned=False), expected, rtol=0, atol=1e-4)
+            self.assertNotAllClose(roi_align(pyramid, boxes, size), expected, rtol=0, atol=0.1)
+
+    def test_boxes_of_all_sizes_at_borders_and_beyond(self):
+        random = np.random.default_rng(3)
+        near = random.uniform(0, [100, 220], [2, 200, 2])
+        boxes = np.concatenate([near, near + np.exp(random.uniform(-3, 6, [2, 200, 2]))], -1)
+        whole, tiny, point = [0, 0, 128, 256], [40.2, 50.7, 40.3, 50.8], [60, 70, 60, 70]
+        corner, outside, padding = [120, 250, 128, 256], [130, 300, 400, 700], [0, 0, 0, 0]
+        self.compare((128, 256), np.concatenate([boxes, [[whole, tiny, point, corner, outside, padding]] * 2], 1))
+
+    def test_a_frame_that_strides_do_not_divide(self):
+        """There Model Garden takes the last cells of coarse levels for those of the finest one's size over the stride,
+        one cell short, so that boxes at the far borders are read wrong; these lie far enough from them."""
+        near = np.random.default_rng(4).uniform(0, [50, 190], [2, 100, 2])
+        self.compare((100, 250), np.concatenate([near, near + [18.0, 25.0]], -1))
+
+    def test_beyond_the_near_border_model_garden_extrapolates(self):
+        """A box that begins outside, which no clipped proposal does; ours holds the border's value there too."""
+        ramp = tf.tile(tf.range(32.0)[tf.newaxis, :, tf.newaxis, tf.newaxis], [1, 1, 32, 1])
+        box = tf.constant([[[-28.0, 0, 28, 56]]])
+        theirs = multilevel_crop_and_resize({"2": ramp}, box)[0, 0, :, 0, 0]
+        self.assertAllClose(theirs, [-6, -4, -2, 0, 2, 4, 6])
+        self.assertAllClose(roi_align({2: ramp}, box, aligned=False)[0, 0, :, 0, 0], np.maximum(theirs, 0))
 
 
 if __name__ == "__main__":
