@@ -20,7 +20,9 @@ def unallocated() -> Iterator[None]:
     """
 
     def create(next_creator: Callable[..., tf.Variable], **arguments: Any) -> tf.Variable:
-        if arguments["shape"] is None:  # A counter of Keras, made from its value.
+        shape = arguments["shape"]
+        # Keras makes its counters from their values, and reads the mean of an image's channels while it builds.
+        if shape is None or tf.TensorShape(shape).num_elements() <= 3:
             return next_creator(**arguments)
         kept = {name: arguments[name] for name in ("shape", "dtype", "trainable", "name")}
         return UninitializedVariable(**kept)
