@@ -28,3 +28,9 @@ class FreezeError(UserError):
 
 class RunError(UserError):
     """A run directory, checkpoint or disk is not in the state that a command needs."""
+
+
+def listing(title: str, rows: Sequence[str], most: int = 10) -> str:
+    """The count and title of the rows, then the rows themselves, but no more than `most`."""
+    more = [f"and {len(rows) - most} more"] if len(rows) > most else []
+    return "\n    ".join([f"  {len(rows)} {title}:", *rows[:most], *more])

@@ -1,0 +1,146 @@
+"""ResNet and ResNet-RS: Model Garden's networks, so that its published checkpoints fit them."""
+
+from __future__ import annotations
+
+import gin
+import tensorflow as tf
+from official.vision.modeling.backbones import resnet as model_garden
+
+from tf_frozen.backbones.backbone import PRETRAINED_MODES, Backbone, checked_levels
+from tf_frozen.backbones.model_garden_checkpoint import load_model_garden_checkpoint
+from tf_frozen.errors import ConfigError
+from tf_frozen.keras_flavor import keras
+from tf_frozen.layers.configured import Configured
+
+# ImageNet's mean and standard deviation of red, green and blue in 0…1, as Model Garden normalises them.
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@gin.configurable
+@keras.utils.register_keras_serializable("tf_frozen")
+class ResNet(Configured, Backbone):
+    """ResNet of 10 to 420 layers with taps at strides 4 to 32 (He et al. 2016; Bello et al. 2021, arXiv 2103.07579).
+
+    Arguments are Model Garden's, defaults those of its plain ResNets as published: ReLU, a norm epsilon of 1e-5. Depths
+    below 50 have no ResNet-D shortcut, whatever `resnetd_shortcut` says. `init_checkpoint` is a folder, a prefix, a
+    .tar.gz or its http(s) address (see `load_model_garden_checkpoint`); only 'frozen' and 'fine_tune' read it. There is
+    no kernel regularizer: weight decay is the detector's. Stochastic depth works in modes that train, and draws from
+    TensorFlow's global generator. Raises ConfigError for a depth, level or setting that does not exist and for a
+    checkpoint that does not fit, FreezeError when random weights would be frozen.
+    """
+
+    def __init__(
+        self,
+        model_id: int = 50,
+        levels: tuple[int, ...] = (2, 3, 4, 5),
+        mode: str = "frozen",
+        init_checkpoint: str | None = None,
+        activation: str = "relu",
+        stem_type: str = "v0",
+        resnetd_shortcut: bool = False,
+        replace_stem_max_pool: bool = False,
+        scale_stem: bool = True,
+        se_ratio: float | None = None,
+        depth_multiplier: float = 1.0,
+        init_stochastic_depth_rate: float = 0.0,
+        norm_momentum: float = 0.99,
+        norm_epsilon: float = 1e-5,
+        use_sync_bn: bool = False,
+        **kwargs,
+    ):
+        where = type(self).__name__
+        levels = checked_levels(levels, range(2, 6), where)
+        _check(where, model_id, stem_type, se_ratio, init_stochastic_depth_rate)
+        whole = model_garden.ResNet(
+            model_id,
+            activation=activation,
+            stem_type=stem_type,
+            resnetd_shortcut=resnetd_shortcut,
+            replace_stem_max_pool=replace_stem_max_pool,
+            scale_stem=scale_stem,
+            se_ratio=se_ratio,
+            depth_multiplier=depth_multiplier,
+            init_stochastic_depth_rate=init_stochastic_depth_rate,
+            norm_momentum=norm_momentum,
+            norm_epsilon=norm_epsilon,
+            use_sync_bn=use_sync_bn,
+            name=f"resnet_{model_id}",
+        )
+        source = None
+        if mode in PRETRAINED_MODES and init_checkpoint is not None:
+            load_model_garden_checkpoint(whole, str(init_checkpoint))
+            source = f"{where}-{model_id}, {init_checkpoint}"
+        taps = [whole.output[str(level)] for level in levels]
+        super().__init__(keras.Model(whole.inputs, taps, name=whole.name), levels, mode, source, **kwargs)
+        self.model_id = model_id
+        self.init_checkpoint = None if init_checkpoint is None else str(init_checkpoint)
+        self.activation, self.stem_type = activation, stem_type
+        self.resnetd_shortcut, self.replace_stem_max_pool = resnetd_shortcut, replace_stem_max_pool
+        self.scale_stem, self.se_ratio, self.depth_multiplier = scale_stem, se_ratio, depth_multiplier
+        self.init_stochastic_depth_rate = init_stochastic_depth_rate
+        self.norm_momentum, self.use_sync_bn = norm_momentum, use_sync_bn
+
+    def preprocess(self, images: tf.Tensor) -> tf.Tensor:
+        """Maps RGB in 0…255 to (x / 255 − mean) / deviation of ImageNet."""
+        return (images / 255.0 - _MEAN) / _DEVIATION
+
+
+@gin.configurable
+@keras.utils.register_keras_serializable("tf_frozen")
+class ResNetRS(ResNet):
+    """ResNet-RS as the paper uses it: ResNet-D stem and shortcuts, strided convolution for max-pool, SE, swish.
+
+    Defaults are the settings of the paper's official YAMLs with the norm epsilon of the published weights. Those of
+    `keras.applications.ResNetRS*` use ReLU and are not interchangeable with these. Raises what ResNet raises.
+    """
+
+    def __init__(
+        self,
+        model_id: int = 101,
+        levels: tuple[int, ...] = (2, 3, 4, 5),
+        mode: str = "frozen",
+        init_checkpoint: str | None = None,
+        activation: str = "swish",
+        stem_type: str = "v1",
+        resnetd_shortcut: bool = True,
+        replace_stem_max_pool: bool = True,
+        scale_stem: bool = True,
+        se_ratio: float | None = 0.25,
+        depth_multiplier: float = 1.0,
+        init_stochastic_depth_rate: float = 0.0,
+        norm_momentum: float = 0.99,
+        norm_epsilon: float = 1e-5,
+        use_sync_bn: bool = False,
+        **kwargs,
+    ):
+        super().__init__(
+            model_id=model_id,
+            levels=levels,
+            mode=mode,
+            init_checkpoint=init_checkpoint,
+            activation=activation,
+            stem_type=stem_type,
+            resnetd_shortcut=resnetd_shortcut,
+            replace_stem_max_pool=replace_stem_max_pool,
+            scale_stem=scale_stem,
+            se_ratio=se_ratio,
+            depth_multiplier=depth_multiplier,
+            init_stochastic_depth_rate=init_stochastic_depth_rate,
+            norm_momentum=norm_momentum,
+            norm_epsilon=norm_epsilon,
+            use_sync_bn=use_sync_bn,
+            **kwargs,
+        )
+
+
+def _check(where: str, model_id: int, stem_type: str, se_ratio: float | None, drop_rate: float) -> None:
+    known = tuple(model_garden.RESNET_SPECS)
+    if model_id not in known:
+        raise ConfigError(f"{where}.model_id is {model_id!r}; it must be one of {', '.join(map(str, known))}.")
+    if stem_type not in ("v0", "v1"):
+        raise ConfigError(f"{where}.stem_type is {stem_type!r}; it must be 'v0' (7×7) or 'v1' (three 3×3, ResNet-D).")
+    # Model Garden silently leaves out the squeeze-excitation of any other ratio.
+    if se_ratio is not None and not 0 <= se_ratio <= 1:
+        raise ConfigError(f"{where}.se_ratio is {se_ratio!r}; it must lie in 0…1; None is no squeeze-excitation.")
+    if not 0 <= drop_rate < 1:
+        raise ConfigError(f"{where}.init_stochastic_depth_rate is {drop_rate!r}; it must lie in 0…1, below 1.")
