@@ -1,0 +1,44 @@
+import numpy as np
+import tensorflow as tf
+
+from tests.layer_suite import LayerSuite
+from tests.necks.pyramids import nothing, parameters
+from tf_frozen.layers.norm import paper_norm
+from tf_frozen.necks.bottleneck import Bottleneck
+
+
+class BottleneckSuiteTest(LayerSuite, tf.test.TestCase):
+    float32_outputs = False
+
+    def layer(self):
+        return Bottleneck(3, paper_norm())
+
+    def inputs(self, batch, size):
+        return tf.random.stateless_normal([batch, *size, 5], [1, 2])
+
+    def shapes(self, batch, size):
+        return (batch, *size, 12)
+
+
+class BottleneckTest(tf.test.TestCase):
+    def test_by_hand(self):
+        block = Bottleneck(1, nothing(), "relu")
+        inputs = tf.reshape([1.0, -1.0], [2, 1, 1, 1])
+        block(inputs)
+        reduce, conv, expand = block.blocks
+        center = np.zeros([3, 3, 1, 1])
+        center[1, 1] = 3.0
+        for part, kernel in ((reduce, [2.0]), (conv, center), (expand, [1, 2, 3, 4]), (block.shortcut, [1, 0, 0, -1])):
+            part.conv.set_weights([np.reshape(kernel, part.conv.kernel.shape)])
+        # 1 becomes 2, then 6; -1 ends at the first activation, and its shortcut at the last.
+        self.assertAllEqual(block(inputs)[:, 0, 0], [[6 + 1, 12, 18, 24 - 1], [0, 0, 0, 1]])
+
+    def test_parameters_of_a_node_of_the_paper_s_neck(self):
+        block = Bottleneck(256, paper_norm())
+        block(tf.zeros([1, 4, 4, 256]))
+        convs = 256 * 256 + 9 * 256 * 256 + 2 * 256 * 1024
+        self.assertEqual(parameters(block), convs + 2 * (256 + 256 + 1024 + 1024))
+
+
+if __name__ == "__main__":
+    tf.test.main()
