@@ -13,6 +13,7 @@ import gin
 import numpy as np
 import tensorflow as tf
 
+from tf_frozen.backbones import any_size
 from tf_frozen.backbones.backbone import PRETRAINED_MODES, Backbone, checked_levels
 from tf_frozen.errors import ConfigError
 from tf_frozen.gin_files import did_you_mean
@@ -64,12 +65,8 @@ class KerasApplication(Backbone):
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> dict[int, tf.Tensor]:
         """Runs the network on preprocessed images of any size."""
-        dynamic = tf.unstack(tf.shape(inputs)[1:3])
-        height, width = (dynamic[i] if side is None else side for i, side in enumerate(inputs.shape[1:3]))
-        stride = 2 ** max(self.levels)
-        padded = tf.pad(inputs, [[0, 0], [0, -height % stride], [0, -width % stride], [0, 0]])
-        maps = super().call(padded, training=training)
-        return {level: tap[:, : -(-height // 2**level), : -(-width // 2**level)] for level, tap in maps.items()}
+        maps = super().call(any_size.pad(inputs, 2 ** max(self.levels)), training=training)
+        return any_size.cut(maps, inputs)
 
     def get_config(self) -> dict:
         """The constructor's arguments."""
