@@ -71,6 +71,20 @@ class ClipTest(tf.test.TestCase):
         self.assertAllEqual(clipped[1, 2, 4], [100, 50, 100, 50])
 
 
+class AtLeastOneTest(tf.test.TestCase):
+    def test_a_row_of_padding_where_there_is_none(self):
+        none = tf.zeros([2, 0, 4])
+        for marks, expected in ((tf.zeros([2, 0], tf.bool), False), (tf.zeros([2, 0], tf.int32), 0)):
+            given, found = boxes.at_least_one(none, marks)
+            self.assertAllEqual(given, np.zeros([2, 1, 4]))
+            self.assertAllEqual(found, [[expected]] * 2)
+
+    def test_some_stay_as_they_are(self):
+        some, marks = tf.constant(random_boxes((2, 3), 0)), tf.constant([[1, 2, 0]] * 2)
+        for given, expected in zip(boxes.at_least_one(some, marks), (some, marks), strict=True):
+            self.assertAllEqual(given, expected)
+
+
 class FlipTest(tf.test.TestCase):
     def test_by_hand(self):
         given, size = tf.constant([[1.0, 2, 4, 8], [0, 0, 0, 0]]), tf.constant([10.0, 20.0])

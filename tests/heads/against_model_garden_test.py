@@ -163,14 +163,14 @@ class DetectorTest(tf.test.TestCase):
         theirs, task = model_garden(further_ious)
         labels, sampled = their_anchor_labels()
         proposal, cascade = self.ours(box_heads, sampled)
+        self.assertEqual(cascade.ious, (0.5, *(further_ious or ())))
         theirs(IMAGES, SIZE, training=False)
         proposal(pyramid())
         cascade((pyramid(), TARGETS["boxes"], SIZE))
         shake(theirs)
-        # Small steps: no box leaves the image, so that the proposals are the same (see ProposalsTest), and RoIs that
-        # are positive in one stage are so in the next.
-        for head in (theirs.rpn_head, *theirs.detection_head):
-            head._box_regressor.kernel.assign(0.1 * head._box_regressor.kernel)
+        # Small steps: no proposal leaves the image, where ours differ (ProposalsTest), and no RoI its box.
+        for head, step in ((theirs.rpn_head, 0.1), *((head, 0.5) for head in theirs.detection_head)):
+            head._box_regressor.kernel.assign(step * head._box_regressor.kernel)
         copy_region_proposal(theirs.rpn_head, proposal)
         for head, our_head in zip(theirs.detection_head, cascade.heads, strict=True):
             copy_box_head(head, our_head)

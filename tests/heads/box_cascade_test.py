@@ -11,7 +11,7 @@ from tf_frozen.layers.norm import paper_norm
 
 SIZE = tf.constant([[100.0, 100.0]])
 PROPOSALS = tf.constant([[[10.0, 10, 30, 50], [50, 50, 90, 90]]])
-CODERS = ((10, 10, 5, 5), (20, 20, 10, 10), (30, 30, 15, 15))
+CODERS = ((10, 10, 5, 5), (20, 20, 10, 10), (30, 30, 15, 15), (40, 40, 20, 20))
 
 
 def pyramid(batch=1, channels=4):
@@ -20,7 +20,7 @@ def pyramid(batch=1, channels=4):
     }
 
 
-def cascade(classes=2, stages=1, class_agnostic=True, logits=None, deltas=None, ious=(0.5, 0.6, 0.7), **kwargs):
+def cascade(classes=2, stages=1, class_agnostic=True, logits=None, deltas=None, ious=(0.5, 0.6, 0.7, 0.8), **kwargs):
     """A cascade whose heads say the same of every RoI: `logits` of each class, `deltas` of each box."""
     head = BoxHead(classes, convs=0, fcs=1, fc_units=4, class_agnostic=class_agnostic)
     layer = BoxCascade(head, ious[:stages], CODERS[:stages], **kwargs)
@@ -34,7 +34,7 @@ def cascade(classes=2, stages=1, class_agnostic=True, logits=None, deltas=None, 
 
 def targets(boxes, classes):
     return {
-        "boxes": tf.constant([boxes], tf.float32),
+        "boxes": tf.reshape(tf.constant(boxes, tf.float32), [1, -1, 4]),
         "classes": tf.constant([classes], tf.int32),
         "image_size": SIZE,
     }
@@ -69,6 +69,17 @@ class ClassAwareBoxCascadeTest(BoxCascadeSuite, tf.test.TestCase):
         return BoxCascade(head, (0.5, 0.6), CODERS[:2], roi_size=3, roi_sampling=2)
 
 
+class FourStagesTest(BoxCascadeSuite, tf.test.TestCase):
+    """One more than Model Garden has, of class-aware heads, and every option set."""
+
+    boxes = 3
+
+    def layer(self):
+        head = BoxHead(3, convs=0, fcs=1, fc_units=8, class_agnostic=False)
+        options = {"score_ensemble": "logits", "loss_reduction": "sum", "roi_aligned": False, "nms_soft_sigma": 0.5}
+        return BoxCascade(head, (0.5, 0.6, 0.7, 0.8), CODERS, roi_size=2, nms_class_agnostic=True, **options)
+
+
 class DetectTest(tf.test.TestCase):
     def detect(self, layer, valid=(True, True), image_size=SIZE):
         found = layer.detect(pyramid(), PROPOSALS, tf.constant([valid]), image_size)
@@ -89,7 +100,8 @@ class DetectTest(tf.test.TestCase):
         self.assertAllClose(found["boxes"][0], PROPOSALS[0, 1])
 
     def test_every_stage_moves_the_boxes_by_its_own_coder(self):
-        for stages, shift in ((1, 2 / 10), (2, 2 / 10 + 2 / 20), (3, 2 / 10 + 2 / 20 + 2 / 30)):
+        for stages in (1, 2, 3, 4):
+            shift = sum(2 / weights[1] for weights in CODERS[:stages])
             layer = cascade(stages=stages, deltas=[0.0, 2.0, 0.0, 0.0])
             _, boxes = layer((pyramid(), PROPOSALS[:, :1], SIZE))
             self.assertAllClose(boxes[0, 0, 0], [10, 10 + 40 * shift, 30, 50 + 40 * shift])
@@ -98,12 +110,57 @@ class DetectTest(tf.test.TestCase):
         _, boxes = cascade(deltas=[5.0, 0.0, 0.0, 0.0])((pyramid(), PROPOSALS, tf.constant([[60.0, 80.0]])))
         self.assertAllClose(boxes[0, :, 0], [[20, 10, 40, 50], [60, 50, 60, 80]])
 
-    def test_scores_are_the_mean_of_the_stages(self):
-        layer = cascade(classes=1, stages=2)
-        for stage, logit in zip(layer.heads, (0.0, 2.0), strict=True):
-            stage.classes.bias.assign([0.0, logit])
-        probabilities, _ = layer((pyramid(), PROPOSALS, SIZE))
-        self.assertAllClose(probabilities[0], [[(0.5 + 1 / (1 + math.exp(-2))) / 2]] * 2)
+    def test_scores_are_a_mean_over_the_stages_or_those_of_the_last(self):
+        def sigmoid(x):
+            return 1 / (1 + math.exp(-x))
+
+        for stages in (1, 2, 4):
+            logits = [0.0, 2.0, -1.0, 5.0][:stages]
+            for ensemble, expected in (
+                ("probabilities", np.mean([sigmoid(logit) for logit in logits])),
+                ("logits", sigmoid(np.mean(logits))),
+                (None, sigmoid(logits[-1])),
+            ):
+                layer = cascade(classes=1, stages=stages, score_ensemble=ensemble)
+                for stage, logit in zip(layer.heads, logits, strict=True):
+                    stage.classes.bias.assign([0.0, logit])
+                probabilities, _ = layer((pyramid(), PROPOSALS, SIZE))
+                self.assertAllClose(probabilities[0], [[expected]] * 2, msg=(stages, ensemble))
+
+    def test_suppression_across_classes_and_soft_suppression(self):
+        deltas = [[9.0] * 4, [0.0] * 4, [0.0, 2.0, 0.0, 0.0]]  # the second class's box overlaps the first's by 2/3
+        scores = np.exp([1.0, 1.5]) / np.sum(np.exp([0.0, 1.0, 1.5]))
+        for options, expected in (
+            ({}, [scores[1], scores[0]]),
+            ({"nms_class_agnostic": True}, [scores[1]]),
+            (
+                {"nms_class_agnostic": True, "nms_soft_sigma": 0.5},
+                [scores[1], scores[0] * math.exp(-((2 / 3) ** 2) / 0.5)],
+            ),
+        ):
+            layer = cascade(class_agnostic=False, logits=[0.0, 1.0, 1.5], deltas=deltas, **options)
+            found = self.detect(layer, valid=(True, False))
+            self.assertAllClose(found["scores"][: found["count"]], expected, msg=options)
+
+    def test_features_are_read_aligned_or_as_model_garden_reads_them(self):
+        """The only feature is the x of a cell's centre in pixels, the only hidden unit its mean over the RoI."""
+        maps = {3: tf.tile(8.0 * tf.range(16.0)[tf.newaxis, tf.newaxis, :, tf.newaxis] + 4.0, [1, 16, 1, 1])}
+        for aligned, middle in ((True, 30.0), (False, 30.0 + 4.0)):
+            head = BoxHead(1, convs=0, fcs=1, fc_units=1, activation="linear")
+            layer = BoxCascade(head, (0.5,), CODERS[:1], roi_aligned=aligned)
+            layer((maps, PROPOSALS, SIZE))
+            hidden, stage = layer.heads[0].fc_blocks[0].conv, layer.heads[0]
+            hidden.kernel.assign(tf.fill(hidden.kernel.shape, 1 / 49))
+            stage.classes.kernel.assign([[0.0, 0.1]])
+            probabilities, _ = layer((maps, PROPOSALS, SIZE))
+            self.assertAllClose(probabilities[0, 0, 0], 1 / (1 + math.exp(-0.1 * middle)))
+
+    def test_no_proposals_no_detections(self):
+        for proposals, valid in ((PROPOSALS[:, :0], tf.zeros([1, 0], tf.bool)), (0.0 * PROPOSALS, [[False, False]])):
+            for stages in (1, 3):
+                found = cascade(stages=stages, logits=[0.0, 0.0, 5.0]).detect(pyramid(), proposals, valid, SIZE)
+                self.assertAllEqual(found["count"], [0])
+                self.assertAllEqual(found["boxes"], np.zeros([1, 100, 4]))
 
     def test_a_class_aware_head_has_a_box_for_each_class(self):
         deltas = [[9.0] * 4, [0.0] * 4, [0.0, 2.0, 0.0, 0.0]]  # the background's is of no use
@@ -183,6 +240,40 @@ class LossTest(tf.test.TestCase):
         self.assertEqual(draws[0], draws[1])
         self.assertNotEqual(draws[0], draws[2])
 
+    def test_stages_are_averaged_or_summed(self):
+        """Every stage moves its box down by two units of its coder; the right box is that of the first RoI."""
+        class_loss, box_losses, off = math.log(3), [], 0.0
+        for y_weight, *_ in CODERS:
+            box_losses.append((2 + off * y_weight - 0.5) / 4)
+            off += 2 / y_weight
+        for stages in (1, 2, 4):
+            for reduction, reduce in (("mean", np.mean), ("sum", np.sum)):
+                options = {"ious": (0.1,) * 4, "loss_reduction": reduction}
+                layer = cascade(stages=stages, deltas=[2.0, 0.0, 0.0, 0.0], **options)
+                expected = [reduce([class_loss] * stages), reduce(box_losses[:stages])]
+                self.assertAllClose(self.losses(layer, [[10, 10, 30, 50]], [1]), expected, rtol=1e-5)
+
+    def test_nothing_to_learn_from(self):
+        """No ground truth, no proposals, or padding alone: losses and gradients stay finite, and 0 of no RoI."""
+        layer = cascade(stages=3)
+        none, empty = tf.zeros([1, 0], tf.bool), tf.zeros([1, 0, 4])
+        for boxes, classes, proposals, valid, class_loss in (
+            ([[0.0] * 4], [0], PROPOSALS, [[True, True]], math.log(3)),
+            ([], [], PROPOSALS, [[True, False]], math.log(3)),
+            ([[10.0, 10, 30, 50]], [1], empty, none, math.log(3)),
+            ([[0.0] * 4], [0], empty, none, 0.0),
+            ([[0.0] * 4], [0], 0.0 * PROPOSALS, [[False, False]], 0.0),
+            ([], [], empty, none, 0.0),
+        ):
+            with tf.GradientTape() as tape:
+                parts = layer.loss_parts(
+                    pyramid(), proposals, tf.constant(valid), targets(boxes, classes), tf.constant([1, 2])
+                )
+                loss = tf.add_n(list(parts.values()))
+            self.assertAllClose([parts["class_loss"], parts["box_loss"]], [class_loss, 0.0])
+            for gradient in tape.gradient(loss, layer.trainable_weights):
+                self.assertAllInSet(np.isfinite(gradient), [True])
+
     def test_rois_that_collapse_leave_later_stages_and_losses_and_gradients_stay_finite(self):
         layer = cascade(stages=3, deltas=[0.0, 0.0, -400.0, -400.0])
         with tf.GradientTape() as tape:
@@ -240,6 +331,24 @@ class ArgumentsTest(tf.test.TestCase):
         for ious, coders in (((0.5, 0.6), CODERS), ((), ())):
             with self.assertRaisesRegex(ConfigError, rf"{len(ious)} ious .* {len(coders)} coder_weights .*every stage"):
                 BoxCascade(head, ious, coders)
+
+    def test_what_makes_no_sense_is_refused_with_its_value(self):
+        for arguments, message in (
+            ({"ious": (0.5, 50, 0.7)}, r"ious are \(0.5, 50, 0.7\); 50 is no overlap"),
+            ({"ious": (0.5, 0.0, 0.7)}, "0.0 is no overlap above 0"),
+            ({"coder_weights": ((10, 10), *CODERS[:2])}, r"\(10, 10\) must be four numbers above 0"),
+            ({"coder_weights": ((10, 10, 5, 0), *CODERS[:2])}, r"\(10, 10, 5, 0\) must be four numbers above 0"),
+            ({"score_ensemble": "mean"}, "score_ensemble is 'mean'; it must be one of 'probabilities', 'logits', None"),
+            ({"loss_reduction": "average"}, "loss_reduction is 'average'; it must be one of 'mean', 'sum'"),
+            ({"samples": 0}, "samples is 0; it must be a whole number above 0"),
+            ({"roi_size": 7.0}, "roi_size is 7.0; it must be a whole number"),
+            ({"detections": -1}, "detections is -1; it must be a whole number"),
+            ({"positive_fraction": 25}, "positive_fraction is 25; it must lie in 0…1"),
+            ({"nms_iou": 1.5}, "nms_iou is 1.5; it must lie in 0…1"),
+            ({"nms_soft_sigma": -0.5}, "nms_soft_sigma is -0.5; it must be 0"),
+        ):
+            with self.assertRaisesRegex(ConfigError, message):
+                BoxCascade(BoxHead(1), **arguments)
 
 
 if __name__ == "__main__":

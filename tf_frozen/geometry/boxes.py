@@ -43,6 +43,16 @@ def clip(boxes: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value(boxes, tf.zeros([], boxes.dtype), tf.concat([size, size], axis=-1))
 
 
+def at_least_one(boxes: tf.Tensor, marks: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Boxes [B, n, 4] and what belongs to them [B, n], with a row of zeros, which is padding, where n is 0.
+
+    Kernels refuse to work on nothing: an arg max, a gather, a convolution.
+    """
+    if boxes.shape[1] != 0:
+        return boxes, marks
+    return tf.pad(boxes, [[0, 0], [0, 1], [0, 0]]), tf.pad(marks, [[0, 0], [0, 1]])
+
+
 def flip(boxes: tf.Tensor, size: tf.Tensor, flip_y: bool | tf.Tensor, flip_x: bool | tf.Tensor) -> tf.Tensor:
     """Boxes [..., n, 4] once their image, (height, width) = size [..., 2] pixels, is flipped along the axes named."""
     y1, x1, y2, x2 = tf.unstack(boxes, axis=-1)

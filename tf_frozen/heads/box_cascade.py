@@ -76,6 +76,16 @@ class BoxCascade(ConfiguredLayer):
         _check_stages(ious, coder_weights)
         _check_choice("score_ensemble", score_ensemble, SCORE_ENSEMBLES)
         _check_choice("loss_reduction", loss_reduction, LOSS_REDUCTIONS)
+        _check_counts(
+            samples=samples,
+            roi_size=roi_size,
+            roi_sampling=roi_sampling,
+            candidates=candidates,
+            detections=detections,
+        )
+        _check_fractions(positive_fraction=positive_fraction, score_threshold=score_threshold, nms_iou=nms_iou)
+        if nms_soft_sigma < 0:
+            raise ConfigError(f"BoxCascade's nms_soft_sigma is {nms_soft_sigma!r}; it must be 0 (hard NMS) or above.")
         self.head, self.ious = head, tuple(ious)
         self.coder_weights = tuple(tuple(weights) for weights in coder_weights)
         self.samples, self.positive_fraction = samples, positive_fraction
@@ -106,6 +116,7 @@ class BoxCascade(ConfiguredLayer):
         self, pyramid: Mapping[int, tf.Tensor], proposals: tf.Tensor, valid: tf.Tensor, image_size: tf.Tensor
     ) -> dict[str, tf.Tensor]:
         """The detections of each image: boxes [batch, D, 4], scores, classes 1…K (0 is padding) and count [batch]."""
+        proposals, valid = box_ops.at_least_one(proposals, valid)
         probabilities, boxes = self((pyramid, proposals, image_size), training=False)
         probabilities *= tf.cast(valid, tf.float32)[..., tf.newaxis]
         boxes = boxes[:, :, 0] if self.head.class_agnostic else boxes
@@ -144,14 +155,15 @@ class BoxCascade(ConfiguredLayer):
         Their boxes carry no gradient. `proposals` [batch, n, 4] and `valid` [batch, n] come from the region proposal;
         `seed` int32 [2] is the draw of the sample.
         """
-        boxes = tf.concat([proposals, targets["boxes"]], 1)
-        valid = tf.concat([valid, targets["classes"] > 0], 1)
-        boxes, valid = self._sample(boxes, valid, targets, seed)
+        truth = dict(zip(("boxes", "classes"), box_ops.at_least_one(targets["boxes"], targets["classes"]), strict=True))
+        boxes = tf.concat([proposals, truth["boxes"]], 1)
+        valid = tf.concat([valid, truth["classes"] > 0], 1)
+        boxes, valid = self._sample(boxes, valid, truth, seed)
         class_losses, box_losses = [], []
         for stage in range(len(self.heads)):
-            rois = self._assign(stage, boxes, valid, targets)
+            rois = self._assign(stage, boxes, valid, truth)
             logits, deltas = self._run_head(stage, pyramid, boxes, training=True)
-            class_loss, box_loss = self._stage_losses(stage, logits, deltas, rois, targets)
+            class_loss, box_loss = self._stage_losses(stage, logits, deltas, rois, truth)
             class_losses.append(class_loss)
             box_losses.append(box_loss)
             refined = self._refine(stage, deltas, boxes, targets["image_size"])
@@ -234,3 +246,15 @@ def _check_stages(ious: Sequence[float], coder_weights: Sequence[Sequence[float]
 def _check_choice(name: str, value: object, choices: Sequence[object]) -> None:
     if value not in choices:
         raise ConfigError(f"BoxCascade's {name} is {value!r}; it must be one of {', '.join(map(repr, choices))}.")
+
+
+def _check_counts(**counts: object) -> None:
+    for name, count in counts.items():
+        if type(count) is not int or count < 1:
+            raise ConfigError(f"BoxCascade's {name} is {count!r}; it must be a whole number above 0.")
+
+
+def _check_fractions(**fractions: float) -> None:
+    for name, fraction in fractions.items():
+        if not 0 <= fraction <= 1:
+            raise ConfigError(f"BoxCascade's {name} is {fraction!r}; it must lie in 0…1.")
