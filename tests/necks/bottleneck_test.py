@@ -28,10 +28,15 @@ class BottleneckTest(tf.test.TestCase):
         reduce, conv, expand = block.blocks
         center = np.zeros([3, 3, 1, 1])
         center[1, 1] = 3.0
-        for part, kernel in ((reduce, [2.0]), (conv, center), (expand, [1, 2, 3, 4]), (block.shortcut, [1, 0, 0, -1])):
+        for part, kernel in (
+            (reduce, [2.0]),
+            (conv, center),
+            (expand, [1, 2, 3, -4]),
+            (block.shortcut, [-1, 0, 0, 25]),
+        ):
             part.conv.set_weights([np.reshape(kernel, part.conv.kernel.shape)])
         # 1 becomes 2, then 6; -1 ends at the first activation, and its shortcut at the last.
-        self.assertAllEqual(block(inputs)[:, 0, 0], [[6 + 1, 12, 18, 24 - 1], [0, 0, 0, 1]])
+        self.assertAllEqual(block(inputs)[:, 0, 0], [[6 - 1, 12, 18, 25 - 24], [1, 0, 0, 0]])
 
     def test_parameters_of_a_node_of_the_paper_s_neck(self):
         block = Bottleneck(256, paper_norm())

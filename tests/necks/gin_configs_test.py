@@ -21,11 +21,11 @@ PAPER = (
     ("bifpn", (), B0_CHANNELS, (3, 7), 64, 0.196),
     (
         "bifpn",
-        ("BIFPN_FILTERS = 384", "BIFPN_REPEATS = 8", "BIFPN_MAX_LEVEL = 8", "BIFPN_FUSION = 'sum'"),
+        ("BIFPN_FILTERS = 384", "BIFPN_REPEATS = 2", "BIFPN_MAX_LEVEL = 8", "BIFPN_FUSION = 'sum'"),
         B7_CHANNELS,
         (3, 8),
         384,
-        13.112,
+        3.988,
     ),
 )
 SMALL = {"fpn_small": 0.216, "bifpn_small": 0.196, "nas_fpn_small": 0.809}

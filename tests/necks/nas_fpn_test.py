@@ -159,6 +159,8 @@ class NASFPNTest(tf.test.TestCase):
         """Level 5 of the inputs is left over for the node of level 5, and level 7 for that of level 7."""
         nodes = nodes_of(PAPER_BLOCK_SPECS, 5)
         self.assertEqual([node.leftovers for node in nodes], [(), (), (), (), (2,), (4,), ()])
+        nodes = nodes_of(((0, "sum", (1, 1), False), (0, "sum", (2, 1), True), (1, "sum", (3, 1), True)), 2)
+        self.assertEqual([node.leftovers for node in nodes], [(), (0,), ()])
 
     def test_bottleneck_nodes_project_what_comes_from_nodes(self):
         """10 edges of the first of the paper's cells come from nodes, and all 16 of the second."""

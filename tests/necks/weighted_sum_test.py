@@ -54,13 +54,13 @@ class WeightedSumTest(tf.test.TestCase):
         for fusion, expected in (("fast", 111 / 3.0001), ("softmax", 37.0)):
             self.assertAllClose(WeightedSum(fusion)(self.inputs), [[expected]], rtol=1e-6)
 
-    def test_weights_are_normalised_in_float32(self):
-        """A float16 sum would lose the 1e-4 of the third input beside 1."""
+    def test_shares_are_computed_in_float32(self):
+        """float16 knows no 1e-8."""
         layer = WeightedSum("fast", dtype=keras.mixed_precision.Policy("mixed_float16"))
-        inputs = [tf.constant([[x]], tf.float16) for x in (0.0, 0.0, 10000.0)]
+        inputs = [tf.constant([[10000.0]], tf.float16)] * 2
         layer(inputs)
-        layer.set_weights([np.float32([0.5, 0.5, 2.0**-13])])
-        self.assertAllClose(layer(inputs), [[10000 * 2.0**-13 / (1.0001 + 2.0**-13)]], rtol=1e-3)
+        layer.set_weights([np.float32([1e-8, 1e-8])])
+        self.assertAllClose(layer(inputs), [[1e4 * 2e-8 / (2e-8 + 1e-4)]], rtol=2e-3)
 
 
 if __name__ == "__main__":
