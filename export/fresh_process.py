@@ -7,7 +7,7 @@ import sys
 
 
 def main(saved_model: str, images_path: str, detections_path: str) -> None:
-    """Detects on an npz's images '0', '1', …; writes 'boxes_0', 'scores_0', 'classes_0' and so on, and its memory."""
+    """Detects on an npz's images '0', '1', …; writes 'boxes_0', 'scores_0' and so on, and the memory that it took."""
     for package in ("tf_frozen", "tf_keras", "official"):
         sys.modules[package] = None  # Python refuses to import a module that is None here
     import numpy as np
@@ -20,8 +20,9 @@ def main(saved_model: str, images_path: str, detections_path: str) -> None:
         for name in images.files:
             found = detect(images=tf.constant(images[name][None]))
             count = int(found["num_detections"][0])
-            for key in ("boxes", "scores", "classes"):
-                detections[f"{key}_{name}"] = found[f"detection_{key}"][0, :count].numpy()
+            for key, values in found.items():
+                if key.startswith("detection_"):
+                    detections[f"{key.removeprefix('detection_')}_{name}"] = values[0, :count].numpy()
     np.savez(detections_path, peak_memory_bytes=_peak_memory_bytes(), **detections)
 
 

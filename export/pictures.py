@@ -41,7 +41,7 @@ class Album:
     def add(self, path: str, image: np.ndarray, found: Detections) -> None:
         """Draws what was `found` on `image`, uint8 RGB [h, w, 3], and writes the picture of `path`."""
         labels = [self._categories.get(int(category), str(category)) for category in found.classes]
-        drawn = tf.constant(draw(image, found.boxes, labels, found.scores))
+        drawn = tf.constant(draw(image, found.boxes, labels, found.scores, segmentations=found.segmentations))
         picture = self._pictures[path]
         encode = tf.io.encode_png if picture.suffix.lower() == ".png" else tf.io.encode_jpeg
         self._make(picture.parent)

@@ -18,6 +18,7 @@ from tf_frozen.data.image_checks import look_at
 from tf_frozen.data.images import read
 from tf_frozen.errors import RunError
 from tf_frozen.evaluation.coco import to_results
+from tf_frozen.evaluation.masks import to_rles
 
 _LOG = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 10
@@ -29,6 +30,7 @@ class Detections(NamedTuple):
     boxes: np.ndarray  # float32 [n, 4]: y1, x1, y2, x2 in pixels of the image
     scores: np.ndarray  # float32 [n]
     classes: np.ndarray  # int32 [n]: category ids of the data set
+    segmentations: list[dict] | None = None  # COCO's run lengths of n masks, where the detector finds them
 
 
 class Predictor:
@@ -53,10 +55,12 @@ class Predictor:
 
     def detect(self, image: np.ndarray, score_threshold: float = 0.0) -> Detections:
         """Returns the objects of score >= `score_threshold` on `image`, uint8 RGB [h, w, 3]."""
-        found = self._detect(images=tf.constant(image[None]))
-        rows = [found[f"detection_{key}"][0].numpy() for key in ("boxes", "scores", "classes")]
-        kept = np.flatnonzero(rows[1][: int(found["num_detections"][0])] >= score_threshold)
-        return Detections(*(values[kept] for values in rows))
+        found = {name: values[0].numpy() for name, values in self._detect(images=tf.constant(image[None])).items()}
+        kept = np.flatnonzero(found["detection_scores"][: found["num_detections"]] >= score_threshold)
+        boxes, scores, classes = (found[f"detection_{key}"][kept] for key in ("boxes", "scores", "classes"))
+        if "detection_masks" not in found:
+            return Detections(boxes, scores, classes)
+        return Detections(boxes, scores, classes, to_rles(found["detection_masks"][kept], boxes, *image.shape[:2]))
 
     def predict(
         self,
@@ -74,8 +78,8 @@ class Predictor:
           show: called after each image with its path, its uint8 pixels and its detections.
 
         Returns:
-          COCO-results rows {image_id, category_id, bbox [x, y, w, h], score}, and for each path that could
-          not be read what was wrong with it.
+          COCO-results rows {image_id, category_id, bbox [x, y, w, h], score, and segmentation where the detector finds
+          masks}, and for each path that could not be read what was wrong with it.
         """
         rows, failures = [], {}
         started = said = time.monotonic()

@@ -28,7 +28,9 @@ class Server:
 
     Both methods return `detection_boxes` float32 [N, D, 4] as y1, x1, y2, x2 in pixels of the original image
     and within it, `detection_scores` float32 [N, D], `detection_classes` int32 [N, D] (the data set's own
-    category ids) and `num_detections` int32 [N]; rows from `num_detections` on are zeros.
+    category ids) and `num_detections` int32 [N]; rows from `num_detections` on are zeros. A detector of masks gives
+    `detection_masks` float32 [N, D, h, w] too: the probability of the object at the centres of h × w equal cells of the
+    detection's box.
     """
 
     def __init__(self, detector: keras.Model, categories: Sequence[Category]):
@@ -65,11 +67,13 @@ class Server:
         frames, frame_sizes, scales, sizes = fitted
         found = self._detector(frames, image_size=frame_sizes, training=False)
         boxes = box_ops.clip(found["boxes"] / scales[:, None, None], sizes)
+        masks = {"detection_masks": found["masks"]} if "masks" in found else {}
         return {
             "detection_boxes": boxes,
             "detection_scores": found["scores"],
             "detection_classes": tf.gather(tf.constant(self._category_ids, tf.int32), found["classes"]),
             "num_detections": found["count"],
+            **masks,
         }
 
 

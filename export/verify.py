@@ -22,7 +22,8 @@ from tf_frozen.keras_flavor import keras
 # The same kernels on the same processor: only the order of float32 sums may differ between the two graphs.
 BOX_TOLERANCE = 1e-3  # pixels of the original; of an image longer than 1000 pixels, a millionth of its length
 SCORE_TOLERANCE = 1e-5
-_KEYS = ("boxes", "scores", "classes")
+MASK_TOLERANCE = 1e-4  # probability; a mask is read where the box is, whose own tolerance moves it
+_KEYS = ("boxes", "scores", "classes", "masks")  # the last where the detector finds masks
 
 Detections = Mapping[str, np.ndarray]
 
@@ -41,7 +42,8 @@ def detections(
       images: uint8 RGB arrays [h, w, 3], or paths of image files.
 
     Returns:
-      For each image `boxes` [n, 4] (y1, x1, y2, x2 in its pixels), `scores` [n], `classes` [n] (their ids).
+      For each image `boxes` [n, 4] (y1, x1, y2, x2 in its pixels), `scores` [n], `classes` [n] (their ids), and of a
+      detector of masks `masks` [n, h, w].
     """
     detect = tf.function(
         Server(detector, categories).detect, input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8)]
@@ -51,7 +53,7 @@ def detections(
         with tf.device("/CPU:0"):
             found = detect(tf.constant(image[None]))
         count = int(found["num_detections"][0])
-        results.append({k: found[f"detection_{k}"][0, :count].numpy() for k in ("boxes", "scores", "classes")})
+        results.append({k: found[f"detection_{k}"][0, :count].numpy() for k in _KEYS if f"detection_{k}" in found})
     return results
 
 
@@ -66,8 +68,8 @@ def verify(
       expected: what the detector gave for each, as `detections` returns it.
 
     Returns:
-      How many `images` and `detections` agree, the largest `box_difference` (pixels) and `score_difference`
-      among them, and the `peak_memory_bytes` of the process.
+      How many `images` and `detections` agree, the largest `box_difference` (pixels), `score_difference` and, where
+      there are masks, `mask_difference` (probability) among them, and the `peak_memory_bytes` of the process.
 
     Raises:
       RunError: the process failed, or a detection differs; the message shows both sides.
@@ -76,12 +78,12 @@ def verify(
     found, peak_memory_bytes = run_alone(saved_model, arrays)
     sides = [max(array.shape) for array in arrays]
     gaps = [compare(*rows, image) for image, rows in enumerate(zip(found, expected, sides, strict=True))]
-    boxes, scores = np.max([(0.0, 0.0), *gaps], axis=0)
+    kinds = ("box", "score", "mask")[: len(gaps[0])] if gaps else ("box", "score")
+    largest = np.max(gaps, axis=0, initial=0.0) if gaps else np.zeros(len(kinds))
     return {
         "images": len(arrays),
         "detections": sum(len(rows["scores"]) for rows in found),
-        "box_difference": float(boxes),
-        "score_difference": float(scores),
+        **{f"{kind}_difference": float(gap) for kind, gap in zip(kinds, largest, strict=True)},
         "peak_memory_bytes": peak_memory_bytes,
     }
 
@@ -107,12 +109,14 @@ def run_alone(saved_model: str, images: Sequence[np.ndarray]) -> tuple[list[dict
                 f"(exit code {process.returncode}). Its last lines:\n{last}"
             )
         with np.load(os.path.join(folder, "detections.npz")) as rows:
-            found = [{key: rows[f"{key}_{i}"] for key in _KEYS} for i in range(len(images))]
+            found = [
+                {key: rows[f"{key}_{i}"] for key in _KEYS if f"{key}_{i}" in rows.files} for i in range(len(images))
+            ]
             return found, int(rows["peak_memory_bytes"])
 
 
-def compare(found: Detections, expected: Detections, side: int, image: int = 0) -> tuple[float, float]:
-    """Returns the largest box and score difference between the closest pairs of two sets of detections.
+def compare(found: Detections, expected: Detections, side: int, image: int = 0) -> tuple[float, ...]:
+    """Returns the largest box, score and, if any, mask difference between the closest pairs of two sets of detections.
 
     Sets, since two detections of nearly equal scores may come in either order.
 
@@ -127,21 +131,31 @@ def compare(found: Detections, expected: Detections, side: int, image: int = 0) 
     """
     where = f"The reloaded SavedModel differs from the detector on image {image} of the comparison"
     counts = len(found["scores"]), len(expected["scores"])
+    if found.keys() != expected.keys():
+        raise RunError(f"{where}: it gives {sorted(found)} instead of {sorted(expected)}. Do not use it; export again.")
     if counts[0] != counts[1]:
         raise RunError(f"{where}: {counts[0]} detections instead of {counts[1]}. Do not use it; export again.")
+    limits = {"boxes": BOX_TOLERANCE * max(1, side / 1000), "scores": SCORE_TOLERANCE, "masks": MASK_TOLERANCE}
+    limits = {key: limit for key, limit in limits.items() if key in found}
     if not counts[0]:
-        return 0.0, 0.0
-    box_gap = np.abs(found["boxes"][:, None] - expected["boxes"][None]).max(-1)
-    score_gap = np.abs(found["scores"][:, None] - expected["scores"][None])
+        return (0.0,) * len(limits)
+    gaps = {key: _gaps(found[key], expected[key]) for key in limits}
     close = found["classes"][:, None] == expected["classes"][None]
-    close &= (box_gap <= BOX_TOLERANCE * max(1, side / 1000)) & (score_gap <= SCORE_TOLERANCE)
+    close &= np.logical_and.reduce([gaps[key] <= limit for key, limit in limits.items()])
+    box_gap = gaps["boxes"]
     for pairs, gap, here, there in ((close, box_gap, found, expected), (close.T, box_gap.T, expected, found)):
         alone = np.flatnonzero(~pairs.any(1))
         if alone.size:
             first, nearest = _row(here, alone[0]), _row(there, gap[alone[0]].argmin())
             ours, theirs = (first, nearest) if here is found else (nearest, first)
             raise RunError(f"{where}: {ours} instead of {theirs}. Do not use it; export again.")
-    return tuple(float(np.where(close, gap, np.inf).min(1).max()) for gap in (box_gap, score_gap))
+    return tuple(float(np.where(close, gap, np.inf).min(1).max()) for gap in gaps.values())
+
+
+def _gaps(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """The largest difference [n, m] between each of n rows and each of m, one of the n at a time: masks are large."""
+    expected = expected.reshape([len(expected), -1])
+    return np.stack([np.abs(row.reshape([1, -1]) - expected).max(-1) for row in found])
 
 
 def _arrays(images: Sequence[np.ndarray | str]) -> list[np.ndarray]:
@@ -150,4 +164,5 @@ def _arrays(images: Sequence[np.ndarray | str]) -> list[np.ndarray]:
 
 def _row(rows: Detections, index: int) -> str:
     box = ", ".join(f"{value:.4f}" for value in rows["boxes"][index])
-    return f"class {rows['classes'][index]} score {rows['scores'][index]:.6f} box [{box}]"
+    mask = f" mask of {rows['masks'][index].mean():.6f} on average" if "masks" in rows else ""
+    return f"class {rows['classes'][index]} score {rows['scores'][index]:.6f} box [{box}]{mask}"

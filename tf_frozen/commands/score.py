@@ -14,11 +14,14 @@ EXAMPLE = "tf-frozen score --annotations val.json --results results.json --metri
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("--annotations", required=True, metavar="A", help="COCO JSON with the true boxes")
+    parser.add_argument("--annotations", required=True, metavar="A", help="COCO JSON with the true boxes, and masks")
     parser.add_argument(
         "--results", required=True, metavar="R", help="JSON list of rows {image_id, category_id, bbox, score}"
     )
     parser.add_argument("--metric", choices=["coco"], default="coco", help="whose figures (default: coco)")
+    parser.add_argument(
+        "--masks", action="store_true", help="score the rows' segmentation too, polygons or run lengths"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
@@ -28,7 +31,7 @@ def run(args: argparse.Namespace) -> None:
 
     ground_truth, results = _read(args.annotations), _read(args.results)
     try:
-        metrics, per_class = coco.evaluate(ground_truth, results)
+        metrics, per_class = coco.evaluate(ground_truth, results, args.masks)
     except DataError as error:
         files = f"Ground truth: {args.annotations}\nResults: {args.results}"
         raise DataError(f"{error}\n{files}", error.faults) from error

@@ -15,7 +15,7 @@ EXAMPLE = """tf-frozen train --gin_file quickstart.gin --model_dir runs/quicksta
     --gin_param 'TRAIN_ANNOTATIONS = "train.json"' --gin_param 'TRAIN_IMAGES = "photos"' \\
     --gin_param 'VAL_ANNOTATIONS = "val.json"'     --gin_param 'VAL_IMAGES = "photos"'"""
 
-_SUMMARY_METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")
+_SUMMARY_METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100", "mask_AP", "mask_AP50", "mask_AP75")
 _VERIFIED_IMAGES = 4
 _LOGGER = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     summary = {
         "seconds": round(time.monotonic() - started, 1),
         "peak_memory_bytes": _peak_memory_bytes() + export_memory,
-        "metrics": {name: scorer.metrics[name] for name in _SUMMARY_METRICS},
+        "metrics": {name: value for name, value in scorer.metrics.items() if name in _SUMMARY_METRICS},
         "seed": job.seed,
         "trainable_parameters": parameters["trainable"],
         "frozen_parameters": parameters["frozen"],
@@ -83,11 +83,12 @@ def _export(job: Any, scorer: Any) -> tuple[str, int]:
     same = verify(folder, paths, detections(detector, job.categories, paths))
     _LOGGER.info(
         "The SavedModel, reloaded without tf_frozen, gives the same %d detections on %d images: boxes within %.2g "
-        "pixels, scores within %.2g.",
+        "pixels, scores within %.2g%s.",
         same["detections"],
         same["images"],
         same["box_difference"],
         same["score_difference"],
+        f", masks within {same['mask_difference']:.2g}" if "mask_difference" in same else "",
     )
     return folder, same["peak_memory_bytes"]
 

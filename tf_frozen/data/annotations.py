@@ -93,7 +93,7 @@ class CocoJson:
             _logger.warning("Left out %d of the boxes of %s: faulty", len(without), annotations)
         self.annotations_path = paths.resolve(annotations)
         self.categories = _categories(inspection.document)
-        self._document = inspection.document
+        self._document, self._masks = inspection.document, masks
         kept = _subset(len(inspection.files), fraction, seed)
         self._images = [inspection.document["images"][index] for index in kept]
         ids = {image["id"] for image in self._images}
@@ -108,8 +108,12 @@ class CocoJson:
             _filled(row, {"height": example.height, "width": example.width})
             for row, example in zip(self._images, self.examples, strict=True)
         ]
-        annotations = [_filled(row, {"iscrowd": 0, "area": row["bbox"][2] * row["bbox"][3]}) for row in self._rows]
+        annotations = [_filled(row, {"iscrowd": 0, **self._area(row)}) for row in self._rows]
         return {"info": {}, **self._document, "images": images, "annotations": annotations}
+
+    def _area(self, row: dict[str, Any]) -> dict[str, float]:
+        """The box's area; where masks are scored, theirs stands in for one that is missing."""
+        return {} if self._masks else {"area": row["bbox"][2] * row["bbox"][3]}
 
 
 @gin.configurable

@@ -22,6 +22,8 @@ class Detector(Configured, keras.Model):
     (official YAMLs: 4e-5). With `views` it detects on flips of an image too.
     """
 
+    finds_masks = False  # whether `detect` gives masks beside the boxes
+
     def __init__(
         self,
         backbone: Backbone,

@@ -22,6 +22,8 @@ class MaskRCNN(RCNN):
     Raises ConfigError for `views`, whose masks can't be merged.
     """
 
+    finds_masks = True
+
     def __init__(
         self,
         backbone: Backbone,

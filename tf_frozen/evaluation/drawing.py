@@ -1,4 +1,4 @@
-"""Boxes drawn on images, and contact sheets of them."""
+"""Boxes and masks drawn on images, and contact sheets of them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from tf_frozen.evaluation.masks import from_rle
+
 GROUND_TRUTH_COLOR = (255, 255, 255)
 
 _BACKGROUND = (24, 24, 24)
 _BLACK = (0, 0, 0)
 _GAP = 6
+_TINT = 0.45  # of a mask's colour; the rest is the picture's
 _PALETTE = (
     (255, 90, 60),
     (60, 180, 255),
@@ -32,8 +35,9 @@ def draw(
     labels: Sequence[str],
     scores: Sequence[float],
     ground_truth: np.ndarray | None = None,
+    segmentations: Sequence[dict] | None = None,
 ) -> np.ndarray:
-    """Return a copy of the image with its boxes, each labelled with its name and score.
+    """Return a copy of the image with its boxes, each labelled with its name and score, and its masks.
 
     Args:
       image: uint8 [h, w, 3].
@@ -41,9 +45,12 @@ def draw(
       labels: n names, which may be empty; boxes of one name have one colour.
       scores: n scores; better boxes lie on top.
       ground_truth: [m, 4] true boxes, drawn as thin lines of GROUND_TRUTH_COLOR over the others.
+      segmentations: run lengths of n masks, which tint what lies under them with the colour of their name.
 
     Line width and text grow with the image, so that they can be read on thumbnails of one size.
     """
+    for place in np.argsort(scores, kind="stable") if segmentations is not None else ():
+        image = _tint(image, from_rle(segmentations[place]), label_color(labels[place]))
     picture = Image.fromarray(image).copy()
     pen = ImageDraw.Draw(picture)
     side = (picture.width * picture.height) ** 0.5
@@ -89,6 +96,12 @@ def sheet(images: Sequence[np.ndarray], columns: int, captions: Sequence[str] = 
         if captions:
             pen.text((left, top + height - _GAP + 2), _cut(captions[index], width - _GAP, font), font=font)
     return np.array(canvas)
+
+
+def _tint(image: np.ndarray, mask: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
+    image = image.copy()
+    image[mask] = np.round((1 - _TINT) * image[mask] + _TINT * np.asarray(color)).astype(np.uint8)
+    return image
 
 
 def _boxes(boxes: np.ndarray | None) -> list[list[float]]:

@@ -23,12 +23,19 @@ _MEANINGS = {
 
 def table(metrics: Mapping[str, float | None], per_class: Sequence[Mapping] = ()) -> str:
     """Return the metrics (fractions or None), then the rows of `coco.per_class`, as aligned lines."""
-    rows = [(name, _figure(value), _MEANINGS.get(name, "")) for name, value in metrics.items()]
+    rows = [(name, _figure(value), _meaning(name)) for name, value in metrics.items()]
     blocks = [_aligned([("metric", "value", "meaning"), *rows], "<><")]
     if per_class:
-        rows = [(r["category"], str(r["instances"]), _figure(r["AP"]), _figure(r["AP50"])) for r in per_class]
-        blocks.append(_aligned([("category", "instances", "AP", "AP50"), *rows], "<>>>"))
+        figures = [name for name in per_class[0] if name not in ("category", "instances")]
+        rows = [(r["category"], str(r["instances"]), *(_figure(r[name]) for name in figures)) for r in per_class]
+        blocks.append(_aligned([("category", "instances", *figures), *rows], "<" + ">" * (1 + len(figures))))
     return "\n\n".join(blocks)
+
+
+def _meaning(name: str) -> str:
+    of_boxes = name.removeprefix("mask_")
+    meaning = _MEANINGS.get(of_boxes, "")
+    return meaning if of_boxes == name or not meaning else f"masks: {meaning.replace('box', 'mask')}"
 
 
 def _figure(value: float | None) -> str:

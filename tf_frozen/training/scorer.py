@@ -33,6 +33,7 @@ class Scorer:
         self._data, self._categories, self._model_dir = data, categories, model_dir
         self._batch_size = batch_size
         self._batches = eval_batches(data.examples, detector.frame, batch_size)
+        self._masks = detector.finds_masks
         # Here, so that it is traced once for all the times that a run is scored.
         self._detect = tf.function(lambda images, size: detector(images, size, training=False))
         self.metrics: dict[str, float | None] = {}
@@ -42,7 +43,7 @@ class Scorer:
     def score(self, step: int) -> dict[str, float | None]:
         """Adds a line to metrics.jsonl, and scalars and pictures to TensorBoard; gives the metrics."""
         self.results = detect_all(self._detect, self._batches, self._data.examples, self._categories)
-        self.metrics, self.per_class = evaluate(self._data.ground_truth, self.results)
+        self.metrics, self.per_class = evaluate(self._data.ground_truth, self.results, self._masks)
         with open(self._model_dir / "metrics.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **self.metrics}) + "\n")
         board = TensorBoard(str(self._model_dir / "tensorboard"), self._batch_size)
@@ -66,7 +67,8 @@ class Scorer:
             x, y, w, h = np.reshape([row["bbox"] for row in rows], [-1, 4]).T
             labels, scores = [names[row["category_id"]] for row in rows], [row["score"] for row in rows]
             boxes = np.stack([y, x, y + h, x + w], -1)
-            image = draw(read(example.path), boxes, labels, scores, example.boxes)
+            masks = [row["segmentation"] for row in rows] if self._masks else None
+            image = draw(read(example.path), boxes, labels, scores, example.boxes, masks)
             # Folders may hold files of the same name.
             name = stems[number] if stems.count(stems[number]) == 1 else f"{stems[number]}_{number}"
             pictures.append((name, image))

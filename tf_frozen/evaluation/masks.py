@@ -1,0 +1,45 @@
+"""From masks on a grid over their boxes to masks of the image, one at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+_LEAST_SIDE = 1e-3  # pixels; a box without area has no quotient
+
+
+def paste(mask: np.ndarray, box: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The pixels that are likelier the object than not: uint8 [height, width], column by column in memory.
+
+    `mask` [h, w] holds probabilities at the centres of equal cells of the `box` [y1, x1, y2, x2], pixels of the image;
+    between them it is read bilinearly, and outside it is 0.
+    """
+    canvas = np.zeros([height, width], np.uint8, order="F")
+    places, weights = zip(
+        *(_reading(*axis) for axis in zip(box[:2], box[2:], mask.shape, (height, width), strict=True)), strict=True
+    )
+    canvas[places] = weights[0] @ mask @ weights[1].T > 0.5
+    return canvas
+
+
+def to_rles(masks: np.ndarray, boxes: np.ndarray, height: int, width: int) -> list[dict[str, Any]]:
+    """COCO's run lengths {size, counts}, ready for JSON, of n masks [n, h, w] of boxes [n, 4], as `paste` has them."""
+    rles = (coco_mask.encode(paste(mask, box, height, width)) for mask, box in zip(masks, boxes, strict=True))
+    return [{"size": [height, width], "counts": rle["counts"].decode("ascii")} for rle in rles]
+
+
+def from_rle(rle: dict[str, Any]) -> np.ndarray:
+    """The mask, bool [height, width], of run lengths."""
+    return coco_mask.decode(rle).astype(bool)
+
+
+def _reading(low: float, high: float, cells: int, length: int) -> tuple[slice, np.ndarray]:
+    """Which of an axis's pixels a box covers, and how much of each of its cells each of them reads [pixels, cells]."""
+    start = max(0, int(np.floor(low)))
+    covered = slice(start, max(start, min(length, int(np.ceil(high)))))
+    pixels = np.arange(covered.start, covered.stop) + 0.5
+    place = (pixels - low) / max(high - low, _LEAST_SIDE) * cells
+    weights = np.maximum(0.0, 1.0 - np.abs(place[:, np.newaxis] - 0.5 - np.arange(cells)))
+    return covered, weights
