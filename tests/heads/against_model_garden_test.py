@@ -123,6 +123,50 @@ class HeadsTest(tf.test.TestCase):
                 self.assertAllClose(deltas, tf.reshape(boxes, deltas.shape), rtol=0, atol=1e-4)
 
 
+class PaperSettingsTest(tf.test.TestCase):
+    """The gin files as they are, with the 90 classes of COCO."""
+
+    def load(self, *names):
+        self.addCleanup(gin.clear_config)
+        experiment.load(["norms/batch_norm.gin", *(f"heads/{name}.gin" for name in names)], ["NUM_CLASSES = 90"])
+
+    def test_parameters_are_the_paper_s(self):
+        # With the 3.937 million of its FPN the second makes the 21.86 of the paper's R101 FPN, the first 21.26.
+        for names, proposal_millions, head_millions in (
+            (("region_proposal", "box_head"), 0.596, 16.729),
+            (("region_proposal_2_convs", "box_head"), 1.189, 16.729),
+            (("region_proposal", "box_cascade"), 0.596, 16.360),
+        ):
+            self.load(*names)
+            for layer, inputs, millions in (
+                (RegionProposal(), {level: tf.zeros([1, 2, 2, 256]) for level in range(3, 8)}, proposal_millions),
+                (BoxHead(), tf.zeros([1, 1, 7, 7, 256]), head_millions),
+            ):
+                layer(inputs)
+                count = sum(weight.shape.num_elements() for weight in layer.trainable_weights)
+                self.assertAlmostEqual(count / 1e6, millions, delta=0.0015 * millions)
+
+    def test_kernels_start_as_wide_as_model_garden_s(self):
+        self.load("region_proposal", "box_head")
+        proposal, head = RegionProposal(), BoxHead(fc_units=256)
+        rpn, detection = RPNHead(3, 3, 3), DetectionHead(91, 1, fc_dims=256)
+        maps, features = tf.zeros([1, 2, 2, 256]), tf.zeros([1, 1, 7, 7, 256])
+        for layer, inputs in ((proposal, {3: maps}), (rpn, {"3": maps}), (head, features), (detection, features)):
+            layer(inputs)
+        for ours, theirs in (
+            (proposal.hidden[0], rpn._convs[0]),
+            (proposal.score, rpn._classifier),
+            (proposal.delta, rpn._box_regressor),
+            (head.conv_blocks[0].conv, detection._convs[0]),
+            (head.fc_blocks[0].conv, detection._fcs[0]),
+            (head.fc_blocks[1].conv, detection._fcs[1]),
+            (head.classes, detection._classifier),
+            (head.deltas, detection._box_regressor),
+        ):
+            widths = [float(tf.math.reduce_std(layer.kernel)) for layer in (ours, theirs)]
+            self.assertAllClose(widths[0], widths[1], rtol=0.15, msg=theirs.name)
+
+
 class ProposalsTest(tf.test.TestCase):
     """Of images that fill the frame and of one that is half padding."""
 

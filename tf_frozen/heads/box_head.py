@@ -16,7 +16,8 @@ class BoxHead(ConfiguredLayer):
     """Convolutions, fully connected layers and two outputs, on RoI features [batch, n, size, size, channels].
 
     Class 0 is background, so `num_classes` foreground classes give num_classes + 1 logits. Class-agnostic boxes are
-    one refinement a RoI, else there is one for each logit. Defaults: the official YAMLs (4 convolutions, 2 FC).
+    one refinement a RoI, else there is one for each logit. `fc_scale` over the fan out is the variance that kernels of
+    fully connected layers start with. Defaults: the official YAMLs (4 convolutions, 2 FC).
     """
 
     def __init__(
@@ -30,17 +31,20 @@ class BoxHead(ConfiguredLayer):
         activation: str = "swish",
         norm: keras.layers.Layer | None = None,
         separable: bool = False,
+        fc_scale: float = 2.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.num_classes, self.class_agnostic = num_classes, class_agnostic
         self.convs, self.filters, self.fcs, self.fc_units = convs, filters, fcs, fc_units
-        self.activation, self.norm, self.separable = activation, norm, separable
+        self.activation, self.norm, self.separable, self.fc_scale = activation, norm, separable, fc_scale
         self.conv_blocks = [
             ConvBlock(filters, 3, norm, activation, separable, name=f"conv_{index}") for index in range(convs)
         ]
         # A fully connected layer is a 1×1 convolution over [n, 1, 1, features], so it shares ConvBlock.
-        self.fc_blocks = [ConvBlock(fc_units, 1, norm, activation, name=f"fc_{index}") for index in range(fcs)]
+        self.fc_blocks = [
+            ConvBlock(fc_units, 1, norm, activation, scale=fc_scale, name=f"fc_{index}") for index in range(fcs)
+        ]
         boxes = 1 if class_agnostic else num_classes + 1
         self.classes = keras.layers.Dense(num_classes + 1, kernel_initializer=_normal(0.01), name="classes")
         self.deltas = keras.layers.Dense(boxes * 4, kernel_initializer=_normal(0.001), name="deltas")

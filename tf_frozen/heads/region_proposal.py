@@ -29,7 +29,8 @@ class RegionProposal(ConfiguredLayer):
     An anchor's side is `anchor_scale`·2^level·2^(octave/octaves) pixels. `candidates` a level go into NMS and
     `proposals` an image come out of it, both given as (training, inference). `box_loss_weight` and `score_loss_weight`
     multiply the losses. With `box_loss_per_level` the box loss is Model Garden's: the mean over every positive anchor
-    of a level, sampled or not, summed over the levels; without it the mean over all sampled positives.
+    of a level, sampled or not, summed over the levels; without it the mean over all sampled positives. Kernels start
+    with a variance of `conv_scale` over their fan out, those of the outputs with a standard deviation `output_stddev`.
     Defaults: the official YAMLs. Raises ConfigError when a value makes no sense.
     """
 
@@ -54,6 +55,8 @@ class RegionProposal(ConfiguredLayer):
         separable: bool = False,
         score_loss_weight: float = 1.0,
         box_loss_per_level: bool = False,
+        conv_scale: float = 2.0,
+        output_stddev: float = 0.01,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -76,10 +79,14 @@ class RegionProposal(ConfiguredLayer):
         self.candidates, self.proposals = tuple(candidates), tuple(proposals)
         self.activation, self.norm = activation, norm
         self.activate = keras.activations.get(activation)
-        self.hidden = [conv(filters, 3, separable, bias=norm is None, name=f"conv_{index}") for index in range(convs)]
+        self.conv_scale, self.output_stddev = conv_scale, output_stddev
+        self.hidden = [
+            conv(filters, 3, separable, bias=norm is None, name=f"conv_{index}", scale=conv_scale)
+            for index in range(convs)
+        ]
         anchors = anchor_octaves * len(self.anchor_ratios)
-        self.score = _output_conv(anchors, "score")
-        self.delta = _output_conv(anchors * 4, "delta")
+        self.score = _output_conv(anchors, output_stddev, "score")
+        self.delta = _output_conv(anchors * 4, output_stddev, "delta")
 
     def build(self, input_shape: Mapping[int, tf.TensorShape]) -> None:
         """Creates the norms, one for each convolution and level."""
@@ -181,5 +188,5 @@ def _check_pairs(**pairs: Sequence[int]) -> None:
             )
 
 
-def _output_conv(filters: int, name: str) -> keras.layers.Layer:
-    return keras.layers.Conv2D(filters, 1, kernel_initializer=keras.initializers.RandomNormal(stddev=0.01), name=name)
+def _output_conv(filters: int, stddev: float, name: str) -> keras.layers.Layer:
+    return keras.layers.Conv2D(filters, 1, kernel_initializer=keras.initializers.RandomNormal(stddev=stddev), name=name)

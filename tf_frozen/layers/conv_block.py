@@ -9,26 +9,35 @@ from tf_frozen.layers.configured import ConfiguredLayer
 from tf_frozen.layers.norm import copy_of
 
 
-def he_fan_out() -> keras.initializers.Initializer:
-    """The initializer of convolutions that are followed by a rectifier (He et al. 2015, section 2.2)."""
-    return keras.initializers.VarianceScaling(scale=2.0, mode="fan_out", distribution="untruncated_normal")
+def he_fan_out(scale: float = 2.0) -> keras.initializers.Initializer:
+    """The initializer of convolutions: normal, of variance scale / fan out (He et al. 2015, section 2.2: 2)."""
+    return keras.initializers.VarianceScaling(scale=scale, mode="fan_out", distribution="untruncated_normal")
 
 
 def conv(
-    filters: int, size: int, separable: bool = False, bias: bool = True, name: str | None = None, stride: int = 1
+    filters: int,
+    size: int,
+    separable: bool = False,
+    bias: bool = True,
+    name: str | None = None,
+    stride: int = 1,
+    scale: float = 2.0,
 ) -> keras.layers.Layer:
-    """A same-padded convolution layer, dense or depthwise separable, initialised for a rectifier."""
+    """A same-padded convolution layer, dense or depthwise separable; `scale` is that of `he_fan_out`."""
     options = {"padding": "same", "use_bias": bias, "strides": stride, "name": name}
     if separable:
         return keras.layers.SeparableConv2D(
-            filters, size, depthwise_initializer=he_fan_out(), pointwise_initializer=he_fan_out(), **options
+            filters, size, depthwise_initializer=he_fan_out(scale), pointwise_initializer=he_fan_out(scale), **options
         )
-    return keras.layers.Conv2D(filters, size, kernel_initializer=he_fan_out(), **options)
+    return keras.layers.Conv2D(filters, size, kernel_initializer=he_fan_out(scale), **options)
 
 
 @keras.utils.register_keras_serializable("tf_frozen")
 class ConvBlock(ConfiguredLayer):
-    """k×k convolution, norm, activation: [batch, h, w, c] → [batch, h, w, filters]; with no norm a bias instead."""
+    """k×k convolution, norm, activation: [batch, h, w, c] → [batch, h, w, filters]; with no norm a bias instead.
+
+    `scale` divided by the kernel's fan out is the variance that the kernel starts with.
+    """
 
     def __init__(
         self,
@@ -37,13 +46,14 @@ class ConvBlock(ConfiguredLayer):
         norm: keras.layers.Layer | None = None,
         activation: str = "relu",
         separable: bool = False,
+        scale: float = 2.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.filters, self.kernel_size, self.separable = filters, kernel_size, separable
-        self.activation = activation
+        self.activation, self.scale = activation, scale
         self.norm = copy_of(norm, "norm") if norm is not None else None
-        self.conv = conv(filters, kernel_size, separable, bias=norm is None, name="conv")
+        self.conv = conv(filters, kernel_size, separable, bias=norm is None, name="conv", scale=scale)
         self.activate = keras.activations.get(activation)
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
