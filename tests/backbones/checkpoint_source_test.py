@@ -119,7 +119,7 @@ class ArchiveTest(SourceTest):
         before = sorted(os.listdir(self.folder))
         with tarfile.open(self.path("evil.tar.gz"), "w:gz") as archive:
             link = tarfile.TarInfo("model.data-00000-of-00001")
-            link.type, link.linkname = tarfile.SYMTYPE, outside
+            link.type, link.linkname = tarfile.SYMTYPE, self.path("secret")
             archive.addfile(link)
             for name in (outside, "../../outside.data-00000-of-00001"):
                 archive.addfile(tarfile.TarInfo(name), io.BytesIO())

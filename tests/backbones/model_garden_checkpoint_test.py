@@ -12,6 +12,7 @@ from official.vision.modeling.decoders.fpn import FPN
 from official.vision.modeling.heads.dense_prediction_heads import RetinaNetHead
 from official.vision.modeling.layers.detection_generator import MultilevelDetectionGenerator
 from official.vision.modeling.retinanet_model import RetinaNetModel
+from official.vision.modeling.segmentation_model import SegmentationModel
 
 from tf_frozen.backbones.model_garden_checkpoint import load_model_garden_checkpoint
 from tf_frozen.errors import ConfigError
@@ -34,9 +35,21 @@ def classifier(network):
     return ClassificationModel(network, num_classes=3)
 
 
+def decoder(network):
+    return FPN(network.output_specs, 3, 5, num_filters=8)
+
+
 def detector(network):
-    decoder = FPN(network.output_specs, 3, 5, num_filters=8)
-    return RetinaNetModel(network, decoder, RetinaNetHead(3, 5, 2, 3), MultilevelDetectionGenerator())
+    return RetinaNetModel(network, decoder(network), RetinaNetHead(3, 5, 2, 3), MultilevelDetectionGenerator())
+
+
+def segmenter(network):
+    """The backbone is its `backbone`, as Mask R-CNN's; the other two keep it as `_backbone`."""
+    return SegmentationModel(network, decoder(network), head=keras.layers.Layer())
+
+
+def bare(network):
+    return network
 
 
 def trained(model):
@@ -101,9 +114,9 @@ class LayoutTest(CheckpointTest):
         self.assertLoads(checkpoint.save(self.path("ckpt")), written)
 
     def test_a_model_alone(self):
-        for name, around in {"classifier": classifier, "detector": detector, "bare": lambda network: network}.items():
+        for around in (classifier, detector, segmenter, bare):
             written = resnet()
-            prefix = tf.train.Checkpoint(model=around(written)).write(self.path(name))
+            prefix = tf.train.Checkpoint(model=around(written)).write(self.path(around.__name__))
             self.assertLoads(prefix, written)
 
     def test_any_network_of_model_garden(self):
