@@ -43,6 +43,21 @@ class ScoreTest(tf.test.TestCase):
         self.assertIn(["APl", "n/a"], [words[:2] for words in lines])
         self.assertIn(["tree", "277", "0.010", "0.010"], lines)
 
+    def test_masks_are_scored_when_asked_for(self):
+        square = [[179, 161, 208, 161, 208, 196, 179, 196]]
+        truth = {
+            "images": [{"id": 3, "height": 300, "width": 300}],
+            "categories": [{"id": 1, "name": "tree"}],
+            "annotations": [{"id": 1, "image_id": 3, "category_id": 1, "bbox": [179, 161, 29, 35]}],
+        }
+        truth["annotations"][0]["segmentation"] = [[179, 161, 208, 161, 208, 182, 179, 182]]
+        files = "--annotations", self.file(truth), "--results", self.file([{**self.box, "segmentation": square}])
+        _, printed = run(*files, "--masks", "--json")
+        metrics = json.loads(printed)["metrics"]
+        # The upper three fifths of the mask are right.
+        self.assertAllClose([metrics[name] for name in ("AP", "mask_AP50", "mask_AP75")], [1, 1, 0])
+        self.assertNotIn("mask_AP", json.loads(run(*files, "--json")[1])["metrics"])
+
     def test_prints_nothing_but_json(self):
         _, printed = run("--annotations", NEON, "--results", self.file([self.box]), "--json")
         printed = json.loads(printed)

@@ -13,7 +13,6 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from tf_frozen.evaluation import coco_rows
-from tf_frozen.evaluation.coco_rows import Numbers
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 MASK_METRICS = tuple(f"mask_{name}" for name in METRICS)
@@ -59,9 +58,13 @@ def evaluate(
     sizes = coco_rows.image_sizes(ground_truth) if masks else {}
     annotations = coco_rows.plain_annotations(ground_truth["annotations"], images, categories, sizes)
     found = coco_rows.plain_results(results, images, categories, sizes)
-    runs = {"": _run_pycocotools("bbox", annotations, found, images, categories)}
+    sets = {
+        "images": [_image(number, *sizes.get(image, ())) for image, number in images.items()],
+        "categories": [{"id": number} for number in categories.values()],
+    }
+    runs = {"": _run_pycocotools("bbox", sets, annotations, found)}
     if masks:
-        runs["mask_"] = _run_pycocotools("segm", annotations, coco_rows.of_masks(found), images, categories)
+        runs["mask_"] = _run_pycocotools("segm", sets, annotations, coco_rows.of_masks(found))
     names = {entry["id"]: str(entry.get("name", entry["id"])) for entry in ground_truth["categories"]}
     instances = Counter(annotation["category_id"] for annotation in annotations if not annotation["iscrowd"])
     return _figures(runs), [
@@ -121,11 +124,13 @@ def _class_precisions(runs: Mapping[str, COCOeval], number: int) -> dict[str, fl
     return found
 
 
-def _run_pycocotools(
-    kind: str, annotations: list[dict], found: list[dict], images: Numbers, categories: Numbers
-) -> COCOeval:
+def _image(number: int, height: int | None = None, width: int | None = None) -> dict:
+    return {"id": number, "height": height, "width": width}
+
+
+def _run_pycocotools(kind: str, sets: dict[str, list], annotations: list[dict], found: list[dict]) -> COCOeval:
     with contextlib.redirect_stdout(io.StringIO()):
-        truth, results = (_index(rows, images, categories) for rows in (annotations, found))
+        truth, results = (_index(sets, rows) for rows in (annotations, found))
         evaluation = COCOeval(truth, results, kind)
         evaluation.evaluate()
         evaluation.accumulate()
@@ -133,12 +138,8 @@ def _run_pycocotools(
     return evaluation
 
 
-def _index(annotations: list[dict], images: Numbers, categories: Numbers) -> COCO:
+def _index(sets: dict[str, list], annotations: list[dict]) -> COCO:
     coco = COCO()
-    coco.dataset = {
-        "images": [{"id": number} for number in images.values()],
-        "categories": [{"id": number} for number in categories.values()],
-        "annotations": annotations,
-    }
+    coco.dataset = {**sets, "annotations": annotations}
     coco.createIndex()
     return coco

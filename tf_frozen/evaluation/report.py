@@ -35,7 +35,11 @@ def table(metrics: Mapping[str, float | None], per_class: Sequence[Mapping] = ()
 def _meaning(name: str) -> str:
     of_boxes = name.removeprefix("mask_")
     meaning = _MEANINGS.get(of_boxes, "")
-    return meaning if of_boxes == name or not meaning else f"masks: {meaning.replace('box', 'mask')}"
+    return (
+        meaning
+        if of_boxes == name or not meaning
+        else f"masks: {meaning.replace('boxes', 'masks').replace('box', 'mask')}"
+    )
 
 
 def _figure(value: float | None) -> str:
