@@ -70,16 +70,16 @@ class KerasApplicationSuiteTest(LayerSuite, tf.test.TestCase):
     float32_outputs = False
 
     def layer(self):
-        return KerasApplication("MobileNet", (1, 2), "frozen_random")
+        return KerasApplication("VGG16", (1, 2), "frozen_random")
 
     def trainable_layer(self):
-        return KerasApplication("MobileNet", (1, 2), "scratch")
+        return KerasApplication("VGG16", (1, 2), "scratch")
 
     def inputs(self, batch, size):
-        return pixels(batch, *size, 3) / 10  # so large that random weights leave half precision something
+        return pixels(batch, *size, 3)
 
     def shapes(self, batch, size):
-        return {level: (batch, *(-(-side // 2**level) for side in size), 32 << level) for level in (1, 2)}
+        return {level: (batch, *(-(-side // 2**level) for side in size), 64 << level) for level in (1, 2)}
 
 
 class FamiliesTest(parameterized.TestCase, tf.test.TestCase):
@@ -122,13 +122,13 @@ class FamiliesTest(parameterized.TestCase, tf.test.TestCase):
         self.assertAllEqual(images, before)
 
     def test_what_lies_above_the_highest_tap_is_cut_off(self):
-        whole = sum(weight.shape.num_elements() for weight in plain("EfficientNetB0").trainable_weights)
+        published = 5_288_548
         body = sum(weight.shape.num_elements() for weight in backbone("EfficientNetB0").weights if weight.trainable)
-        self.assertEqual(body, whole - 320 * 1280 - 2 * 1280)
+        self.assertEqual(body, published - (1280 + 1) * 1000 - (320 + 2) * 1280)
         self.assertEqual(KerasApplication("MobileNet", (1,), "scratch").network.layers[-1].name, "conv_pw_1_relu")
 
     def test_a_graph_of_any_image_size_computes_the_same(self):
-        network, images = backbone("MobileNetV2"), pixels(1, 73, 41, 3)
+        network, images = backbone("VGG16"), pixels(1, 73, 41, 3)
         graph = tf.function(network, input_signature=[tf.TensorSpec([None, None, None, 3])])
         for found, expected in zip(graph(images).values(), network(images).values(), strict=True):
             self.assertAllClose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
@@ -137,7 +137,7 @@ class FamiliesTest(parameterized.TestCase, tf.test.TestCase):
         network = backbone("EfficientNetB0").network
         self.assertLen([layer for layer in network.layers if isinstance(layer, keras.layers.Dropout)], 9)
         drawn = []
-        for calls in (0, 2):
+        for calls in (0, 1):
             keras.utils.set_random_seed(7)
             for _ in range(calls):
                 network(pixels(1, 32, 32, 3), training=True)
@@ -165,10 +165,10 @@ class RefusalsTest(parameterized.TestCase, tf.test.TestCase):
 
     def test_modes_that_do_not_exist_and_random_weights_that_nobody_asked_for(self):
         with self.assertRaisesRegex(ConfigError, "KerasApplication.mode is 'forzen'"):
-            KerasApplication("MobileNet", mode="forzen")
+            KerasApplication("VGG16", mode="forzen")
         for mode in ("frozen", "fine_tune"):
             with self.assertRaisesRegex(FreezeError, f"mode is '{mode}' but the backbone has no pretrained weights"):
-                KerasApplication("MobileNet", mode=mode, weights=None)
+                KerasApplication("VGG16", mode=mode, weights=None)
 
 
 class WeightsTest(tf.test.TestCase):
@@ -190,10 +190,10 @@ class WeightsTest(tf.test.TestCase):
         self.assertAllEqual(again.get_weights()[-1], network.get_weights()[-1])
 
     def test_files_that_do_not_fit_are_refused(self):
-        plain("MobileNetV2").save_weights(self.path("other.h5"))
-        plain("MobileNetV2").save_weights(self.path("other.weights.h5"))
-        plain("MobileNet", alpha=0.25).save_weights(self.path("narrow.h5"))
-        plain("MobileNet", alpha=0.25).save_weights(self.path("narrow.weights.h5"))
+        other = keras.Sequential([keras.layers.Dense(2, input_shape=(3,))])
+        for name, network in [("other", other), ("narrow", plain("MobileNet", alpha=0.25))]:
+            network.save_weights(self.path(f"{name}.h5"))
+            network.save_weights(self.path(f"{name}.weights.h5"))
         with open(self.path("text.h5"), "w") as file:
             file.write("weights")
         names = ["other.h5", "other.weights.h5", "narrow.h5", "narrow.weights.h5", "text.h5", "missing.h5"]
@@ -210,15 +210,15 @@ class WeightsTest(tf.test.TestCase):
         with home, mock.patch("tf_keras.src.utils.data_utils.urlretrieve", offline):
             with self.assertRaisesRegex(
                 ConfigError,
-                r"(?s)weights is 'imagenet', which MobileNet cannot have: URL fetch failure on https://.*_no_top.h5.*"
+                r"(?s)weights is 'imagenet', which VGG16 cannot have: URL fetch failure on https://.*notop.h5.*"
                 r"Name or service not known.*path of an .h5 file.*BACKBONE_MODE = 'scratch'.*'frozen_random'",
             ):
-                KerasApplication("MobileNet", (1,))
+                KerasApplication("VGG16", (1,))
             self.assertEqual(offline.call_count, 1)
             for mode in ("scratch", "frozen_random"):
-                self.assertIsNone(KerasApplication("MobileNet", (1,), mode).weights_source)
+                self.assertIsNone(KerasApplication("VGG16", (1,), mode).weights_source)
             with self.assertRaisesRegex(ConfigError, "mode is 'forzen'"):
-                KerasApplication("MobileNet", (1,), "forzen")
+                KerasApplication("VGG16", (1,), "forzen")
             self.assertEqual(offline.call_count, 1)
 
     @pytest.mark.slow

@@ -24,10 +24,10 @@ class SavedModelBackbone(Configured, Backbone):
     """A SavedModel as a backbone: the map of level l is its output of stride 2^l.
 
     It is called as an object, or through its signature `signature`, with float32 [batch, H, W, 3], or what type the
-    signature has; without `signature` an object that cannot be called gives its 'serving_default', or its only signature. Outputs are
-    a dictionary, a list or one map; those of other strides are left alone, and of several maps of one stride the one
-    counts whose name ends in the level. `size` is the only (height, width) that it takes, None if it takes any whose
-    sides are multiples of the highest stride: others are padded with zeros at the bottom and right.
+    signature has; without `signature` an object that cannot be called gives its 'serving_default', or its only one.
+    Outputs are a dictionary, a list or one map; those of other strides are left alone, and of several maps of one
+    stride the one counts whose name ends in the level. `size` is the only (height, width) that it takes, None if it
+    takes any whose sides are multiples of the highest stride: others are padded with zeros at the bottom and right.
 
     Its variables are frozen weights of the backbone; a frozen graph, whose weights are constants, has none to count or
     to fingerprint. `norm_epsilon` is None, since a SavedModel does not tell. Raises ConfigError where there is no
