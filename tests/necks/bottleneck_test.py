@@ -21,22 +21,24 @@ class BottleneckSuiteTest(LayerSuite, tf.test.TestCase):
 
 
 class BottleneckTest(tf.test.TestCase):
-    def test_by_hand(self):
+    def outputs(self, center):
+        """Those of a block of one filter for 1 and -1, by the centre of its 3×3 kernel, which is 0 elsewhere."""
         block = Bottleneck(1, nothing(), "relu")
         inputs = tf.reshape([1.0, -1.0], [2, 1, 1, 1])
         block(inputs)
         reduce, conv, expand = block.blocks
-        center = np.zeros([3, 3, 1, 1])
-        center[1, 1] = 3.0
-        for part, kernel in (
-            (reduce, [2.0]),
-            (conv, center),
-            (expand, [1, 2, 3, -4]),
-            (block.shortcut, [-1, 0, 0, 25]),
-        ):
-            part.conv.set_weights([np.reshape(kernel, part.conv.kernel.shape)])
+        kernel = np.zeros([3, 3, 1, 1])
+        kernel[1, 1] = center
+        parts = ((reduce, [2.0]), (conv, kernel), (expand, [1, 2, 3, -4]), (block.shortcut, [-1, 0, 0, 25]))
+        for part, values in parts:
+            part.conv.set_weights([np.reshape(values, part.conv.kernel.shape)])
+        return block(inputs)[:, 0, 0]
+
+    def test_by_hand(self):
         # 1 becomes 2, then 6; -1 ends at the first activation, and its shortcut at the last.
-        self.assertAllEqual(block(inputs)[:, 0, 0], [[6 - 1, 12, 18, 25 - 24], [1, 0, 0, 0]])
+        self.assertAllEqual(self.outputs(3.0), [[6 - 1, 12, 18, 25 - 24], [1, 0, 0, 0]])
+        # 1 becomes 2, then ends at the second activation; -1 ends at the first as before.
+        self.assertAllEqual(self.outputs(-3.0), [[0, 0, 0, 25], [1, 0, 0, 0]])
 
     def test_parameters_of_a_node_of_the_paper_s_neck(self):
         block = Bottleneck(256, paper_norm())

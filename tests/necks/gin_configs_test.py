@@ -1,4 +1,5 @@
 import gin
+import pytest
 import tensorflow as tf
 
 from tests.necks.pyramids import RESNET_CHANNELS, parameters, pyramid
@@ -45,6 +46,7 @@ class NeckFilesTest(tf.test.TestCase):
         self.assertEqual({level: x.shape[-1] for level, x in outputs.items()}, _all(levels, filters))
         self.assertEqual(round(parameters(neck) / 1e6, 3), millions)
 
+    @pytest.mark.slow
     def test_paper_size_files_take_the_norm_and_give_the_paper_s_neck(self):
         for name, params, *expected in PAPER:
             with self.subTest(f"{name} {params}"):

@@ -1,5 +1,6 @@
 import os
 
+import pytest
 import tensorflow as tf
 
 from tests.necks.pyramids import pyramid
@@ -51,6 +52,7 @@ class EveryNeckTest(tf.test.TestCase):
             for found, expected in zip(tf.nest.flatten(loaded(images)), tf.nest.flatten(model(images)), strict=True):
                 self.assertAllEqual(found, expected)
 
+    @pytest.mark.slow
     def test_trains_in_somebody_else_s_model(self):
         images = tf.random.stateless_normal([4, 64, 64, 3], [1, 2])
         keras.utils.set_random_seed(0)
