@@ -88,7 +88,7 @@ class CocoJson:
         faults = [fault for fault in inspection.faults if fault.kind not in to_drop]
         without = {fault.annotation_id for fault in dropped}
         if faults or len(without) == len(inspection.document["annotations"]):
-            raise DataError(_explain(faults or dropped, annotations, images), faults or dropped)
+            raise DataError(_explain(faults or dropped, annotations, images, masks), faults or dropped)
         if dropped:
             _logger.warning("Left out %d of the boxes of %s: faulty", len(without), annotations)
         self.annotations_path = paths.resolve(annotations)
@@ -177,8 +177,8 @@ def _filled(row: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     return {**row, **missing} if missing else row
 
 
-def _explain(faults: Sequence[Fault], annotations: str, images: str) -> str:
+def _explain(faults: Sequence[Fault], annotations: str, images: str, masks: bool) -> str:
     count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
     text = f"{annotations} with the images of {images} has {count}.\n{describe(faults, _FAULTS_SHOWN)}"
-    command = f"tf-frozen check-data --annotations '{annotations}' --images '{images}'"
+    command = f"tf-frozen check-data --annotations '{annotations}' --images '{images}'{' --masks' if masks else ''}"
     return text if len(faults) <= 1 else f"{text}\nAll of them: {command}"

@@ -33,13 +33,10 @@ def table(metrics: Mapping[str, float | None], per_class: Sequence[Mapping] = ()
 
 
 def _meaning(name: str) -> str:
-    of_boxes = name.removeprefix("mask_")
-    meaning = _MEANINGS.get(of_boxes, "")
-    return (
-        meaning
-        if of_boxes == name or not meaning
-        else f"masks: {meaning.replace('boxes', 'masks').replace('box', 'mask')}"
-    )
+    meaning = _MEANINGS.get(name.removeprefix("mask_"), "")
+    if not name.startswith("mask_") or not meaning:
+        return meaning
+    return f"masks: {meaning.replace('boxes', 'masks').replace('box', 'mask')}"
 
 
 def _figure(value: float | None) -> str:

@@ -24,7 +24,8 @@ class MaskHead(ConfiguredLayer):
 
     Class 0 is background, so `num_classes` foreground classes make num_classes + 1 masks, as in Model Garden. RoIs are
     read by `roi_align` at `roi_size` bins, and masks are twice as fine. An image's first `samples` positive RoIs train
-    it. Defaults: the official YAMLs (4 convolutions of 256 filters, 14×14 bins, 128 samples).
+    it. `output_stddev` is that of the last kernel's first values. Defaults: the official YAMLs (4 convolutions of 256
+    filters, 14×14 bins, 128 samples).
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class MaskHead(ConfiguredLayer):
         roi_sampling: int = 1,
         roi_aligned: bool = True,
         samples: int = 128,
+        output_stddev: float = 0.001,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -47,7 +49,7 @@ class MaskHead(ConfiguredLayer):
         self.class_agnostic, self.separable = class_agnostic, separable
         self.activation, self.norm = activation, norm
         self.roi_size, self.roi_sampling, self.roi_aligned = roi_size, roi_sampling, roi_aligned
-        self.samples = samples
+        self.samples, self.output_stddev = samples, output_stddev
         self.conv_blocks = [
             ConvBlock(filters, 3, norm, activation, separable, name=f"conv_{index}") for index in range(convs)
         ]
@@ -60,8 +62,7 @@ class MaskHead(ConfiguredLayer):
     def build(self, input_shape: tuple) -> None:
         """Makes the last 1×1 convolution, [filters, masks], of which each RoI uses one column."""
         masks = 1 if self.class_agnostic else self.num_classes + 1
-        # As fine as Detectron's: fan-out would start the logits of a single mask at about 16.
-        initializer = keras.initializers.RandomNormal(stddev=0.001)
+        initializer = keras.initializers.RandomNormal(stddev=self.output_stddev)
         self.kernel = self.add_weight("kernel", [self.filters, masks], initializer=initializer)
         self.bias = self.add_weight("bias", [masks], initializer="zeros")
         super().build(input_shape)
