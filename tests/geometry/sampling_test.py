@@ -2,6 +2,7 @@
 
 import numpy as np
 import tensorflow as tf
+from official.vision.ops.sampling_ops import BalancedPositiveNegativeSampler
 
 from tf_frozen.geometry import sampling
 
@@ -43,6 +44,20 @@ class SampleBalancedTest(tf.test.TestCase):
         self.assertEqual(self.counts(0, 100), [0, 32])
         self.assertEqual(self.counts(100, 5), [8, 5])
         self.assertEqual(self.counts(0, 0), [0, 0])
+
+    def test_as_many_as_model_garden_draws(self):
+        """Which ones is chance; how many is not."""
+        for positives, negatives, total, fraction in (
+            (9, 60, 32, 0.25),
+            (3, 60, 32, 0.25),
+            (40, 9, 32, 0.5),
+            (0, 5, 8, 0.5),
+        ):
+            indicator = tf.constant([True] * (positives + negatives) + [False] * 20)
+            label = tf.constant([True] * positives + [False] * (negatives + 20))
+            drawn = BalancedPositiveNegativeSampler(fraction).subsample(indicator, total, label)
+            expected = [int(np.sum(drawn & label)), int(np.sum(drawn & ~label))]
+            self.assertEqual(self.counts(positives, negatives, total, fraction), expected)
 
     def test_a_fraction_that_binary_numbers_miss(self):
         self.assertEqual(self.counts(100, 100, total=100, fraction=0.29), [29, 71])

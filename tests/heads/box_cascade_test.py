@@ -62,22 +62,16 @@ class ClassAgnosticBoxCascadeTest(BoxCascadeSuite, tf.test.TestCase):
 
 
 class ClassAwareBoxCascadeTest(BoxCascadeSuite, tf.test.TestCase):
-    boxes = 3
-
-    def layer(self):
-        head = BoxHead(3, convs=0, fcs=1, fc_units=8, class_agnostic=False)
-        return BoxCascade(head, (0.5, 0.6), CODERS[:2], roi_size=3, roi_sampling=2)
-
-
-class FourStagesTest(BoxCascadeSuite, tf.test.TestCase):
-    """One more than Model Garden has, of class-aware heads, and every option set."""
+    """Four stages, one more than Model Garden has, and every option set."""
 
     boxes = 3
 
     def layer(self):
         head = BoxHead(3, convs=0, fcs=1, fc_units=8, class_agnostic=False)
         options = {"score_ensemble": "logits", "loss_reduction": "sum", "roi_aligned": False, "nms_soft_sigma": 0.5}
-        return BoxCascade(head, (0.5, 0.6, 0.7, 0.8), CODERS, roi_size=2, nms_class_agnostic=True, **options)
+        return BoxCascade(
+            head, (0.5, 0.6, 0.7, 0.8), CODERS, roi_size=2, roi_sampling=2, nms_class_agnostic=True, **options
+        )
 
 
 class DetectTest(tf.test.TestCase):
