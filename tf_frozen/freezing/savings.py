@@ -122,7 +122,12 @@ def _traced(function: Callable, *signature: Any) -> tf.types.experimental.Concre
 
 def _targets(batch: int) -> dict[str, tf.TensorSpec]:
     """What a batch has to learn; how many boxes that are changes no product."""
-    shapes = {"boxes": ([1, 4], tf.float32), "classes": ([1], tf.int32), "image_size": ([2], tf.float32)}
+    shapes = {
+        "boxes": ([1, 4], tf.float32),
+        "classes": ([1], tf.int32),
+        "masks": ([1, 112, 112], tf.uint8),  # not every detector learns them
+        "image_size": ([2], tf.float32),
+    }
     return {name: tf.TensorSpec([batch, *shape], dtype) for name, (shape, dtype) in shapes.items()}
 
 
