@@ -14,6 +14,7 @@ from tests.layer_suite import LayerSuite
 from tf_frozen import experiment
 from tf_frozen.backbones.keras_application import KerasApplication
 from tf_frozen.errors import ConfigError, FreezeError
+from tf_frozen.freezing.variable_paths import variable_paths
 from tf_frozen.keras_flavor import keras
 
 # The channels of the stages' outputs, from the tables of the papers.
@@ -40,6 +41,7 @@ TAPS = {
     "ResNet50V2": ["conv1_conv", "conv2_block2_out", "conv3_block3_out", "conv4_block5_out", "post_relu"],
     "VGG16": ["block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3", "block5_pool"],
 }
+EPSILONS = {"ResNet50": 1.001e-5, "ResNetRS50": 1e-5, "RegNetX002": 1e-5, "EfficientNetB0": 1e-3, "ConvNeXtTiny": None}
 MEAN, DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 # What the families' papers and converted weights want: BGR less the mean, −1…1, or the mean and deviation of RGB.
 PREPROCESSING = {
@@ -120,6 +122,14 @@ class FamiliesTest(parameterized.TestCase, tf.test.TestCase):
         self.assertAllClose(found, PREPROCESSING[application](before), rtol=1e-5, atol=1e-4)
         self.assertEqual(found.dtype, tf.float32)
         self.assertAllEqual(images, before)
+
+    @parameterized.parameters(*EPSILONS)
+    def test_says_the_epsilon_of_its_norms(self, application):
+        self.assertEqual(backbone(application).norm_epsilon, EPSILONS[application])
+
+    @parameterized.parameters(*FAMILIES)
+    def test_every_weight_has_a_name_of_its_own(self, application):
+        self.assertLen(variable_paths(backbone(application)), len(backbone(application).weights))
 
     def test_what_lies_above_the_highest_tap_is_cut_off(self):
         published = 5_288_548
@@ -229,7 +239,6 @@ class WeightsTest(tf.test.TestCase):
         images = pixels(1, 64, 32, 3)
         with mock.patch("tf_keras.src.utils.data_utils.get_file", lambda *args, **kwargs: self.path("notop.h5")):
             whole = plain("EfficientNetB0", weights="imagenet")
-            by_name = KerasApplication("EfficientNetB0", (1, 2))
             keras.mixed_precision.set_global_policy("mixed_bfloat16")
             self.addCleanup(keras.mixed_precision.set_global_policy, "float32")
             half = KerasApplication("EfficientNetB0", (1, 2))(images)
@@ -239,8 +248,7 @@ class WeightsTest(tf.test.TestCase):
         taps = [whole.get_layer(name).output for name in TAPS["EfficientNetB0"][:2]]
         for level, expected in zip((1, 2), keras.Model(whole.inputs, taps)(images), strict=True):
             scale = np.abs(expected).max()
-            for network in (by_name, by_path):
-                self.assertAllClose(network(images)[level], expected, rtol=0, atol=1e-5 * scale)
+            self.assertAllClose(by_path(images)[level], expected, rtol=0, atol=1e-5 * scale)
             self.assertEqual(half[level].dtype, tf.bfloat16)
             self.assertAllClose(tf.cast(half[level], tf.float32), expected, rtol=0, atol=0.1 * scale)
 

@@ -162,7 +162,11 @@ class WritersTest(parameterized.TestCase, tf.test.TestCase):
         for level, output in backbone(images).items():
             self.assertEqual(output.shape, (1, -(-73 // 2**level), -(-41 // 2**level), WIDTHS[level - 1]))
             self.assertAllClose(graph(images)[level], output, rtol=0, atol=1e-6)
-            self.assertEqual(graph.get_concrete_function().structured_outputs[level].shape[-1], WIDTHS[level - 1])
+
+    def test_maps_of_a_shape_that_the_saved_model_does_not_tell(self):
+        path = write("untold", lambda maps: [tf.compat.v1.placeholder_with_default(maps[3], None)])
+        traced = tf.function(SavedModelBackbone(path, (3,))).get_concrete_function(tf.TensorSpec([1, 73, 41, 3]))
+        self.assertEqual(traced.structured_outputs[3].shape, (1, 10, 6, 6))
 
     def test_a_signature_that_takes_bytes_of_pixels(self):
         spec = tf.TensorSpec([None, None, None, 3], tf.uint8, name="pixels")
