@@ -170,7 +170,6 @@ class WritersTest(parameterized.TestCase, tf.test.TestCase):
 
     def test_a_signature_that_takes_bytes_of_pixels(self):
         spec = tf.TensorSpec([None, None, None, 3], tf.uint8, name="pixels")
-        path = write("uint8", lambda maps: {"3": maps[3]}, as_signature=True)
         module = Pyramid(lambda maps: {"3": maps[3]})
         function = tf.function(lambda pixels: module(tf.cast(pixels, tf.float32) / 255.0), input_signature=[spec])
         path = os.path.join(FOLDER.name, "uint8")
