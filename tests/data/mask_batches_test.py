@@ -1,24 +1,12 @@
-import os
-
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageDraw
 
-from tf_frozen.data.annotations import Example
+from tests.data import shapes
+from tests.data.shapes import HEIGHT, WIDTH
 from tf_frozen.data.augmentation.color_jitter import ColorJitter
 from tf_frozen.data.augmentation.quarter_turns import QuarterTurns
 from tf_frozen.data.augmentation.scale_jitter import ScaleJitter
 from tf_frozen.data.pipeline import TrainBatches, eval_batches
-
-HEIGHT, WIDTH = 120, 160
-# Corners (x, y), none of them symmetric, so that a wrong flip or turn shows; each has a colour of its own.
-SHAPES = (
-    [(10, 10), (70, 20), (30, 50)],
-    [(90, 15), (150, 15), (150, 35), (110, 35), (110, 60), (90, 60)],
-    [(20, 70), (60, 65), (75, 110), (40, 90)],
-)
-FINER = 8  # drawn so many times finer, as Pillow's polygons hold the pixels of their outline too
-BACKGROUND, COLORS = (0, 0, 0), ((255, 0, 0), (0, 255, 0), (0, 0, 255))
 
 
 def paste(mask, box, size):
@@ -34,19 +22,8 @@ def paste(mask, box, size):
 
 
 class MaskBatchesTest(tf.test.TestCase):
-    def example(self, crowd=(False, False, False)):
-        picture = Image.new("RGB", (WIDTH * FINER, HEIGHT * FINER), BACKGROUND)
-        boxes = []
-        for corners, color in zip(SHAPES, COLORS, strict=True):
-            ImageDraw.Draw(picture).polygon([(x * FINER, y * FINER) for x, y in corners], fill=color)
-            x, y = np.transpose(corners)
-            boxes.append([y.min(), x.min(), y.max(), x.max()])
-        path = os.path.join(self.get_temp_dir(), "shapes.png")
-        picture.resize((WIDTH, HEIGHT), Image.Resampling.BOX).save(path)
-        polygons = [[[float(v) for corner in corners for v in corner]] for corners in SHAPES]
-        return Example(
-            0, path, HEIGHT, WIDTH, 1, np.float32(boxes), np.int32([1, 2, 3]), np.array(crowd), [1, 2, 3], polygons
-        )
+    def example(self, *crowd):
+        return shapes.example(self.get_temp_dir(), *crowd)
 
     def overlaps(self, train, steps):
         """IoU of each target's pasted mask with the pixels of its colour, of objects that show 150 pixels or more."""

@@ -2,6 +2,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_frozen.evaluation import drawing
+from tf_frozen.evaluation.masks import to_rles
 
 GREY = (90, 90, 90)
 NO_BOXES = np.zeros((0, 4), np.float32)
@@ -23,6 +24,19 @@ class DrawTest(tf.test.TestCase):
         self.assertTrue(edge[50:150, 60].all() and edge[50:150, 199].all())
         self.assertFalse(edge[150:].any() or edge[:, 200:].any() or edge[:, :60].any())
         self.assertAllEqual(image[55:145, 65:195], plain(90, 130))
+
+    def test_masks_tint_what_lies_under_them_and_better_ones_lie_on_top(self):
+        left, right = np.zeros([2, 200, 300])
+        left[60:150, 70:150] = right[60:150, 120:190] = 1
+        rles = to_rles([left, right], [[0, 0, 200, 300]] * 2, 200, 300)
+        boxes, names = np.array([[50, 60, 160, 200]] * 2), ["tree", "bush"]
+        drawn = drawing.draw(plain(200, 300), boxes, names, [0.9, 0.3], segmentations=rles)
+        colors = [np.array(drawing.label_color(name)) for name in names]
+        over_grey = [0.55 * np.array(GREY) + 0.45 * color for color in colors]
+        self.assertAllClose(drawn[100, 100], over_grey[0], atol=1)
+        self.assertAllClose(drawn[100, 170], over_grey[1], atol=1)
+        self.assertAllClose(drawn[100, 135], 0.55 * over_grey[1] + 0.45 * colors[0], atol=1)
+        self.assertAllEqual(drawn[170:], plain(30, 300))
 
     def test_does_not_change_the_image_or_boxes(self):
         image, boxes = plain(100, 100), np.array([[10.0, 10, 50, 50]], np.float32)

@@ -31,6 +31,8 @@ class Knows:
     def __call__(self, images, image_size, training):
         del images, image_size, training
         values = {"boxes": self.boxes, "classes": self.classes, "scores": self.scores, "count": self.count}
+        if self.finds_masks:
+            values["masks"] = np.ones([*self.scores.shape, 28, 28], np.float32)
         return {name: tf.constant(value) for name, value in values.items()}
 
 
@@ -57,6 +59,27 @@ class ScorerTest(tf.test.TestCase):
         found = sorted((row["image_id"], row["category_id"], *row["bbox"]) for row in scorer.results)
         self.assertEqual([row[:2] for row in found], [row[:2] for row in expected])
         self.assertAllClose([row[2:] for row in found], [row[2:] for row in expected], atol=1e-3)
+
+    def test_masks_are_scored_and_shown_where_the_detector_finds_them(self):
+        path = self.folder / "data" / "val.json"
+        document = json.loads(path.read_text())
+        for row in document["annotations"]:
+            x, y, w, h = row["bbox"]
+            row["segmentation"] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+        path.write_text(json.dumps(document))
+        self.data = CocoJson(str(path), str(self.folder / "data" / "photos"), masks=True)
+        boxes_only = self.scorer()
+        self.assertNotIn("mask_AP", boxes_only.score(step=3))
+        self.detector.finds_masks = True
+        scorer = self.scorer()
+        metrics = scorer.score(step=7)
+        self.assertGreater(metrics["mask_AP"], 0.95)
+        (line,) = [json.loads(text) for text in (self.model_dir / "metrics.jsonl").read_text().splitlines()[1:]]
+        self.assertEqual(line, {"step": 7, **metrics})
+        self.assertAllClose(dict(events(self.model_dir)["val/mask_AP"]), {7: metrics["mask_AP"]})
+        (_, plain), (_, tinted) = boxes_only.pictures()[0], scorer.pictures()[0]
+        self.assertGreater(np.mean(np.any(plain != tinted, -1)), 0.05)
+        self.assertEqual([row["category"] for row in scorer.per_class if row["mask_AP"] > 0.95], ["tree", "shrub"])
 
     def test_swapped_classes_score_nothing(self):
         self.detector.classes = np.where(self.detector.classes, 3 - self.detector.classes, 0)

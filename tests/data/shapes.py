@@ -1,0 +1,48 @@
+"""One picture of three shapes, each of a class and a colour of its own, with its polygons."""
+
+import os
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from tf_frozen.data.annotations import Category, Example
+
+HEIGHT, WIDTH = 120, 160
+# Corners (x, y), none of them symmetric, so that a wrong flip or turn shows; each has a colour of its own.
+SHAPES = (
+    [(10, 10), (70, 20), (30, 50)],
+    [(90, 15), (150, 15), (150, 35), (110, 35), (110, 60), (90, 60)],
+    [(20, 70), (60, 65), (75, 110), (40, 90)],
+)
+FINER = 8  # drawn so many times finer, as Pillow's polygons hold the pixels of their outline too
+BACKGROUND, COLORS = (0, 0, 0), ((255, 0, 0), (0, 255, 0), (0, 0, 255))
+CATEGORIES = [Category(4, "red"), Category(5, "green"), Category(9, "blue")]
+
+
+def example(folder, crowd=(False, False, False)):
+    """The picture, drawn to `folder`, and its three objects."""
+    picture = Image.new("RGB", (WIDTH * FINER, HEIGHT * FINER), BACKGROUND)
+    boxes = []
+    for corners, color in zip(SHAPES, COLORS, strict=True):
+        ImageDraw.Draw(picture).polygon([(x * FINER, y * FINER) for x, y in corners], fill=color)
+        x, y = np.transpose(corners)
+        boxes.append([y.min(), x.min(), y.max(), x.max()])
+    path = os.path.join(folder, "shapes.png")
+    picture.resize((WIDTH, HEIGHT), Image.Resampling.BOX).save(path)
+    polygons = [[[float(v) for corner in corners for v in corner]] for corners in SHAPES]
+    return Example(
+        0, path, HEIGHT, WIDTH, 1, np.float32(boxes), np.int32([1, 2, 3]), np.array(crowd), [1, 2, 3], polygons
+    )
+
+
+def ground_truth(one):
+    """The COCO JSON of the example."""
+    rows = []
+    for number, (polygons, (y1, x1, y2, x2)) in enumerate(zip(one.segmentations, one.boxes.tolist(), strict=True)):
+        row = {"id": number + 1, "image_id": one.image_id, "category_id": CATEGORIES[number].id}
+        rows.append(row | {"bbox": [x1, y1, x2 - x1, y2 - y1], "segmentation": polygons})
+    return {
+        "images": [{"id": one.image_id, "height": HEIGHT, "width": WIDTH}],
+        "annotations": rows,
+        "categories": [category._asdict() for category in CATEGORIES],
+    }
