@@ -17,10 +17,9 @@ def paste(mask: np.ndarray, box: np.ndarray, height: int, width: int) -> np.ndar
     between them it is read bilinearly, and outside it is 0.
     """
     canvas = np.zeros([height, width], np.uint8, order="F")
-    places, weights = zip(
-        *(_reading(*axis) for axis in zip(box[:2], box[2:], mask.shape, (height, width), strict=True)), strict=True
-    )
-    canvas[places] = weights[0] @ mask @ weights[1].T > 0.5
+    rows, y = _places(box[0], box[2], mask.shape[0], height)
+    columns, x = _places(box[1], box[3], mask.shape[1], width)
+    canvas[rows, columns] = _between(_between(np.pad(mask, 1), y).T, x).T > 0.5
     return canvas
 
 
@@ -35,11 +34,19 @@ def from_rle(rle: dict[str, Any]) -> np.ndarray:
     return coco_mask.decode(rle).astype(bool)
 
 
-def _reading(low: float, high: float, cells: int, length: int) -> tuple[slice, np.ndarray]:
-    """Which of an axis's pixels a box covers, and how much of each of its cells each of them reads [pixels, cells]."""
+def _places(low: float, high: float, cells: int, length: int) -> tuple[slice, np.ndarray]:
+    """Which of an axis's pixels a box covers, and where their centres lie between those of cells with one more around.
+
+    Cell 0 is the one before the first, of zeros.
+    """
     start = max(0, int(np.floor(low)))
     covered = slice(start, max(start, min(length, int(np.ceil(high)))))
-    pixels = np.arange(covered.start, covered.stop) + 0.5
-    place = (pixels - low) / max(high - low, _LEAST_SIDE) * cells
-    weights = np.maximum(0.0, 1.0 - np.abs(place[:, np.newaxis] - 0.5 - np.arange(cells)))
-    return covered, weights
+    pixels = np.arange(covered.start, covered.stop, dtype=np.float32) + 0.5
+    return covered, np.clip((pixels - low) / max(high - low, _LEAST_SIDE) * cells + 0.5, 0, cells + 1)
+
+
+def _between(rows: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """What lies at places [n] between rows [m, k], linearly: [n, k]."""
+    low = np.minimum(places.astype(int), len(rows) - 2)
+    part = (places - low).astype(rows.dtype)[:, np.newaxis]
+    return rows[low] * (1 - part) + rows[low + 1] * part
