@@ -1,9 +1,11 @@
+import gin
 import numpy as np
 import tensorflow as tf
 from official.vision.losses.maskrcnn_losses import MaskrcnnLoss
 from official.vision.modeling.heads.instance_heads import MaskHead as ModelGardenMaskHead
 
 from tests.layer_suite import LayerSuite
+from tf_frozen import experiment
 from tf_frozen.errors import ConfigError
 from tf_frozen.heads.box_cascade import RoIs
 from tf_frozen.heads.mask_head import MaskHead, mask_loss
@@ -41,8 +43,11 @@ class MaskHeadTest(tf.test.TestCase):
         keras.utils.set_random_seed(0)
 
     def test_the_paper_s_settings_have_the_paper_s_parameters(self):
-        head = MaskHead(90, norm=paper_norm())
-        head((tf.zeros([1, 1, 14, 14, 256]), tf.ones([1, 1], tf.int32)))
+        self.addCleanup(gin.clear_config)
+        experiment.load(["norms/batch_norm.gin", "heads/mask_head.gin"], ["NUM_CLASSES = 90"])
+        head = MaskHead()
+        logits = head((tf.zeros([1, 1, 14, 14, 256]), tf.ones([1, 1], tf.int32)))
+        self.assertEqual(logits.shape, (1, 1, 28, 28))
         count = sum(weight.shape.num_elements() for weight in head.trainable_weights)
         self.assertAlmostEqual(count / 1e6, 2.649, delta=0.001 * 2.649)
 

@@ -46,14 +46,8 @@ class MaskRCNN(RCNN):
         self, pyramid: Mapping[int, tf.Tensor], frame: tuple[int, int], targets: Mapping, seed: tf.Tensor
     ) -> dict[str, tf.Tensor]:
         """Losses of the proposals, of the box heads, and of the mask head on the RoIs of the last of them."""
-        anchors = self.region_proposal(pyramid, training=True)
-        proposals, valid = self.region_proposal.propose(anchors, frame, targets["image_size"], training=True)
-        box_losses, rois = self.box_heads.losses_and_rois(pyramid, proposals, valid, targets, seed + 1)
-        return {
-            **self.region_proposal.loss_parts(anchors, frame, targets, seed),
-            **box_losses,
-            **self.mask_head.loss_parts(pyramid, rois, targets),
-        }
+        losses, rois = self._losses_and_rois(pyramid, frame, targets, seed)
+        return {**losses, **self.mask_head.loss_parts(pyramid, rois, targets)}
 
     def detect(
         self, pyramid: Mapping[int, tf.Tensor], frame: tuple[int, int], image_size: tf.Tensor

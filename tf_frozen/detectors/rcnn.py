@@ -37,12 +37,14 @@ class RCNN(Detector):
         self, pyramid: Mapping[int, tf.Tensor], frame: tuple[int, int], targets: Mapping, seed: tf.Tensor
     ) -> dict[str, tf.Tensor]:
         """Losses of the proposals and of the box heads."""
+        return self._losses_and_rois(pyramid, frame, targets, seed)[0]
+
+    def _losses_and_rois(self, pyramid, frame, targets, seed) -> tuple[dict[str, tf.Tensor], tuple]:
+        """The losses, and the RoIs of the last box head, from which a further head may learn."""
         anchors = self.region_proposal(pyramid, training=True)
         proposals, valid = self.region_proposal.propose(anchors, frame, targets["image_size"], training=True)
-        return {
-            **self.region_proposal.loss_parts(anchors, frame, targets, seed),
-            **self.box_heads.loss_parts(pyramid, proposals, valid, targets, seed + 1),
-        }
+        box_losses, rois = self.box_heads.losses_and_rois(pyramid, proposals, valid, targets, seed + 1)
+        return {**self.region_proposal.loss_parts(anchors, frame, targets, seed), **box_losses}, rois
 
     def detect(
         self, pyramid: Mapping[int, tf.Tensor], frame: tuple[int, int], image_size: tf.Tensor
