@@ -1,3 +1,4 @@
+import numpy as np
 import tensorflow as tf
 
 from tests.freezing import tiny
@@ -80,6 +81,8 @@ class SingleStageTest(tf.test.TestCase):
         expected_model = self.compiled(norm=paper_norm())
         weights = expected_model.get_weights()
         expected = self.step(expected_model)
+        for norm in expected_model.head.class_tower.norms.values():
+            self.assertGreater(np.abs(norm.moving_mean).max(), 0.0)  # so the head trains on batch statistics
         before = keras.mixed_precision.global_policy()
         self.addCleanup(keras.mixed_precision.set_global_policy, before)
         for policy in ("mixed_bfloat16", "mixed_float16"):
