@@ -1,12 +1,20 @@
+import copy
+
+import gin
 import numpy as np
+import pytest
 import tensorflow as tf
 
+import tf_frozen.training.run  # noqa: F401 (what detectors/*.gin bind)
 from tests.freezing import tiny
 from tests.layer_suite import LayerSuite
+from tf_frozen import experiment
 from tf_frozen.backbones.efficientnet_lite import EfficientNetLite
 from tf_frozen.detectors.single_stage import SingleStage
+from tf_frozen.freezing.savings import savings
 from tf_frozen.heads.dense_head import DenseHead
 from tf_frozen.keras_flavor import keras
+from tf_frozen.layers.building import build, unallocated
 from tf_frozen.layers.norm import paper_norm
 from tf_frozen.necks.nas_fpn import NASFPN
 
@@ -51,6 +59,20 @@ class SingleStageSuiteTest(LayerSuite, tf.test.TestCase):
 
 
 class SingleStageTest(tf.test.TestCase):
+    @pytest.mark.slow
+    def test_retinanet_s_gin_files_train_what_the_paper_s_detector_does(self):
+        self.addCleanup(gin.clear_config)
+        files = "backbones/resnet_rs50", "norms/batch_norm", "necks/fpn_3_7", "heads/retinanet", "detectors/retinanet"
+        macros = {"NUM_CLASSES": 91, "SEED": 0, "BACKBONE_MODE": "frozen_random", "FRAME": (640, 640)}
+        params = [f"{name} = {value!r}" for name, value in {**macros, "INIT_CHECKPOINT": None}.items()]
+        experiment.load([f"{file}.gin" for file in files], params)
+        with unallocated():
+            model = copy.deepcopy(gin.get_bindings("Run", resolve_references=False)["detector"])()
+            build(model)
+        parameters = savings(model, count_flops=False)["parameters"]
+        self.assertAllClose(parameters["trainable"], 10.58e6, rtol=0.001)
+        self.assertAllClose(parameters["frozen"], 33.643e6, rtol=0.001)
+
     def step(self, model, train_step=None):
         return {name: float(value) for name, value in (train_step or model.train_step)(tiny.batch()).items()}
 
