@@ -3,6 +3,7 @@ import numpy as np
 import tensorflow as tf
 from official.vision.losses.maskrcnn_losses import MaskrcnnLoss
 from official.vision.modeling.heads.instance_heads import MaskHead as ModelGardenMaskHead
+from official.vision.modeling.layers.mask_sampler import MaskSampler
 
 from tests.layer_suite import LayerSuite
 from tf_frozen import experiment
@@ -130,6 +131,31 @@ class LossTest(tf.test.TestCase):
         self.assertAllClose(loss, np.log(2), atol=1e-3)
         head.bias.assign([0.0, 20.0, 0.0])
         self.assertAllClose(self.loss(head, [1], [0], [np.ones([8, 8])], (((8.0, 0, 24, 16)),)), 10.0, atol=0.6)
+
+    def test_sampling_and_targets_are_model_garden_s(self):
+        """Its sampler reads masks half a cell off (geometry/masks_test.py): its boxes are moved by that."""
+        random = np.random.RandomState(0)
+        head = MaskHead(4, convs=1, filters=8, roi_size=7, samples=6)
+        corner, side = random.uniform(0, 60, [2, 3, 2]), random.uniform(20, 60, [2, 3, 2])
+        objects = np.float32(np.concatenate([corner, corner + side], -1))
+        index = np.int32(random.randint(0, 3, [2, 20]))
+        classes = np.int32(random.randint(1, 5, [2, 20]) * (random.uniform(size=[2, 20]) < 0.4))
+        matched = np.take_along_axis(objects, index[..., np.newaxis], 1)
+        boxes = np.float32(matched + random.uniform(-6, 6, matched.shape))
+        masks = np.uint8(random.uniform(size=[2, 3, 56, 56]) < 0.5)
+        half = np.tile(matched[..., 2:] - matched[..., :2], 2) / 56 / 2
+        sampler = MaskSampler(mask_target_size=14, num_sampled_masks=6)
+        rois, roi_classes, goals = sampler(boxes, np.float32(matched + half), classes, index, np.float32(masks))
+        pyramid = {level: noise(2, 128 >> level, 128 >> level, 3) for level in (2, 3)}
+        logits = 300.0 * head._logits(pyramid, rois, roi_classes, training=False)
+        head.kernel.assign(300.0 * head.kernel)
+        found = head.loss_parts(
+            pyramid,
+            RoIs(tf.constant(boxes), tf.ones([2, 20], tf.bool), tf.constant(classes), tf.constant(index)),
+            {"boxes": tf.constant(objects), "masks": tf.constant(masks)},
+        )["mask_loss"]
+        self.assertGreater(np.std(logits), 0.1)
+        self.assertAllClose(found, MaskrcnnLoss()(logits, goals, roi_classes), rtol=0, atol=1e-4)
 
     def test_data_without_masks_are_explained(self):
         one = tf.ones([1, 1], tf.int32)
