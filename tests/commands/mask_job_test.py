@@ -15,7 +15,7 @@ from tf_frozen.data.segmentations import to_rle
 from tf_frozen.evaluation.masks import from_rle
 
 SMALL_MASKS = """
-TRAIN_STEPS = 12
+TRAIN_STEPS = 6
 small_mask/BatchNorm.momentum = 0.5
 MaskHead.convs = 1
 MaskHead.filters = 8
@@ -62,7 +62,7 @@ class MaskJobTest(tf.test.TestCase):
             "score", "--annotations", folder / "val.json", "--results", results, "--masks", "--json"
         )
         self.assertEqual(code, 0, errors)
-        self.assertEqual({"step": 12, **json.loads(output)["metrics"]}, metrics)
+        self.assertEqual({"step": 6, **json.loads(output)["metrics"]}, metrics)
         self.assertIn("mask_AR100", metrics)
         summary = json.loads((folder / "run" / "summary.json").read_text())
         self.assertEqual(summary["metrics"]["mask_AP"], metrics["mask_AP"])

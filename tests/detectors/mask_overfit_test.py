@@ -37,8 +37,8 @@ def _detector():
     norm = keras.layers.BatchNormalization(momentum=0.9)
     model = MaskRCNN(
         EfficientNetLite(levels=(2, 3, 4)),
-        NASFPN(32, 1, 2, 6, norm=norm),
-        RegionProposal(32, anchor_ratios=(1.0,), samples=64, candidates=(100, 100), proposals=(60, 60), norm=norm),
+        NASFPN(24, 1, 2, 6, norm=norm),
+        RegionProposal(24, anchor_ratios=(1.0,), samples=64, candidates=(100, 100), proposals=(60, 60), norm=norm),
         BoxCascade(BoxHead(3, 0, fcs=2, fc_units=128), (0.5, 0.6, 0.7), samples=48, detections=10),
         MaskHead(3, convs=2, filters=32, samples=16, norm=norm),
         frame=FRAME,
