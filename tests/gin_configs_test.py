@@ -1,18 +1,20 @@
 import copy
-import re
+import pathlib
 import tempfile
-from importlib import resources
 
 import gin
 import pytest
 import tensorflow as tf
 
 from tf_frozen import experiment, gin_files
+from tf_frozen.commands.configs import markdown
 from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.errors import DataError
+from tf_frozen.layers.building import unallocated
 from tf_frozen.training.run import Run
 
 RUNNABLE = [name for name, _ in gin_files.shipped() if "/" not in name or name.startswith("runs/")]
+RECIPES = [name for name, _ in gin_files.shipped() if name.startswith("papers/") and "/parts/" not in name]
 HEADER = ("Purpose", "Command", "Score and time", "Required", "Commonly overridden")
 NEON = {
     "TRAIN_ANNOTATIONS": "embedded:neon_trees/val.json",
@@ -20,14 +22,6 @@ NEON = {
     "VAL_ANNOTATIONS": "embedded:neon_trees/val.json",
     "VAL_IMAGES": "embedded:neon_trees/val",
 }
-
-
-def header(name):
-    """The labels of the comment that a gin file opens with, in order, each with its text on one line."""
-    text = (resources.files("tf_frozen.gin_configs") / name).read_text(encoding="utf-8")
-    comment = re.match(r"(?:#.*\n)+", text)[0]
-    rows = re.findall(r"^# ([A-Z][\w ]+): (.*\n(?:#  .*\n)*)", comment, re.MULTILINE)
-    return {label: " ".join(content.replace("\n#", " ").split()) for label, content in rows}
 
 
 class RunnableTest(tf.test.TestCase):
@@ -51,9 +45,11 @@ class RunnableTest(tf.test.TestCase):
         self.assertContainsSubset({"quickstart.gin", "runs/train_on_coco_json.gin"}, RUNNABLE)
 
     def test_opens_with_what_a_user_wants_to_know(self):
-        for name in RUNNABLE:
+        for name in [*RUNNABLE, *RECIPES]:
             with self.subTest(name):
-                found = header(name)
+                found = gin_files.header(name)
+                cost = found.pop("Cost", None)
+                self.assertEqual(cost is not None, name in RECIPES)
                 self.assertEqual(tuple(found), HEADER)
                 self.assertIn(f"tf-frozen train --gin_file {name} --model_dir ", found["Command"])
                 overridden = found["Commonly overridden"].split(", ")
@@ -85,9 +81,14 @@ class RunnableTest(tf.test.TestCase):
             for mode in ("frozen", "fine_tune", "scratch"):
                 with self.subTest(f"{name}, {mode}"):
                     self.load(name, BACKBONE_MODE=mode)
-                    backbone = self.built("detector").backbone
+                    with unallocated():  # no weights are read, or downloaded
+                        backbone = self.built("detector").backbone
                     self.assertEqual((backbone.mode, backbone.frozen), (mode, mode == "frozen"))
                     self.assertEqual(backbone.weights_source is None, mode == "scratch")
+
+    def test_the_page_of_all_configurations_is_what_the_command_prints(self):
+        page = (pathlib.Path(__file__).parents[1] / "gin_configs" / "README.md").read_text(encoding="utf-8")
+        self.assertEqual(page, markdown() + "\n", "make it anew: tf-frozen configs --markdown > gin_configs/README.md")
 
     def test_each_data_macro_reaches_its_data(self):
         for name in RUNNABLE:

@@ -31,6 +31,7 @@ from tf_frozen.gin_files import Source, did_you_mean, find, read
 
 DATA_MACROS = ("TRAIN_ANNOTATIONS", "TRAIN_IMAGES", "VAL_ANNOTATIONS", "VAL_IMAGES")
 MACRO = "gin.macro"
+_WITHOUT_PRETRAINED = {"frozen": "frozen_random", "fine_tune": "scratch"}
 
 _logger = logging.getLogger(__name__)
 
@@ -59,11 +60,18 @@ def load(gin_files: Sequence[str], gin_params: Sequence[str] = ()) -> None:
 
 
 def load_run(model_dir: str, gin_params: Sequence[str] = ()) -> None:
-    """Makes gin's configuration of what `save` left in `model_dir`, then of bindings; RunError without it."""
+    """Makes gin's configuration of what `save` left in `model_dir`, then of bindings; RunError without it.
+
+    The backbone's mode becomes the one that starts from random weights: those it was pretrained to are in the run's
+    checkpoints, and the file they first came from may be gone.
+    """
     path = pathlib.Path(model_dir, "config.gin")
     if not path.is_file():
         raise RunError(f"{model_dir} holds no run: it has no config.gin. `tf-frozen train` makes them.")
     _load([read(path)], gin_params)
+    mode = _bindings.get(("BACKBONE_MODE", MACRO, "value"))
+    if mode is not None and str(mode.value) in _WITHOUT_PRETRAINED:
+        gin.bind_parameter(("BACKBONE_MODE", MACRO, "value"), _WITHOUT_PRETRAINED[str(mode.value)])
 
 
 def save(model_dir: str) -> None:
@@ -72,10 +80,18 @@ def save(model_dir: str) -> None:
     write_atomic(os.path.join(model_dir, "operative_config.gin"), gin.operative_config_str(max_line_length=110))
 
 
-def pin_macro(name: str, value: Any) -> None:
-    """Gives a macro of the configuration the value that it turned out to have; nothing without the macro."""
-    if (name, MACRO, "value") in _bindings:
-        gin.bind_parameter((name, MACRO, "value"), value)
+def pin_macro(name: str, value: int, meaning: str) -> None:
+    """Gives a macro of the configuration the value that it turned out to have; nothing without the macro.
+
+    Raises ConfigError when the configuration states another number; `meaning` says what the value is.
+    """
+    binding = _bindings.get((name, MACRO, "value"))
+    if binding is None:
+        return
+    if isinstance(binding.value, int) and binding.value != value:
+        advice = f"Give the right one with --gin_param '{name} = {value}'"
+        raise ConfigError(f"{binding.where}: {name} is {binding.value}, but {meaning} is {value}. {advice}")
+    gin.bind_parameter((name, MACRO, "value"), value)
 
 
 def unused_bindings() -> list[str]:

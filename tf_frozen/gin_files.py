@@ -33,8 +33,16 @@ class Source(NamedTuple):
 def shipped() -> list[tuple[str, str]]:
     """Returns the name and the purpose of every gin file of the package, those to run first."""
     files = _shipped_files()
-    names = sorted(files, key=lambda name: ("/" in name, not name.startswith("runs/"), name))
+    folders = ("runs/", "papers/")
+    names = sorted(files, key=lambda name: ("/" in name, *(not name.startswith(folder) for folder in folders), name))
     return [(name, _purpose(files[name].read_text(encoding="utf-8"))) for name in names]
+
+
+def header(name: str) -> dict[str, str]:
+    """Returns the labels of the comment that a shipped gin file opens with, such as 'Purpose', each with its text."""
+    comment = re.match(r"(?:#.*\n)*", _shipped_files()[name].read_text(encoding="utf-8"))[0]
+    rows = re.findall(r"^# ([A-Z][\w ]+): (.*\n(?:#  .*\n)*)", comment, re.MULTILINE)
+    return {label: " ".join(content.replace("\n#", " ").split()) for label, content in rows}
 
 
 def _shipped_files() -> dict[str, pathlib.Path]:

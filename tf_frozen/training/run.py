@@ -167,7 +167,7 @@ class Run:
     def _record(self, categories: list[Category], audit: Audit, step: int) -> None:
         """Leaves in the run directory all that the other commands need."""
         # The saved configuration must build the same heads where the training annotations are out of reach.
-        experiment.pin_macro("NUM_CLASSES", len(categories))
+        experiment.pin_macro("NUM_CLASSES", len(categories), "the number of categories of the training data")
         changes = self._changes() if step else []
         if changes:
             _LOGGER.warning("The configuration is not the one that this run had so far:\n  %s", "\n  ".join(changes))
