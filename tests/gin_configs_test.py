@@ -57,7 +57,7 @@ class RunnableTest(tf.test.TestCase):
                 required = [] if found["Required"].startswith("nothing") else found["Required"].split(", ")
                 experiment.load([name])
                 for macro in [*overridden, *required]:
-                    self.assertIsNotNone(gin.query_parameter(f"{macro}/gin.macro.value"), macro)
+                    gin.query_parameter(f"{macro}/gin.macro.value")  # ValueError where there is none
 
     @pytest.mark.slow
     def test_builds_its_detector_and_uses_all_that_it_binds(self):

@@ -39,9 +39,7 @@ class ConfiguredLayerTest(tf.test.TestCase):
     def test_a_layer_of_another_keras_is_refused_where_it_comes_in(self):
         foreign = keras_3.layers.BatchNormalization()
         for name, value in (("norm", foreign), ("layers", [keras.layers.ReLU(), foreign])):
-            with self.assertRaisesRegex(
-                ConfigError, rf"Stack.{name} is a BatchNormalization of another Keras"
-            ):
+            with self.assertRaisesRegex(ConfigError, rf"Stack.{name} is a BatchNormalization of another Keras"):
                 Stack(**{"layers": [], name: value})
         with self.assertRaisesRegex(ConfigError, r"Wrapped.inner is a Dense .*keras_flavor import keras"):
             Wrapped(keras_3.layers.Dense(2))

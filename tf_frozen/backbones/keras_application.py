@@ -18,6 +18,7 @@ from tf_frozen.backbones.backbone import PRETRAINED_MODES, Backbone, checked_lev
 from tf_frozen.errors import ConfigError
 from tf_frozen.gin_files import did_you_mean
 from tf_frozen.keras_flavor import keras
+from tf_frozen.layers.building import is_allocated
 
 # Multiples of every stride, and sides of which no unpadded network makes all the maps of a pyramid by chance.
 _PROBE = (256, 288)
@@ -99,7 +100,7 @@ def _load(constructor: Callable[..., keras.Model], application: str, weights: st
     """The whole network without its top, with these weights."""
     build = functools.partial(constructor, include_top=False, input_shape=(None, None, 3))
     network = build(weights=None)
-    if weights is None:
+    if weights is None or not is_allocated(network):
         return network
     try:
         if isinstance(weights, str) and os.path.exists(weights):
