@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
@@ -11,6 +12,7 @@ from tf_frozen.backbones.backbone import Backbone
 from tf_frozen.detectors.views import Views
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
+from tf_frozen.layers.building import build
 from tf_frozen.layers.configured import Configured
 
 
@@ -68,6 +70,12 @@ class Detector(Configured, keras.Model):
         taps = self.backbone(self.backbone.preprocess(images), training=training)
         image_size = _whole(images) if image_size is None else image_size
         return self.detect(self.neck(taps, training=training), _frame(images), image_size)
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """As in Keras; makes the variables too, since a training step watches them before it calls a layer."""
+        if not self.neck.built:
+            build(self)
+        super().compile(*args, **kwargs)
 
     def training_losses(self, images: tf.Tensor, targets: Mapping) -> dict[str, tf.Tensor]:
         """The loss parts of a batch as a training step has them, without a gradient: for counting its work."""
