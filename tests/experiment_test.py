@@ -405,6 +405,22 @@ class SaveTest(GinTest):
         with self.assertRaisesRegex(ConfigError, "'TRAIN_IMAGES' has no value"):
             run.data()
 
+    def test_a_saved_run_is_built_without_the_weights_that_it_began_from(self):
+        for mode, loaded in (("frozen", "frozen_random"), ("fine_tune", "scratch"), ("scratch", "scratch")):
+            self.load(f"{RUN}ToyRun.name = %BACKBONE_MODE\nBACKBONE_MODE = '{mode}'")
+            experiment.save("run")
+            experiment.load_run("run")
+            self.assertEqual(self.build().name, loaded)
+
+    def test_a_macro_gets_the_value_that_it_turned_out_to_have(self):
+        for text in ("NUM = @ToyNeck()", "NUM = 5"):
+            self.load(f"{RUN}ToyRun.name = %NUM\n{text}")
+            experiment.pin_macro("NUM", 5, "what was counted")
+            experiment.pin_macro("NO_MACRO", 5, "what was counted")
+            self.assertEqual(self.build().name, 5)
+        message = self.fault(experiment.pin_macro, "NUM", 6, "what was counted")
+        self.assertIn("NUM is 5, but what was counted is 6. Give the right one with --gin_param 'NUM = 6'", message)
+
     def test_a_folder_without_a_run(self):
         self.assertIn("nowhere", self.fault(experiment.load_run, "nowhere", error=RunError))
 
