@@ -61,7 +61,7 @@ setup(
     package_data={
         "tf_frozen": ["data/embedded/**/*"],
         "tf_frozen.backbones": ["weights/*.npz"],
-        "tf_frozen.gin_configs": ["**/*.gin"],
+        "tf_frozen.gin_configs": ["**/*.gin", "README.md"],
     },
     entry_points={"console_scripts": ["tf-frozen = tf_frozen.cli:main"]},
     classifiers=[
