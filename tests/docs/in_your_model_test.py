@@ -5,11 +5,14 @@ import pathlib
 import re
 import tempfile
 
+import keras as keras_3
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
+from tf_frozen.necks.nas_fpn import NASFPN
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "in_your_model.md"
 PHOTOGRAPHS = np.random.default_rng(0).uniform(0, 255, [4, 128, 128, 3]).astype(np.float32)
@@ -51,10 +54,7 @@ class InYourModelTest(tf.test.TestCase):
             self.assertAllEqual(value, names["found"][key])
 
     def test_the_page_shows_the_error_of_another_keras(self):
-        import keras as keras_3
-        from tf_frozen.necks.nas_fpn import NASFPN
-
-        with self.assertRaises(Exception) as caught:
+        with self.assertRaises(ConfigError) as caught:
             NASFPN(norm=keras_3.layers.BatchNormalization())
         self.assertIn(str(caught.exception).split(" tf_frozen")[0], PAGE.read_text(encoding="utf-8"))
 
