@@ -27,7 +27,7 @@ REQUIREMENTS = [
 ]
 
 EXTRAS = {
-    "test": ["pytest==9.2.0", "ruff==0.17.6", "setuptools==80.10.2"],
+    "test": ["pytest==9.2.0", "pytest-xdist==3.8.0", "ruff==0.17.6", "setuptools==80.10.2"],
     "gpu": [f"tensorflow[and-cuda]=={TENSORFLOW}"],
 }
 
