@@ -1,0 +1,35 @@
+"""What a small checkpoint may leave out: frozen weights that can be had again from where they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import tensorflow as tf
+
+from tf_frozen.freezing.audit import frozen_variables
+from tf_frozen.keras_flavor import keras
+
+
+def obtainable(detector: keras.Model) -> dict[str, tf.Variable]:
+    """The frozen variables of a backbone with a `weights_source`, by path: {} where nothing else holds them.
+
+    Random weights, also frozen ones, and what is frozen outside the backbone exist in no other place.
+    """
+    backbone = getattr(detector, "backbone", None)
+    if getattr(backbone, "weights_source", None) is None:
+        return {}
+    sourced = {id(weight) for weight in backbone.weights}
+    return {path: variable for path, variable in frozen_variables(detector).items() if id(variable) in sourced}
+
+
+def checkpoint_bytes(detector: keras.Model, optimizer_bytes: int) -> dict[str, int]:
+    """Bytes of the tensors in a checkpoint: 'trained' without what is `obtainable`, 'everything' with it.
+
+    `optimizer_bytes` are those of slots and averages (`savings.optimizer_bytes`). Counted from shapes alone.
+    """
+    everything = _bytes(detector.weights) + optimizer_bytes
+    return {"trained": everything - _bytes(obtainable(detector).values()), "everything": everything}
+
+
+def _bytes(variables: Iterable[tf.Variable]) -> int:
+    return sum(variable.shape.num_elements() * variable.dtype.size for variable in variables)
