@@ -96,7 +96,7 @@ class WholeJobTest(tf.test.TestCase):
         self.assertEqual((audit["changed"], audit["optimizer_slots"], audit["regularised"]), (0, 0, 0))
         self.assertEqual(audit["start"], audit["end"])
         self.assertGreater(audit["frozen_variables"], 50)
-        self.assertIn("backbone/network/stem_conv/kernel", audit["start"]["fingerprints"])
+        self.assertIn("backbone/stage_2/stem_conv/kernel", audit["start"]["fingerprints"])
 
     def test_metrics_of_each_scoring(self):
         lines = [json.loads(line) for line in (self.model_dir / "metrics.jsonl").read_text().splitlines()]

@@ -11,8 +11,8 @@ from tf_frozen.keras_flavor import keras
 from tf_frozen.necks.nas_fpn import NASFPN
 
 SIZE = 64
-STEM = "backbone/network/stem_conv/kernel"
-STEM_MEAN = "backbone/network/stem_bn/moving_mean"
+STEM = "backbone/stage_2/stem_conv/kernel"
+STEM_MEAN = "backbone/stage_2/stem_bn/moving_mean"
 
 
 def detector(mode="frozen", kind=RCNN):

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 import tensorflow as tf
 
+from tf_frozen.backbones.stages import Stages
 from tf_frozen.errors import ConfigError, FreezeError
 from tf_frozen.keras_flavor import keras
 
@@ -34,6 +35,7 @@ class Backbone(keras.Model):
         _check_mode(mode, weights_source, type(self).__name__)
         self.network = network
         self.levels = tuple(levels)
+        self._stages = Stages(network, self.levels) if isinstance(network, keras.Model) else None
         self.mode = mode
         self.weights_source = weights_source
         self.trainable = mode in ("fine_tune", "scratch")
@@ -62,15 +64,64 @@ class Backbone(keras.Model):
         """Whether no weight of the backbone trains."""
         return not self.trainable_variables
 
+    @property
+    def stage_layers(self) -> dict[str, keras.layers.Layer]:
+        """The layers by stage and name, as 'stage_3/stem_conv'; none where the network is no functional one.
+
+        Stage k holds what the tap of level k needs and no lower tap does.
+        """
+        return self._stages.layers if self._is_functional else {}
+
+    @property
+    def adapter_variables(self) -> list[tf.Variable]:
+        """The variables of residual adapters, which train in a backbone that is frozen otherwise."""
+        return []
+
     def preprocess(self, images: tf.Tensor) -> tf.Tensor:
         """Maps RGB in 0…255 to what the weights were trained on, both [batch, H, W, 3] float32."""
         raise NotImplementedError(f"{type(self).__name__} must say how its weights want their images.")
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> dict[int, tf.Tensor]:
-        """Runs the network on preprocessed images; a frozen one always in inference mode."""
+        """Runs the network on preprocessed images; what is frozen of it always in inference mode."""
+        images = self.padded(inputs)
+        if training and self._trains_in_part:
+            return self.cut(self._stages.finish(images, {}, training), inputs)
         # Keras gives a lone output without its list.
-        maps = tf.nest.flatten(self.network(inputs, training=training and not self.frozen))
-        return dict(zip(self.levels, maps, strict=True))
+        maps = tf.nest.flatten(self.network(images, training=training and not self.frozen))
+        return self.cut(dict(zip(self.levels, maps, strict=True)), inputs)
+
+    def begin(self, images: tf.Tensor) -> dict[int, tf.Tensor]:
+        """What of a training step needs no gradient: the taps before which nothing trains, of preprocessed images."""
+        if self.frozen:
+            return self(images, training=False)
+        if not self._trains_in_part:
+            return {}
+        return self._stages.begin(self.padded(tf.cast(images, self.compute_dtype)))
+
+    def finish(self, images: tf.Tensor, begun: dict[int, tf.Tensor]) -> dict[int, tf.Tensor]:
+        """All taps for a training step, from those that `begin` gave on."""
+        if self.frozen:
+            return begun
+        if not begun:
+            return self(images, training=True)
+        padded = self.padded(tf.cast(images, self.compute_dtype))
+        return self.cut(self._stages.finish(padded, begun, training=True), images)
+
+    def padded(self, images: tf.Tensor) -> tf.Tensor:
+        """The images as the network needs them; as they are, unless a backbone says otherwise."""
+        return images
+
+    def cut(self, maps: dict[int, tf.Tensor], images: tf.Tensor) -> dict[int, tf.Tensor]:
+        """What stands for the images of the maps that the network made of padded ones."""
+        return maps
+
+    @property
+    def _is_functional(self) -> bool:
+        return self._stages is not None and bool(self.network.outputs)
+
+    @property
+    def _trains_in_part(self) -> bool:
+        return self._is_functional and self._stages.trains_in_part
 
 
 def checked_levels(levels: Iterable[int], known: Collection[int], where: str) -> tuple[int, ...]:

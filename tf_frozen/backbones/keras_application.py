@@ -64,10 +64,13 @@ class KerasApplication(Backbone):
         """Maps 0…255 as the family does it; the identity where the network begins with that itself."""
         return self._family.preprocess_input(tf.cast(images, tf.float32))
 
-    def call(self, inputs: tf.Tensor, training: bool | None = None) -> dict[int, tf.Tensor]:
-        """Runs the network on preprocessed images of any size."""
-        maps = super().call(any_size.pad(inputs, 2 ** max(self.levels)), training=training)
-        return any_size.cut(maps, inputs)
+    def padded(self, images: tf.Tensor) -> tf.Tensor:
+        """Zeros at the bottom and right, up to multiples of the highest stride."""
+        return any_size.pad(images, 2 ** max(self.levels))
+
+    def cut(self, maps: dict[int, tf.Tensor], images: tf.Tensor) -> dict[int, tf.Tensor]:
+        """The part of each map that stands for the images without their padding."""
+        return any_size.cut(maps, images)
 
     def get_config(self) -> dict:
         """The constructor's arguments."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import tensorflow as tf
 
 from tf_frozen.backbones.backbone import Backbone
+from tf_frozen.data.features import Features
 from tf_frozen.detectors.views import Views
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
@@ -43,6 +44,23 @@ class Detector(Configured, keras.Model):
         if views is not None and not isinstance(views, Views):
             raise ConfigError(f"The detector's views are {views!r}; they must be Views, in gin @Views(), or None.")
         self.weight_decay, self.seed, self.views = weight_decay, seed, views
+        self._held: frozenset[int] = frozenset()
+
+    @property
+    def trainable_weights(self) -> list[tf.Variable]:
+        """The weights that an optimizer updates: those of layers that train, without the held ones."""
+        return [weight for weight in super().trainable_weights if id(weight) not in self._held]
+
+    @property
+    def non_trainable_weights(self) -> list[tf.Variable]:
+        """All other weights, moving statistics among them."""
+        held = [weight for weight in super().trainable_weights if id(weight) in self._held]
+        return [*super().non_trainable_weights, *held]
+
+    def hold(self, variables: Iterable[tf.Variable]) -> None:
+        """Keeps single weights of layers that train out of training, and no others; a step is then traced anew."""
+        self._held = frozenset(map(id, variables))
+        self.train_function = self.train_tf_function = None
 
     def loss_parts(
         self, pyramid: Mapping[int, tf.Tensor], frame: tuple[int, int], targets: Mapping, seed: tf.Tensor
@@ -77,25 +95,23 @@ class Detector(Configured, keras.Model):
             build(self)
         super().compile(*args, **kwargs)
 
-    def training_losses(self, images: tf.Tensor, targets: Mapping) -> dict[str, tf.Tensor]:
+    def training_losses(self, images: tf.Tensor | Features, targets: Mapping) -> dict[str, tf.Tensor]:
         """The loss parts of a batch as a training step has them, without a gradient: for counting its work."""
-        taps = self.backbone(self.backbone.preprocess(images), training=True)
-        return self.loss_parts(self.neck(taps, training=True), _frame(images), targets, tf.constant([self.seed, 0]))
+        return self.loss_parts(self._begun(images)(), _frame(images), targets, tf.constant([self.seed, 0]))
 
-    def train_step(self, data: tuple[tf.Tensor, Mapping]) -> dict[str, tf.Tensor]:
-        """One step on (images, targets); gives the loss parts and their sum as 'loss'."""
+    def train_step(self, data: tuple[tf.Tensor | Features, Mapping]) -> dict[str, tf.Tensor]:
+        """One step on (images, targets); gives the loss parts and their sum as 'loss'.
+
+        Features of a frozen backbone may stand in the place of its images; ConfigError where it is not frozen.
+        """
         images, targets = data
-        images = self.backbone.preprocess(images)
-        frozen = self.backbone.frozen
-        # Outside the tape no activation of the backbone is kept and no backward op is built.
-        taps = self.backbone(images, training=False) if frozen else None
+        # Outside the tape no activation is kept and no backward op is built.
+        pyramid = self._begun(images)
         variables = self.trainable_variables
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            if not frozen:
-                taps = self.backbone(images, training=True)
             seed = tf.stack([self.seed, tf.cast(self.optimizer.iterations, tf.int32)])
-            parts = self.loss_parts(self.neck(taps, training=True), _frame(images), targets, seed)
+            parts = self.loss_parts(pyramid(), _frame(images), targets, seed)
             if self.weight_decay:
                 parts["weight_decay"] = self.weight_decay * _half_squares(variables)
             loss = tf.add_n(list(parts.values()))
@@ -103,6 +119,27 @@ class Detector(Configured, keras.Model):
             share = loss / tf.distribute.get_strategy().num_replicas_in_sync
         self.optimizer.minimize(share, variables, tape=tape)  # which scales the loss where float16 needs it
         return {"loss": loss, **parts}
+
+    def _begun(self, images: tf.Tensor | Features) -> Callable[[], Mapping[int, tf.Tensor]]:
+        """Runs what of backbone and neck needs no gradient, and gives what runs the rest and has the pyramid."""
+        neck_trains = bool(self.neck.trainable_weights)
+        if isinstance(images, Features):
+            taps = self._taps_of(images)
+        else:
+            images = self.backbone.preprocess(images)
+            taps = self.backbone.begin(images)
+        if self.backbone.frozen and not neck_trains:
+            pyramid = self.neck(taps, training=False)
+            return lambda: pyramid
+        return lambda: self.neck(self.backbone.finish(images, taps), training=neck_trains)
+
+    def _taps_of(self, features: Features) -> dict[int, tf.Tensor]:
+        if not self.backbone.frozen:
+            raise ConfigError(
+                f"A batch holds features in place of images, but {len(self.backbone.trainable_weights)} weights of the "
+                f"backbone train, which would need the images. Set BACKBONE_MODE = 'frozen', or train without a cache."
+            )
+        return {level: tf.cast(tap, self.backbone.compute_dtype) for level, tap in features.taps.items()}
 
 
 def _checked_frame(frame: tuple[int, int]) -> tuple[int, int]:
@@ -112,8 +149,10 @@ def _checked_frame(frame: tuple[int, int]) -> tuple[int, int]:
     return sides
 
 
-def _frame(images: tf.Tensor) -> tuple[int, int]:
+def _frame(images: tf.Tensor | Features) -> tuple[int, int]:
     """Height and width of the frames, which must be known while tracing: anchors are constants of the graph."""
+    if isinstance(images, Features):
+        return images.frame
     height, width = images.shape[1:3]
     if height is None or width is None:
         raise ConfigError(f"The images have shape {images.shape}; a detector needs frames of one fixed size. Fit them.")
@@ -127,4 +166,5 @@ def _whole(images: tf.Tensor) -> tf.Tensor:
 
 def _half_squares(variables: list[tf.Variable]) -> tf.Tensor:
     """½‖w‖² over convolution and dense kernels; norms and biases have one dimension and stay out."""
-    return tf.add_n([tf.nn.l2_loss(tf.cast(v, tf.float32)) for v in variables if v.shape.rank > 1])
+    kernels = [tf.nn.l2_loss(tf.cast(v, tf.float32)) for v in variables if v.shape.rank > 1]
+    return tf.add_n(kernels) if kernels else tf.zeros([])

@@ -11,15 +11,17 @@ import tensorflow as tf
 
 from tf_frozen.errors import FreezeError
 from tf_frozen.keras_flavor import keras
+from tf_frozen.layers.names import is_numbered_by_keras
 
 # Their attributes lead back to the model's own variables, under names that change once a model is compiled.
 _NOT_THE_MODEL = (keras.optimizers.Optimizer, keras.optimizers.legacy.Optimizer, keras.metrics.Metric)
 
 
 def variable_paths(model: keras.Model) -> dict[str, tf.Variable]:
-    """Every weight of the model by the attributes that lead to it: 'backbone/network/stem_conv/kernel'.
+    """Every weight of the model by the attributes that lead to it: 'neck/convs/0/kernel'.
 
-    A path is the shortest chain of checkpoint edges (attribute names, list indices, dict keys), of equally
+    In a functional backbone it goes by its stage, 'backbone/stage_3/stem_conv/kernel' (see Backbone.stage_layers). Else
+    a path is the shortest chain of checkpoint edges (attribute names, list indices, dict keys), of equally
     short ones the earlier attribute's. A layer of a functional model goes by its name if it was given one,
     else by its position ('layer_with_weights-3'): Keras numbers names by what else the process has built.
     Raises FreezeError for a weight that no attribute leads to: no checkpoint would hold it either.
@@ -71,18 +73,12 @@ def _walk(root: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _children(node: Any) -> dict[str, Any]:
-    named = {}
+    named = dict(getattr(node, "stage_layers", {}))
     for edge, child in tf.train.TrackableView.children(node).items():
         name = edge
-        if re.fullmatch(r"layer(_with_weights)?-\d+", edge) and not _is_numbered_by_keras(child):
+        if re.fullmatch(r"layer(_with_weights)?-\d+", edge) and not is_numbered_by_keras(child):
             name = child.name
         # Two edges may lead to one layer, and an attribute may have the name of another layer.
         taken = name in named and named[name] is not child
         named[(edge if taken else name).replace("/", ".")] = child
     return named
-
-
-def _is_numbered_by_keras(layer: keras.layers.Layer) -> bool:
-    """Whether the layer's name is its class's in snake case, as Keras gives it where the user gave none."""
-    letters = re.sub(r"(_\d+)?$", "", layer.name)
-    return letters.replace("_", "") == type(layer).__name__.lower()
