@@ -63,8 +63,8 @@ class InspectTest(tf.test.TestCase):
     def test_text_lists_layers_parts_and_why(self):
         code, out, _ = self.inspect("--gin_file", self.file)
         self.assertEqual(code, 0)
-        stem = next(line for line in out.split("\n") if "network/stem_conv" in line)
-        self.assertEqual(stem.split(), ["backbone/stage_2/stem_conv", "Conv2D", "864", "0", "frozen"])
+        stem = next(line for line in out.split("\n") if "/stem_conv" in line)
+        self.assertEqual(stem.split(), ["backbone/stage_3/stem_conv", "Conv2D", "864", "0", "frozen"])
         classes = next(line for line in out.split("\n") if "heads/2/classes" in line)
         self.assertEqual(classes.split(), ["box_heads/heads/2/classes", "Dense", "27", "0"])
         self.assertIn("Frozen: backbone, because its mode is 'frozen'", out)
