@@ -8,26 +8,43 @@ from typing import Any
 import tensorflow as tf
 
 from tf_frozen.errors import FreezeError
-from tf_frozen.freezing.dataflow import DATA, sourced_ops
 from tf_frozen.freezing.fingerprint import digest, fingerprints
+from tf_frozen.freezing.traced_step import TracedStep
 from tf_frozen.freezing.variable_paths import variable_paths
 from tf_frozen.keras_flavor import keras
 
-_ADDITIONS = ("AddN", "AddV2", "Add", "Sub")
+_BATCH_NORMS = (keras.layers.BatchNormalization, keras.layers.experimental.SyncBatchNormalization)
 _NAMED = 5
 _ADVICE = (
     "Nothing but the optimizer may write weights, and it must get model.trainable_variables only; a frozen "
     "layer must run with training=False, and its regularizers must be None. To train the backbone after all, "
     "set BACKBONE_MODE = 'fine_tune'."
 )
+_IN_STEP = {
+    "backward_ops": "ops of the train step carry gradients through frozen variables",
+    "loss_terms": "sums of the train step add frozen weights to the loss",
+    "writes": "frozen variables are written to in the train step",
+    "batch_statistics": "frozen variables are of batch norms that use the batch's statistics in the train step",
+}
+_OF_MODEL = {
+    "changed": "frozen variables changed",
+    "optimizer_slots": "frozen variables have optimizer slots",
+    "regularised": "frozen variables are in a regularisation loss",
+}
+CHECKS = (*_OF_MODEL, *_IN_STEP)
 
 
 class Audit:
     """Takes the fingerprints of a model's frozen variables now, and compares them when `finish` is called.
 
-    Checks besides, both times, that the optimizer has no slot for a frozen variable and that no
-    regularisation loss uses one. `earlier` is what `as_dict` gave when the run began, for a run that goes
-    on from a checkpoint. Raises FreezeError naming the variables; `as_dict` then says so too.
+    Checks besides, both times, that the optimizer has no slot for a frozen variable and that no regularisation loss
+    uses one; and, in the traced step that `finish` gets, that no gradient goes through what is frozen before all that
+    trains, that nothing frozen is in the loss or written to, and that frozen batch norms use their own statistics.
+
+    Where what trains changes during a run, each phase has its audit: `from_step` is the step that the phase began at.
+    `earlier` is what `as_dict` gave before, for a run that goes on: the phase goes on where it began at the same step,
+    else it is over and a new one begins, in which what was frozen already must still be what it was. Raises FreezeError
+    naming the variables, if not `raises` is False; `as_dict` says so too.
     """
 
     def __init__(
@@ -35,65 +52,78 @@ class Audit:
         model: keras.Model,
         optimizer: keras.optimizers.Optimizer | None = None,
         earlier: Mapping[str, Any] | None = None,
+        from_step: int = 0,
+        raises: bool = True,
     ):
-        self._model, self._optimizer = model, optimizer
+        self._model, self._optimizer, self._raises = model, optimizer, raises
         self._frozen = frozen_variables(model)
         self._now = fingerprints(self._frozen)
-        self._start = dict(earlier["start"]["fingerprints"]) if earlier else self._now
-        self._ended = False
-        self._counts: dict[str, int | None] = {"backward_ops": None, "loss_terms": None}
-        self._violations: list[str] = []
+        self._start, self._phases = _begin(self._now, earlier, from_step)
+        self._from_step, self._ended = from_step, False
+        self._counts: dict[str, int | None] = dict.fromkeys(CHECKS)
+        self._names: dict[str, list[str]] = {}
         _check_promise(model, self._frozen)
         self._check("since the run began")
 
     def finish(self, step: tf.types.experimental.ConcreteFunction | None = None) -> None:
-        """Compares with the start; in a traced train step, looks for gradients through a frozen backbone too."""
+        """Compares with the start, and looks into the traced train step where there is one."""
         self._now, self._ended = fingerprints(self._frozen), True
-        backbone = _frozen_backbone(self._model, self._frozen)
-        # A frozen layer further on does pass gradients to what trains before it, so only the backbone must not.
-        if step is not None and backbone:
-            self._counts["backward_ops"] = backward_ops(step, backbone)
-            self._counts["loss_terms"] = loss_terms(step, backbone)
+        if step is not None:
+            held = {id(variable) for variable in self._frozen.values()}
+            traced = TracedStep(step, self._frozen, [v for v in self._model.weights if id(v) not in held])
+            self._note("backward_ops", traced.backward_ops())
+            self._note("loss_terms", traced.loss_terms())
+            self._note("writes", [{path} for path in traced.writes()])
+            self._note("batch_statistics", [{path} for path in traced.batch_statistics()])
         self._check("during training")
 
     def as_dict(self) -> dict[str, Any]:
-        """The content of freezing.json: verdict, counts, violations, fingerprints at both ends."""
+        """The content of freezing.json: verdict, counts, violations, fingerprints at both ends, phases before this."""
         held = "frozen" if self._frozen else "nothing is frozen"
         verdict = held if self._ended else "not finished"
         return {
             "verdict": "broken" if self._violations else verdict,
             "violations": self._violations,
+            "names": {key: names for key, names in self._names.items() if names},
+            "from_step": self._from_step,
             "frozen_variables": len(self._frozen),
             "frozen_bytes": sum(v.shape.num_elements() * v.dtype.size for v in self._frozen.values()),
+            "frozen_norms": _frozen_norms(self._model),
             **self._counts,
             "start": {"digest": digest(self._start), "fingerprints": self._start},
             "end": {"digest": digest(self._now), "fingerprints": self._now} if self._ended else None,
+            "phases": self._phases,
         }
+
+    def _note(self, key: str, found: Iterable[set[str]]) -> None:
+        found = list(found)
+        self._counts[key] = len(found)
+        self._names[key] = [path for path in self._frozen if any(path in paths for paths in found)]
 
     def _check(self, when: str) -> None:
         changed = [path for path in {**self._start, **self._now} if self._start.get(path) != self._now.get(path)]
         slots = slotted(self._optimizer, self._model, self._frozen) if self._optimizer else []
         losses = regularised(self._model, self._frozen)
-        self._counts |= {"changed": len(changed), "optimizer_slots": len(slots), "regularised": len(losses)}
-        found = {
-            f"frozen variables changed {when}": changed,
-            "frozen variables have optimizer slots": slots,
-            "frozen variables are in a regularisation loss": losses,
-        }
-        self._violations = [_sentence(what, paths) for what, paths in found.items() if paths]
-        in_step = {
-            "backward_ops": "ops of the train step carry gradients through the frozen backbone",
-            "loss_terms": "sums of the train step add frozen weights to the loss",
-        }
-        self._violations += [f"{self._counts[key]} {what}" for key, what in in_step.items() if self._counts[key]]
-        if self._violations:
+        for key, paths in (("changed", changed), ("optimizer_slots", slots), ("regularised", losses)):
+            self._counts[key], self._names[key] = len(paths), paths
+        what = {**_OF_MODEL, "changed": f"frozen variables changed {when}", **_IN_STEP}
+        self._violations = [
+            _sentence(self._counts[key], what[key], self._names[key]) for key in CHECKS if self._counts[key]
+        ]
+        if self._violations and self._raises:
             raise FreezeError(f"{self._model.name} is not frozen: {'; '.join(self._violations)}. {_ADVICE}")
 
 
 def frozen_variables(model: keras.Model) -> dict[str, tf.Variable]:
-    """The weights, moving statistics too, of every layer that is not trainable or lies in one, by path."""
+    """What the model does not train, by path.
+
+    That is the weights, moving statistics too, of every layer that is not trainable or lies in one, and single weights
+    that a Detector holds.
+    """
     layers = [module for module in model.submodules if isinstance(module, keras.layers.Layer)]
     frozen = {id(weight) for layer in [model, *layers] if not layer.trainable for weight in layer.weights}
+    trained = {id(weight) for weight in model.trainable_weights}
+    frozen |= {id(weight) for weight in model.weights if weight.trainable and id(weight) not in trained}
     return {path: variable for path, variable in variable_paths(model).items() if id(variable) in frozen}
 
 
@@ -124,56 +154,38 @@ def regularised(model: keras.Model, variables: Mapping[str, tf.Variable]) -> lis
     return [path for path, gradient in gradients.items() if gradient is not None]
 
 
-def backward_ops(function: tf.types.experimental.ConcreteFunction, variables: Iterable[tf.Variable]) -> int:
-    """How many ops of a traced train step carry a gradient through the weighted layers of `variables`.
-
-    A gradient on its way through a layer comes from layers behind it and meets the layer's weights. So the
-    ops are those that combine a value computed from `variables` alone with one computed from other
-    variables, except by addition. That needs no op names; a frozen backbone outside the tape gives 0, one
-    inside it about one for each layer with weights. `variables` must stand at the network's input, as a
-    backbone's do.
-    """
-    return len([op for op in _mixing_ops(function, variables) if op.type not in _ADDITIONS])
-
-
-def loss_terms(function: tf.types.experimental.ConcreteFunction, variables: Iterable[tf.Variable]) -> int:
-    """How many ops of a traced train step add what was computed from `variables` alone, as L2 terms are."""
-    return len([op for op in _mixing_ops(function, variables) if op.type in _ADDITIONS])
+def _begin(
+    now: Mapping[str, str], earlier: Mapping[str, Any] | None, from_step: int
+) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """The fingerprints that this phase is held to, and the phases that are over."""
+    if earlier is None:
+        return dict(now), []
+    start, phases = earlier["start"]["fingerprints"], list(earlier.get("phases", []))
+    if earlier.get("from_step", 0) == from_step:
+        return dict(start), phases
+    over = {key: value for key, value in earlier.items() if key != "phases"}
+    return {path: start.get(path, value) for path, value in now.items()}, [*phases, over]
 
 
-def _mixing_ops(
-    function: tf.types.experimental.ConcreteFunction, variables: Iterable[tf.Variable]
-) -> list[tf.Operation]:
-    mixing = []
-    for op, sources in sourced_ops(function, {"part": variables}):
-        # A handle is not a value: to write a variable is not to use it.
-        values = [s for s, tensor in zip(sources, op.inputs, strict=True) if tensor.dtype != tf.resource]
-        if frozenset(["part"]) in values and any(s - {"part", DATA} for s in values):
-            mixing.append(op)
-    return mixing
-
-
-def _frozen_backbone(model: keras.Model, frozen: Mapping[str, tf.Variable]) -> list[tf.Variable]:
-    """The weights of a backbone that is frozen as a whole, else none."""
-    held = {id(variable) for variable in frozen.values()}
-    weights = getattr(getattr(model, "backbone", None), "weights", [])
-    return weights if all(id(weight) in held for weight in weights) else []
+def _frozen_norms(model: keras.Model) -> int:
+    norms = [module for module in model.submodules if isinstance(module, _BATCH_NORMS)]
+    return sum(bool(norm.weights) and not norm.trainable for norm in norms)
 
 
 def _check_promise(model: keras.Model, frozen: Mapping[str, tf.Variable]) -> None:
     backbone = getattr(model, "backbone", None)
-    if getattr(backbone, "mode", None) not in ("frozen", "frozen_random"):
+    if not str(getattr(backbone, "mode", "")).startswith("frozen"):
         return
-    held = {id(variable) for variable in frozen.values()}
+    held = {id(variable) for variable in [*frozen.values(), *backbone.adapter_variables]}
     free = [path for path, v in variable_paths(backbone).items() if id(v) not in held]
     if free:
         raise FreezeError(
             f"The backbone's mode is {backbone.mode!r}, but "
-            f"{_sentence('of its variables are not frozen', free)}. "
+            f"{_sentence(len(free), 'of its variables are not frozen', free)}. "
             "Something set `trainable` on the backbone after it was built; set the mode instead."
         )
 
 
-def _sentence(what: str, paths: list[str]) -> str:
+def _sentence(count: int, what: str, paths: list[str]) -> str:
     more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
-    return f"{len(paths)} {what}: {', '.join(paths[:_NAMED])}{more}"
+    return f"{count} {what}: {', '.join(paths[:_NAMED])}{more}"
