@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import tensorflow as tf
 
 from tf_frozen.freezing.dataflow import Sources, sourced_ops
+from tf_frozen.keras_flavor import keras
 
 TRAINED = "what trains"
 _ADDITIONS = ("AddN", "AddV2", "Add", "Sub")
 _WRITES = ("Assign", "ResourceApply", "ResourceScatter", "ResourceSparseApply", "ResourceStridedSliceAssign")
+_MASK_SIDE = 112
 _Use = tuple[tf.Operation, set[str], Sequence[Sources]]
 
 
@@ -76,3 +78,24 @@ class TracedStep:
             others = [s for s, _ in values if not s <= self._frozen]
             if weights and others:
                 yield op, weights, others
+
+
+def trace(detector: keras.Model, batch: int, frame: tuple[int, int]) -> tf.types.experimental.ConcreteFunction:
+    """The detector's train step as a graph, for `batch` images of `frame` (height, width) pixels, run nowhere.
+
+    Its optimizer must be built for what trains.
+    """
+    targets = {
+        "boxes": tf.TensorSpec([batch, 1, 4], tf.float32),
+        "classes": tf.TensorSpec([batch, 1], tf.int32),
+        "image_index": tf.TensorSpec([batch], tf.int64),
+        "image_size": tf.TensorSpec([batch, 2], tf.float32),
+        "scale": tf.TensorSpec([batch], tf.float32),
+    }
+    if detector.finds_masks:
+        targets["masks"] = tf.TensorSpec([batch, 1, _MASK_SIDE, _MASK_SIDE], tf.uint8)
+
+    def step(images: tf.Tensor, targets: Mapping[str, tf.Tensor]) -> Mapping[str, tf.Tensor]:
+        return detector.distribute_strategy.run(detector.train_step, args=((images, targets),))
+
+    return tf.function(step).get_concrete_function(tf.TensorSpec([batch, *frame, 3], tf.float32), targets)
