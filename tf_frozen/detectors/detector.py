@@ -58,9 +58,8 @@ class Detector(Configured, keras.Model):
         return [*super().non_trainable_weights, *held]
 
     def hold(self, variables: Iterable[tf.Variable]) -> None:
-        """Keeps single weights of layers that train out of training, and no others; a step is then traced anew."""
+        """Keeps these single weights of layers that train out of training, and no others; `compile` anew after it."""
         self._held = frozenset(map(id, variables))
-        self.train_function = self.train_tf_function = None
 
     def loss_parts(
         self, pyramid: Mapping[int, tf.Tensor], frame: tuple[int, int], targets: Mapping, seed: tf.Tensor

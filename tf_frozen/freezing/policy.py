@@ -63,8 +63,8 @@ class Policy:
     def apply(self, detector: Detector, step: int = 0) -> list[Decision]:
         """Makes the detector train what this policy says for `step`, whatever it trained before.
 
-        A train function that Keras has compiled is made anew; an optimizer must be given the new
-        `detector.trainable_variables`. Raises ConfigError, before anything is changed, where a rule claims nothing,
+        A compiled detector must be compiled again, as Keras trains what did when it was compiled, with an optimizer
+        that is built for the new `detector.trainable_variables`. Raises ConfigError, before anything is changed, where a rule claims nothing,
         would train a frozen backbone or splits a batch norm, and where nothing would train.
         """
         if not detector.neck.built:
