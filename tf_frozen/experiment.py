@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import importlib.resources
 import inspect
+import json
 import logging
 import os
 import pathlib
@@ -62,16 +63,25 @@ def load(gin_files: Sequence[str], gin_params: Sequence[str] = ()) -> None:
 def load_run(model_dir: str, gin_params: Sequence[str] = ()) -> None:
     """Makes gin's configuration of what `save` left in `model_dir`, then of bindings; RunError without it.
 
-    The backbone's mode becomes the one that starts from random weights: those it was pretrained to are in the run's
-    checkpoints, and the file they first came from may be gone.
+    Where the run's checkpoints hold all of the backbone, its mode becomes the one that starts from random weights: the
+    file that the pretrained ones came from may be gone. Where they leave weights out, these are read from there again.
     """
     path = pathlib.Path(model_dir, "config.gin")
     if not path.is_file():
         raise RunError(f"{model_dir} holds no run: it has no config.gin. `tf-frozen train` makes them.")
     _load([read(path)], gin_params)
     mode = _bindings.get(("BACKBONE_MODE", MACRO, "value"))
-    if mode is not None and str(mode.value) in _WITHOUT_PRETRAINED:
+    if mode is not None and str(mode.value) in _WITHOUT_PRETRAINED and not _left_out(path.parent):
         gin.bind_parameter(("BACKBONE_MODE", MACRO, "value"), _WITHOUT_PRETRAINED[str(mode.value)])
+
+
+def _left_out(model_dir: pathlib.Path) -> int:
+    """How many variables the checkpoints of a run leave out."""
+    try:
+        freezing = json.loads((model_dir / "freezing.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # a command that needs this file says so itself
+        return 0
+    return freezing.get("left_out", {}).get("variables", 0)
 
 
 def save(model_dir: str) -> None:

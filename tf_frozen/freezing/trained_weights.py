@@ -7,19 +7,26 @@ from collections.abc import Iterable
 import tensorflow as tf
 
 from tf_frozen.freezing.audit import frozen_variables
+from tf_frozen.freezing.variable_paths import variable_paths
 from tf_frozen.keras_flavor import keras
 
 
-def obtainable(detector: keras.Model) -> dict[str, tf.Variable]:
-    """The frozen variables of a backbone with a `weights_source`, by path: {} where nothing else holds them.
-
-    Random weights, also frozen ones, and what is frozen outside the backbone exist in no other place.
-    """
+def sourced(detector: keras.Model) -> dict[str, tf.Variable]:
+    """The variables of the detector's backbone, by path, if its weights come from somewhere; else {}."""
     backbone = getattr(detector, "backbone", None)
     if getattr(backbone, "weights_source", None) is None:
         return {}
-    sourced = {id(weight) for weight in backbone.weights}
-    return {path: variable for path, variable in frozen_variables(detector).items() if id(variable) in sourced}
+    weights = {id(weight) for weight in backbone.weights}
+    return {path: variable for path, variable in variable_paths(detector).items() if id(variable) in weights}
+
+
+def obtainable(detector: keras.Model) -> dict[str, tf.Variable]:
+    """Those of the `sourced` variables that are frozen, by path.
+
+    Random weights, also frozen ones, and what is frozen outside the backbone exist in no other place.
+    """
+    frozen = frozen_variables(detector)
+    return {path: variable for path, variable in sourced(detector).items() if path in frozen}
 
 
 def checkpoint_bytes(detector: keras.Model, optimizer_bytes: int) -> dict[str, int]:

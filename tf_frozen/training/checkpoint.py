@@ -12,6 +12,9 @@ import tensorflow as tf
 
 from tf_frozen.errors import RunError
 from tf_frozen.files import sync, write_error
+from tf_frozen.freezing.fingerprint import fingerprints
+from tf_frozen.freezing.trained_weights import obtainable, sourced
+from tf_frozen.freezing.variable_paths import variable_paths
 from tf_frozen.keras_flavor import keras
 from tf_frozen.training.checkpoint_contents import (
     check_finite,
@@ -19,28 +22,53 @@ from tf_frozen.training.checkpoint_contents import (
     differences,
     fault,
     saved_variables,
+    without,
 )
+from tf_frozen.training.left_out import LeftOut, check_same, described, read_left_out
 
+HOLDS = ("trained", "everything")
 _LOGGER = logging.getLogger(__name__)
 
 
 class Checkpoints:
     """The last `keep` checkpoints in `model_dir`/checkpoints: detector, optimizer with its averages, step.
 
-    The detector's variables must exist; an optimizer that has none yet gets them here. The step is
-    `optimizer.iterations`, and gives a checkpoint its name: ckpt-120 is the state after 120 steps.
+    The detector's variables must exist, with the values they were built with; an optimizer that has none yet gets
+    them here. The step is `optimizer.iterations`, and gives a checkpoint its name: ckpt-120 is the state after 120
+    steps. Of `holds`, 'everything' is all variables; 'trained' leaves out what is frozen and can be had again from
+    where the backbone's weights come from, for which each checkpoint has a record of fingerprints and source.
     """
 
-    def __init__(self, model_dir: str, detector: keras.Model, optimizer: keras.optimizers.Optimizer, keep: int = 3):
+    def __init__(
+        self,
+        model_dir: str,
+        detector: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        keep: int = 3,
+        holds: str = "trained",
+    ):
         optimizer.build(detector.trainable_variables)
         self.directory = os.path.join(model_dir, "checkpoints")
-        self._optimizer = optimizer
+        self._detector, self._optimizer = detector, optimizer
         self._keep = keep
-        self._checkpoint = tf.train.Checkpoint(detector=detector, optimizer=optimizer)
-        self._manager = None
+        self._from_source = fingerprints(sourced(detector)) if holds == "trained" else {}
+        self._root, self._left_out = without(detector, optimizer, ()), {}
+        self._manager: tf.train.CheckpointManager | None = None
         self._step_on_disk = None
         self._damaged: list[str] = []
-        check_reachable(detector, self._checkpoint)
+        check_reachable(detector, self._root)
+
+    def left_out(self) -> dict[str, str]:
+        """The fingerprints of what a checkpoint written now would leave out, by path."""
+        if not self._from_source:
+            return {}
+        now = fingerprints(obtainable(self._detector))
+        # What trained for a while, or changed by a fault, is in no source.
+        return {path: value for path, value in now.items() if self._from_source.get(path) == value}
+
+    def summary(self) -> dict[str, int | str | None]:
+        """How many variables a checkpoint written now would leave out, and the source to have them from."""
+        return {"variables": len(self.left_out()), "source": described(self._detector)[0]}
 
     def save(self) -> str:
         """Writes the present state and returns its path; RunError if it is not finite or there is no room."""
@@ -48,7 +76,8 @@ class Checkpoints:
         path = os.path.join(self.directory, f"ckpt-{step}")
         if step == self._step_on_disk:
             return path
-        variables = saved_variables(self._checkpoint)
+        self._leave_out(self.left_out())
+        variables = saved_variables(self._root)
         check_finite(variables, step)
         try:
             os.makedirs(self.directory, exist_ok=True)
@@ -96,18 +125,32 @@ class Checkpoints:
         return self._restore(found)
 
     def _restore(self, path: str) -> int:
-        other = differences(path, saved_variables(self._checkpoint))
+        record = read_left_out(path)
+        if record:
+            check_same(path, record, self._detector, variable_paths(self._detector))
+        self._leave_out(record["fingerprints"] if record else {})
+        other = differences(path, saved_variables(self._root))
         if other:
             raise RunError(
                 f"Checkpoint {path} was written by another model:\n{other}\n"
                 "Use the configuration it was trained with (config.gin in its folder), or another model_dir."
             )
-        status = self._checkpoint.restore(path)
+        status = self._root.restore(path)
         status.assert_existing_objects_matched().assert_consumed()
         step = int(self._optimizer.iterations.numpy())
         own = os.path.join(self.directory, f"ckpt-{step}")
         self._step_on_disk = step if os.path.abspath(path) == os.path.abspath(own) else None
         return step
+
+    def _leave_out(self, left_out: dict[str, str]) -> None:
+        """Makes the root that holds all but the variables of these paths and fingerprints."""
+        if left_out == self._left_out:
+            return
+        paths = variable_paths(self._detector)
+        self._root = without(self._detector, self._optimizer, [paths[path] for path in left_out])
+        if left_out:
+            self._root.left_out = LeftOut(self._detector, left_out)
+        self._left_out, self._manager = left_out, None
 
     def _listed(self) -> list[str]:
         state = tf.train.get_checkpoint_state(self.directory)
@@ -115,7 +158,7 @@ class Checkpoints:
 
     def _write(self, step: int, path: str) -> None:
         if self._manager is None:  # not in the constructor: a run that only evaluates must not write
-            self._manager = tf.train.CheckpointManager(self._checkpoint, self.directory, self._keep)
+            self._manager = tf.train.CheckpointManager(self._root, self.directory, self._keep)
         self._manager.save(checkpoint_number=step)
         for file in glob.glob(f"{glob.escape(path)}.*"):
             sync(file)

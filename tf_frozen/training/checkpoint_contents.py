@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+from collections.abc import Collection, Sequence
 
 import tensorflow as tf
 
@@ -38,6 +39,32 @@ def saved_variables(root: tf.train.Checkpoint) -> dict[str, tf.Variable]:
                 queue.append((f"{path}/{name}" if path else name, child))
     found.pop("save_counter", None)
     return found
+
+
+def without(
+    detector: keras.Model, optimizer: keras.optimizers.Optimizer, left_out: Collection[tf.Variable]
+) -> tf.train.Checkpoint:
+    """A root that saves detector and optimizer under the same paths as ever, but for the variables `left_out`."""
+    whole = tf.train.Checkpoint(detector=detector, optimizer=optimizer)
+    if not left_out:
+        return whole
+    absent = {id(variable) for variable in left_out}
+    kept = tf.__internal__.tracking.AutoTrackable()
+    for path, variable in saved_variables(whole).items():
+        part, *names = path.split("/")
+        if part == "detector" and id(variable) not in absent:
+            _attach(kept, [name.replace(".S", "/").replace("..", ".") for name in names], variable)
+    return tf.train.Checkpoint(detector=kept, optimizer=optimizer)
+
+
+def _attach(node: tf.__internal__.tracking.AutoTrackable, names: Sequence[str], variable: tf.Variable) -> None:
+    """Tracks the variable at the end of that chain of attributes, making the nodes on the way."""
+    *between, last = names
+    for name in between:
+        if not hasattr(node, name):
+            setattr(node, name, tf.__internal__.tracking.AutoTrackable())
+        node = getattr(node, name)
+    setattr(node, last, variable)
 
 
 def differences(path: str, variables: dict[str, tf.Variable]) -> str:

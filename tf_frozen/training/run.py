@@ -29,7 +29,7 @@ from tf_frozen.training.callbacks.finite_loss import FiniteLoss
 from tf_frozen.training.callbacks.interrupt import StopOnInterrupt
 from tf_frozen.training.callbacks.progress import Progress
 from tf_frozen.training.callbacks.tensorboard import TensorBoard
-from tf_frozen.training.checkpoint import Checkpoints
+from tf_frozen.training.checkpoint import HOLDS, Checkpoints
 from tf_frozen.training.environment import environment
 from tf_frozen.training.precision import PRECISIONS, precision_of_layers
 from tf_frozen.training.scorer import Scorer
@@ -45,7 +45,8 @@ class Run:
     `detector`, `train_data`, `val_data` and `optimizer` are called without arguments (in gin: `@RCNN`, with no
     parentheses). The val split is scored every `evaluate_every` steps, 0 for at the end only. `precision` is what
     layers compute in: 'float32', 'mixed_bfloat16' or 'mixed_float16', whose loss is scaled; weights, losses, box coding
-    and NMS keep float32.
+    and NMS keep float32. `checkpoints` is what they hold: 'trained' leaves out frozen weights of the backbone that can
+    be read again from where they came from, 'everything' nothing.
     """
 
     def __init__(
@@ -62,13 +63,14 @@ class Run:
         evaluate_every: int = 0,
         checkpoint_seconds: float = 60.0,
         precision: str = "float32",
+        checkpoints: str = "trained",
     ):
         self.model_dir = Path(model_dir)
         self._new_detector, self._new_optimizer = detector, optimizer
         self._train_data, self._val_data, self._train_batches = train_data, val_data, train_batches
         self.train_steps, self.batch_size, self.seed = train_steps, batch_size, seed
         self.evaluate_every, self.checkpoint_seconds = evaluate_every, checkpoint_seconds
-        self.precision = precision
+        self.precision, self.checkpoints = precision, checkpoints
         self._check_settings()
         self._strategy = default_strategy()
 
@@ -86,7 +88,7 @@ class Run:
         audit = Audit(detector, optimizer, earlier=self._read("freezing.json") if step else None)
         batches = self._train_batches(train_data.examples, detector.frame, self.batch_size, self.seed)
         experiment.report_unused(strict)
-        self._record(train_data.categories, audit, step)
+        self._record(train_data.categories, audit.as_dict() | {"left_out": checkpoints.summary()}, step)
         _LOGGER.info("%s", table(savings(detector, optimizer)))
         begun = f"Going on from step {step}" if step else "Starting"
         _LOGGER.info("%s: %d steps of %d images in all.", begun, self.train_steps, self.batch_size)
@@ -98,7 +100,7 @@ class Run:
         try:
             audit.finish(step_function)
         finally:
-            self._write("freezing.json", audit.as_dict())
+            self._write("freezing.json", audit.as_dict() | {"left_out": checkpoints.summary()})
         _LOGGER.info("%d frozen variables are bit for bit what they were.", audit.as_dict()["frozen_variables"])
         return finished
 
@@ -132,7 +134,7 @@ class Run:
             if self.precision == "mixed_float16":
                 optimizer = keras.mixed_precision.LossScaleOptimizer(optimizer)
             detector.compile(optimizer)
-            return detector, optimizer, Checkpoints(str(self.model_dir), detector, optimizer)
+            return detector, optimizer, Checkpoints(str(self.model_dir), detector, optimizer, holds=self.checkpoints)
 
     def _fit(self, detector, checkpoints, batches: TrainBatches, step: int, val_data: CocoJson) -> bool:
         scorer = Scorer(detector, val_data, self.categories, self.model_dir, self.batch_size)
@@ -156,7 +158,7 @@ class Run:
         return not interrupt.interrupted
 
     def _restored(self, checkpoint: str | None) -> tuple[Detector, int]:
-        detector, optimizer, checkpoints = self._built
+        detector, optimizer, checkpoints = self._built_again()
         step = checkpoints.restore(checkpoint) if checkpoint else checkpoints.restore_latest()
         if not step:
             raise RunError(f"{self.model_dir} holds no checkpoint yet; `tf-frozen train` writes them.")
@@ -164,7 +166,22 @@ class Run:
             optimizer.finalize_variable_values(detector.trainable_variables)
         return detector, step
 
-    def _record(self, categories: list[Category], audit: Audit, step: int) -> None:
+    def _built_again(self) -> tuple[Detector, keras.optimizers.Optimizer, Checkpoints]:
+        """What `_built` gives; its ConfigError says too what can only be had from its source."""
+        left_out = self._read("freezing.json").get("left_out")
+        try:
+            with experiment.explained():
+                return self._built
+        except ConfigError as error:
+            if not left_out or not left_out["variables"]:
+                raise
+            raise ConfigError(
+                f"{error}\nThe checkpoints of {self.model_dir} do not hold {left_out['variables']} frozen variables of "
+                f"the backbone, which came from {left_out['source']}. Put that back, or say where it is now with "
+                f"--gin_param. (A new run keeps them in its checkpoints by Run.checkpoints = 'everything'.)"
+            ) from error
+
+    def _record(self, categories: list[Category], freezing: dict, step: int) -> None:
         """Leaves in the run directory all that the other commands need."""
         # The saved configuration must build the same heads where the training annotations are out of reach.
         experiment.pin_macro("NUM_CLASSES", len(categories), "the number of categories of the training data")
@@ -174,7 +191,7 @@ class Run:
         experiment.save(str(self.model_dir))
         self._write("classes.json", [category._asdict() for category in categories])
         self._write("environment.json", environment())
-        self._write("freezing.json", audit.as_dict())
+        self._write("freezing.json", freezing)
 
     def _changes(self) -> list[str]:
         """What config.gin has and the present configuration lacks, '- NAME = value', and the other way round, '+'."""
@@ -193,6 +210,8 @@ class Run:
             raise ConfigError(f"Run.checkpoint_seconds is {self.checkpoint_seconds!r}; it must be a number, 0 or more.")
         if self.precision not in PRECISIONS:
             raise ConfigError(f"Run.precision is {self.precision!r}; it must be one of {', '.join(PRECISIONS)}.")
+        if self.checkpoints not in HOLDS:
+            raise ConfigError(f"Run.checkpoints is {self.checkpoints!r}; it must be one of {', '.join(HOLDS)}.")
 
     def _write(self, name: str, content: object) -> None:
         write_atomic(str(self.model_dir / name), json.dumps(content, indent=1) + "\n")

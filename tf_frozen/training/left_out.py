@@ -1,0 +1,66 @@
+"""What a checkpoint leaves out: frozen weights, recorded in it by fingerprint and by the source to have them from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import tensorflow as tf
+
+from tf_frozen.errors import RunError, listing
+from tf_frozen.freezing.fingerprint import digest, fingerprints
+from tf_frozen.keras_flavor import keras
+
+_KEY = "left_out/.ATTRIBUTES/py_state"
+
+
+class LeftOut(tf.train.experimental.PythonState):
+    """Is saved in the checkpoint itself, as JSON {source, backbone, digest, fingerprints by variable path}."""
+
+    def __init__(self, detector: keras.Model, fingerprints: Mapping[str, str]):
+        self.fingerprints = dict(fingerprints)
+        self.source, self.backbone = described(detector)
+
+    def serialize(self) -> str:
+        """The record as JSON."""
+        record = {"source": self.source, "backbone": self.backbone, "digest": digest(self.fingerprints)}
+        return json.dumps(record | {"fingerprints": self.fingerprints})
+
+    def deserialize(self, string_value: str) -> None:
+        """Nothing: a record was compared before the checkpoint was restored, and is this one."""
+
+
+def read_left_out(path: str) -> dict | None:
+    """The record in a checkpoint, None in one that holds everything."""
+    reader = tf.train.load_checkpoint(path)
+    return json.loads(reader.get_tensor(_KEY)) if reader.has_tensor(_KEY) else None
+
+
+def described(detector: keras.Model) -> tuple[str | None, str | None]:
+    """Where the weights of the detector's backbone come from, and the backbone's class and arguments, in words."""
+    backbone = getattr(detector, "backbone", None)
+    if backbone is None:
+        return None, None
+    arguments = {name: value for name, value in backbone.get_config().items() if name not in ("name", "mode")}
+    text = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+    return backbone.weights_source, f"{type(backbone).__name__}({text})"
+
+
+def check_same(path: str, record: Mapping, detector: keras.Model, variables: Mapping[str, tf.Variable]) -> None:
+    """Raises RunError unless what the checkpoint at `path` left out is, bit for bit, in the detector's `variables`."""
+    there = record["fingerprints"]
+    here = fingerprints({name: variable for name, variable in variables.items() if name in there})
+    if here == there:
+        return
+    source, backbone = described(detector)
+    missing = [name for name in there if name not in here]
+    changed = [name for name in there if name in here and here[name] != there[name]]
+    rows = {"that this backbone lacks": missing, "of other values or shape": changed}
+    raise RunError(
+        f"Checkpoint {path} was trained on another backbone, whose {len(there)} frozen variables it leaves out:\n"
+        f"  there {record['backbone']}, weights: {record['source']}, digest {record['digest'][:12]}\n"
+        f"  here  {backbone}, weights: {source or 'random'}, digest {digest(here)[:12]}\n"
+        + "\n".join(listing(f"variables {title}", names) for title, names in rows.items() if names)
+        + "\nGive the backbone the weights that it was trained on (config.gin in the run's folder), or use another "
+        "model_dir."
+    )
