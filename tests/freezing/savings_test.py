@@ -53,6 +53,21 @@ class SavingsTest(tf.test.TestCase):
         self.assertEqual(report["step_flops"], 8 * 6 * (4 * 27 + 2 * 2 * 4))
         self.assertEqual(report["optimizer_bytes"], 2 * 4 * trainable)
         self.assertEqual(report["optimizer_bytes_unfrozen"], 2 * 4 * (trainable + frozen))
+        # All that trains with its two slots; a backbone without a source is in every checkpoint.
+        self.assertEqual(report["checkpoint_bytes"], 4 * (126 + 2 * 4) + 2 * 4 * trainable)
+        self.assertEqual(report["checkpoint_bytes_unfrozen"], 4 * (126 + 2 * 4) + 2 * 4 * 126)
+        # What the head's kernel and its squared outputs need; the backbone's own: the image and what its norm reads.
+        maps, outputs, image = (4 * 8 * 6 * channels for channels in (4, 2, 3))
+        self.assertEqual(report["activation_bytes"], maps + outputs)
+        self.assertEqual(report["activation_bytes_unfrozen"], image + maps + maps + outputs)
+
+    def test_a_checkpoint_holds_what_the_run_says(self):
+        model, optimizer = tiny.detector(), keras.optimizers.SGD(0.1, momentum=0.9)
+        trained = savings(model, optimizer, count_flops=False)
+        everything = savings(model, optimizer, count_flops=False, checkpoints="everything")
+        frozen = sum(4 * weight.shape.num_elements() for weight in model.backbone.weights)
+        self.assertEqual(everything["checkpoint_bytes"] - trained["checkpoint_bytes"], frozen)
+        self.assertEqual(trained["checkpoint_bytes_unfrozen"], everything["checkpoint_bytes_unfrozen"])
 
     def test_frame_and_batch_scale_the_flops(self):
         model = Pair()
@@ -124,8 +139,21 @@ class SavingsTest(tf.test.TestCase):
         )
         whole = ["whole", "detector", "126", "10", "116", "7.9", "5.57", "k", "5.95", "k", "11.5", "k"]
         self.assertEqual(lines[3].split(), whole)
-        self.assertIn("a step costs 0.52 of one that trains everything", lines[6])
         self.assertEqual(len({len(line) for line in lines[:4]}), 1)
+        costs = {line[:38].strip(): line[38:].split() for line in lines[7:13]}
+        self.assertEqual(costs[""], ["all", "trained", "now", "share"])
+        self.assertEqual(costs["trained parameters"], ["126", "10", "7.9", "%"])
+        self.assertEqual(costs["multiply-adds of a step"], ["11.5", "k", "5.95", "k", "51.7", "%"])
+        self.assertContainsSubset({"activations kept for the backward pass", "optimizer", "checkpoint"}, set(costs))
+        self.assertIn("one image of 8 × 6 pixels", lines[13])
+
+    def test_what_was_not_counted_is_not_in_the_table(self):
+        model = Pair()
+        model.build([None, 8, 6, 3])
+        text = table(savings(model, count_flops=False))
+        self.assertIn("trained parameters", text)
+        for absent in ("None", "multiply-adds", "activations", "optimizer ", "checkpoint"):
+            self.assertNotIn(absent, text.partition("\n\n")[2])
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 
 import gin
 
-HELP = "show layers, parameters, FLOPs, optimizer bytes, and what is frozen and why"
+HELP = "show layers, parameters, FLOPs and bytes against training everything, and what is frozen and why"
 EXAMPLE = "tf-frozen inspect --gin_file quickstart.gin --gin_param 'BACKBONE_MODE = \"fine_tune\"'"
 
 
@@ -45,8 +45,10 @@ def _report(bindings: dict[str, Any]) -> dict[str, Any]:
     from tf_frozen.freezing.layers import layers
     from tf_frozen.freezing.savings import savings
     from tf_frozen.layers.building import build, unallocated
+    from tf_frozen.training.precision import precision_of_layers
 
-    with unallocated():
+    # Gin resolves a reference, as to a macro, when it is copied.
+    with unallocated(), precision_of_layers(copy.deepcopy(bindings.get("precision", "float32"))):
         detector = _built(bindings, "detector")
         build(detector)
     report = savings(detector, _built(bindings, "optimizer"))
@@ -62,7 +64,7 @@ def _built(bindings: dict[str, Any], parameter: str) -> Any:
             f"The configuration has no Run.{parameter}, so there is nothing to inspect. "
             f"Name a runnable file (`tf-frozen configs` lists them first), or bind it: Run.{parameter} = @..."
         )
-    # Gin resolves a reference when it is copied; the other bindings, of the data for one, are not needed.
+    # The other bindings, of the data for one, are not needed.
     return copy.deepcopy(bindings[parameter])()
 
 

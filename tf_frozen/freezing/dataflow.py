@@ -33,7 +33,7 @@ def sourced_ops(
     Names play no part: a variable is recognised by the handle that the function captured. The body of a loop is
     listed once, the body of a function once for each call.
     """
-    owners = {id(handle): group for group, variables in groups.items() for handle in _handles(variables)}
+    owners = {id(handle): group for group, variables in groups.items() for handle in handles(variables)}
     captured = {inner.name: _of_capture(outer, owners) for outer, inner in function.graph.captures}
     inputs = [captured.get(tensor.name, frozenset([DATA])) for tensor in function.graph.inputs]
     found: list[SourcedOp] = []
@@ -41,7 +41,7 @@ def sourced_ops(
     return found
 
 
-def _handles(variables: Iterable[tf.Variable]) -> list[tf.Tensor]:
+def handles(variables: Iterable[tf.Variable]) -> list[tf.Tensor]:
     """The resource handles of variables, of every replica's copy where there are several."""
     return [copy.handle for variable in variables for copy in getattr(variable, "values", [variable])]
 

@@ -1,4 +1,4 @@
-"""What freezing saves: parameters, multiply-adds and optimizer memory of a detector, by part."""
+"""What freezing saves: parameters, multiply-adds, optimizer, checkpoint and activation memory of a detector."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_frozen.freezing.activations import activation_bytes
 from tf_frozen.freezing.flops import multiply_adds, step_multiply_adds
 from tf_frozen.freezing.layers import reasons
+from tf_frozen.freezing.trained_weights import checkpoint_bytes
 from tf_frozen.freezing.variable_paths import parts
 from tf_frozen.keras_flavor import keras
 
 _FLOPS = ("forward_flops", "step_flops", "step_flops_unfrozen")
+_ACTIVATIONS = ("activation_bytes", "activation_bytes_unfrozen")
+_STORED = ("optimizer_bytes", "optimizer_bytes_unfrozen", "checkpoint_bytes", "checkpoint_bytes_unfrozen")
 
 
 def savings(
@@ -22,8 +26,9 @@ def savings(
     frame: tuple[int, int] | None = None,
     batch: int = 1,
     count_flops: bool = True,
+    checkpoints: str = "trained",
 ) -> dict[str, Any]:
-    """Parameters {total, trainable, frozen, trainable_percent}, FLOPs and optimizer_bytes; by part too.
+    """What the detector costs as it is, and under '…_unfrozen' if everything trained; parameters and FLOPs by part too.
 
     Parameters are what an optimizer could train: kernels, biases, norm scales. Moving statistics are no
     part of them and stand under 'statistics', because only so the paper's Table 3 comes out: its R50 row,
@@ -31,21 +36,20 @@ def savings(
     33.696 M with them. forward_flops are the multiply-adds of `batch` images of `frame` (height, width)
     pixels, `detector.frame` if not given, in `detector.detect_once`, or None without `count_flops`: counting
     traces that, which takes seconds. step_flops are those of a training step on them, forward and backward;
-    step_flops_unfrozen, if everything trained. optimizer_bytes are the slots and averages of what trains;
-    optimizer_bytes_unfrozen, if everything did.
+    activation_bytes, what the step keeps for its backward pass (see `activation_bytes`). optimizer_bytes are the
+    slots and averages of what trains, and checkpoint_bytes the tensors of a checkpoint that holds `checkpoints`,
+    'trained' or 'everything'; both None without an optimizer.
     """
     frame = tuple(frame or detector.frame)
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # what loss scaling wraps
-    flops = _flops(detector, frame, batch) if count_flops else {}
+    step = _step_costs(detector, frame, batch) if count_flops else dict.fromkeys((*_FLOPS, *_ACTIVATIONS))
     trained = {id(variable) for variable in detector.trainable_variables}
-    layers = parts(detector)
-    everything = [variable for variable in detector.weights if variable.trainable]
     return {
         "parameters": _parameters(detector.weights, trained),
         "statistics": _statistics(detector.weights),
-        **{kind: sum(flops[kind].values()) if count_flops else None for kind in _FLOPS},
-        "optimizer_bytes": optimizer_bytes(optimizer, detector.trainable_variables) if optimizer else None,
-        "optimizer_bytes_unfrozen": optimizer_bytes(optimizer, everything) if optimizer else None,
+        **{kind: sum(step[kind].values()) if count_flops else None for kind in _FLOPS},
+        **{kind: step[kind] for kind in _ACTIVATIONS},
+        **_stored_bytes(detector, optimizer, checkpoints),
         "optimizer": optimizer.name if optimizer else None,
         "reasons": reasons(detector),
         "frame": list(frame),
@@ -54,9 +58,9 @@ def savings(
             path: {
                 "parameters": _parameters(layer.weights, trained),
                 "statistics": _statistics(layer.weights),
-                **{kind: flops[kind][path] if count_flops else None for kind in _FLOPS},
+                **{kind: step[kind][path] if count_flops else None for kind in _FLOPS},
             }
-            for path, layer in layers.items()
+            for path, layer in parts(detector).items()
         },
     }
 
@@ -78,38 +82,75 @@ def optimizer_bytes(optimizer: keras.optimizers.Optimizer, variables: Iterable[t
 
 
 def table(savings: dict[str, Any]) -> str:
-    """The savings as lines for a terminal, parts first, then the whole, then the optimizer."""
-    rows = [("part", "parameters", "trained", "frozen", "trained %", "forward", "step", "step if all trained")]
-    rows += [_row(path, part) for path, part in savings["parts"].items()]
-    rows.append(_row("whole detector", savings))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [_aligned(row, widths) for row in rows]
-    height, width = savings["frame"]
+    """The savings as lines for a terminal: parts first, then what each cost is, and would be if everything trained."""
+    parts_table = [("part", "parameters", "trained", "frozen", "trained %", "forward", "step", "step if all trained")]
+    parts_table += [_row(path, part) for path, part in savings["parts"].items()]
+    parts_table.append(_row("whole detector", savings))
+    lines = _lines(parts_table)
     lines += [f"Frozen: {path}, because {reason}." for path, reason in savings["reasons"].items()]
     lines.append(f"Besides: {_short(savings['statistics'])} moving statistics, which no optimizer trains.")
-    if savings["forward_flops"] is not None:
+    return "\n".join([*lines, "", *_lines([("", "all trained", "now", "share"), *_costs(savings)]), *_notes(savings)])
+
+
+def _costs(savings: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    """A row (what, if everything trained, now, share of it in per cent) for each cost that was counted."""
+    parameters = savings["parameters"]
+    rows = [("trained parameters", parameters["total"], parameters["trainable"], _short)]
+    for what, kind, text in (
+        ("multiply-adds of a step", "step_flops", _short),
+        ("activations kept for the backward pass", "activation_bytes", _bytes),
+        ("optimizer", "optimizer_bytes", _bytes),
+        ("checkpoint", "checkpoint_bytes", _bytes),
+    ):
+        rows.append((what, savings[f"{kind}_unfrozen"], savings[kind], text))
+    return [
+        (what, text(full), text(now), f"{100 * now / full:.1f} %" if full else "")
+        for what, full, now, text in rows
+        if full is not None
+    ]
+
+
+def _notes(savings: dict[str, Any]) -> list[str]:
+    """What the table of costs counts."""
+    notes = []
+    if savings["step_flops"] is not None:
         images = "one image" if savings["batch"] == 1 else f"{savings['batch']} images"
-        lines.append(
-            f"Multiply-adds of a forward pass and a training step, {images} of {height} × {width} pixels: a step "
-            f"costs {savings['step_flops'] / savings['step_flops_unfrozen']:.2f} of one that trains everything."
+        height, width = savings["frame"]
+        notes.append(
+            f"Multiply-adds (of convolutions and matrix products) and activations are those of a training step on "
+            f"{images} of {height} × {width} pixels."
         )
     if savings["optimizer"]:
-        kept, full = savings["optimizer_bytes"], savings["optimizer_bytes_unfrozen"]
-        lines.append(f"Optimizer {savings['optimizer']}: {_bytes(kept)} of slots; {_bytes(full)} if all trained.")
-    return "\n".join(lines)
+        notes.append(f"The optimizer is {savings['optimizer']}: its slots and averages.")
+    return notes
 
 
-def _flops(detector: keras.Model, frame: tuple[int, int], batch: int) -> dict[str, dict[str, int]]:
-    """Multiply-adds by part, for each of _FLOPS."""
+def _step_costs(detector: keras.Model, frame: tuple[int, int], batch: int) -> dict[str, Any]:
+    """Multiply-adds by part, for each of _FLOPS, and the bytes of _ACTIVATIONS."""
     images = tf.TensorSpec([batch, *frame, 3], tf.float32)
     forward, step = _traced(detector.detect_once, images), _traced(detector.training_losses, images, _targets(batch))
     weights = {path: part.weights for path, part in parts(detector).items()}
-    counted = (
+    everything = [variable for variable in detector.weights if variable.trainable]
+    flops = (
         multiply_adds(forward, weights),
         step_multiply_adds(step, weights, detector.trainable_variables),
         step_multiply_adds(step, weights, detector.weights),
     )
-    return dict(zip(_FLOPS, counted, strict=True))
+    # The last, since it adds the backward pass to the graph.
+    activations = activation_bytes(step, detector.trainable_variables, everything)
+    return dict(zip((*_FLOPS, *_ACTIVATIONS), (*flops, *activations), strict=True))
+
+
+def _stored_bytes(
+    detector: keras.Model, optimizer: keras.optimizers.Optimizer | None, checkpoints: str
+) -> dict[str, int | None]:
+    """Bytes of the optimizer's slots and of a checkpoint, now and if everything trained."""
+    if optimizer is None:
+        return dict.fromkeys(_STORED)
+    slots = optimizer_bytes(optimizer, detector.trainable_variables)
+    all_slots = optimizer_bytes(optimizer, [variable for variable in detector.weights if variable.trainable])
+    stored = (checkpoint_bytes(detector, slots)[checkpoints], checkpoint_bytes(detector, all_slots)["everything"])
+    return dict(zip(_STORED, (slots, all_slots, *stored), strict=True))
 
 
 def _traced(function: Callable, *signature: Any) -> tf.types.experimental.ConcreteFunction:
@@ -155,6 +196,11 @@ def _row(name: str, part: dict[str, Any]) -> tuple[str, ...]:
     counts = (_short(parameters[key]) for key in ("total", "trainable", "frozen"))
     percent = f"{parameters['trainable_percent']:.1f}"
     return name, *counts, percent, *("" if part[kind] is None else _short(part[kind]) for kind in _FLOPS)
+
+
+def _lines(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [_aligned(row, widths) for row in rows]
 
 
 def _aligned(row: tuple[str, ...], widths: list[int]) -> str:
