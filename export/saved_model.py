@@ -11,6 +11,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from tf_frozen import __version__
+from tf_frozen.backbones.residual_adapters import folded
 from tf_frozen.data.annotations import Category
 from tf_frozen.data.images import decode
 from tf_frozen.data.resize import fit
@@ -96,7 +97,8 @@ def export(detector: keras.Model, categories: Sequence[Category], output: str) -
     partial = target.with_name(f".{target.name}.partial_export")
     try:
         shutil.rmtree(partial, ignore_errors=True)  # what a killed export left
-        _save(Server(detector, categories), str(partial))
+        with folded(detector):
+            _save(Server(detector, categories), str(partial))
         _describe(detector, categories, partial)
         _rename(partial, target)
     except (OSError, tf.errors.OpError) as error:

@@ -6,11 +6,13 @@ from collections.abc import Collection, Iterable, Mapping
 
 import tensorflow as tf
 
+from tf_frozen.backbones.residual_adapters import ResidualAdapters, adapted_convs
 from tf_frozen.backbones.stages import Stages
 from tf_frozen.errors import ConfigError, FreezeError
 from tf_frozen.keras_flavor import keras
 
-PRETRAINED_MODES = ("frozen", "fine_tune")
+MODES_WITH_ADAPTERS = ("frozen_with_adapters", "fine_tune_with_adapters")
+PRETRAINED_MODES = ("frozen", "fine_tune", *MODES_WITH_ADAPTERS)
 MODES = (*PRETRAINED_MODES, "scratch", "frozen_random")
 _BATCH_NORMS = (keras.layers.BatchNormalization, keras.layers.experimental.SyncBatchNormalization)
 
@@ -20,6 +22,8 @@ class Backbone(keras.Model):
 
     `frozen` keeps pretrained weights as they are (paper, section 3), `fine_tune` trains them, `scratch` trains
     random ones, and `frozen_random` keeps random ones: a control experiment that has to be asked for by name.
+    `frozen_with_adapters` trains residual adapters alone, and `fine_tune_with_adapters` all weights and them; where
+    they stand, `adapters` says, or what gin binds for ResidualAdapters if it is None.
     Raises FreezeError when weights that were never trained would be frozen, ConfigError for an unknown mode.
     """
 
@@ -29,16 +33,23 @@ class Backbone(keras.Model):
         levels: tuple[int, ...],
         mode: str,
         weights_source: str | None,
+        adapters: ResidualAdapters | Mapping | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         _check_mode(mode, weights_source, type(self).__name__)
+        self.adapters = keras.layers.deserialize(adapters) if isinstance(adapters, Mapping) else adapters
+        if mode in MODES_WITH_ADAPTERS:
+            self.adapters = self.adapters or ResidualAdapters()
+            network = self.adapters.insert(network)
         self.network = network
         self.levels = tuple(levels)
         self._stages = Stages(network, self.levels) if isinstance(network, keras.Model) else None
         self.mode = mode
         self.weights_source = weights_source
-        self.trainable = mode in ("fine_tune", "scratch")
+        self.trainable = mode not in ("frozen", "frozen_random")
+        if mode == "frozen_with_adapters":
+            self._freeze_all_but_adapters()
 
     @property
     def channels(self) -> Mapping[int, int]:
@@ -75,7 +86,7 @@ class Backbone(keras.Model):
     @property
     def adapter_variables(self) -> list[tf.Variable]:
         """The variables of residual adapters, which train in a backbone that is frozen otherwise."""
-        return []
+        return [conv.adapter.kernel for conv in adapted_convs(self)]
 
     def preprocess(self, images: tf.Tensor) -> tf.Tensor:
         """Maps RGB in 0…255 to what the weights were trained on, both [batch, H, W, 3] float32."""
@@ -83,6 +94,8 @@ class Backbone(keras.Model):
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> dict[int, tf.Tensor]:
         """Runs the network on preprocessed images; what is frozen of it always in inference mode."""
+        # Only adapters train: no stochastic depth, so that at step 0 the network is the plain frozen one.
+        training = training and self.mode != "frozen_with_adapters"
         images = self.padded(inputs)
         if training and self._trains_in_part:
             return self.cut(self._stages.finish(images, {}, training), inputs)
@@ -105,7 +118,8 @@ class Backbone(keras.Model):
         if not begun:
             return self(images, training=True)
         padded = self.padded(tf.cast(images, self.compute_dtype))
-        return self.cut(self._stages.finish(padded, begun, training=True), images)
+        training = self.mode != "frozen_with_adapters"
+        return self.cut(self._stages.finish(padded, begun, training), images)
 
     def padded(self, images: tf.Tensor) -> tf.Tensor:
         """The images as the network needs them; as they are, unless a backbone says otherwise."""
@@ -114,6 +128,12 @@ class Backbone(keras.Model):
     def cut(self, maps: dict[int, tf.Tensor], images: tf.Tensor) -> dict[int, tf.Tensor]:
         """What stands for the images of the maps that the network made of padded ones."""
         return maps
+
+    def _freeze_all_but_adapters(self) -> None:
+        adapters = {id(conv.adapter) for conv in adapted_convs(self)}
+        for layer in self.network.submodules:
+            if isinstance(layer, keras.layers.Layer) and adapters.isdisjoint(map(id, (layer, *layer.submodules))):
+                layer.trainable = False
 
     @property
     def _is_functional(self) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_frozen.backbones.backbone import Backbone, checked_levels
+from tf_frozen.backbones.residual_adapters import ResidualAdapters
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
 
@@ -44,15 +45,16 @@ class EfficientNetLite(Backbone):
         levels: tuple[int, ...] = (3, 4, 5),
         mode: str = "frozen",
         weights: str | None = "imagenet",
+        adapters: ResidualAdapters | None = None,
         **kwargs,
     ):
         network = _network(variant, tuple(levels))
         random = mode in ("scratch", "frozen_random")
         source = None if random or weights is None else f"EfficientNet-Lite{variant}, {weights}"
-        super().__init__(network, levels, mode, source, **kwargs)
-        self.variant, self.weights_argument = variant, weights
         if source is not None:
             _load(network, variant, weights)
+        super().__init__(network, levels, mode, source, adapters, **kwargs)
+        self.variant, self.weights_argument = variant, weights
 
     def preprocess(self, images: tf.Tensor) -> tf.Tensor:
         """Maps 0…255 to about −1…1 as the weights were trained: (x − 127) / 128."""
@@ -66,6 +68,7 @@ class EfficientNetLite(Backbone):
             "levels": self.levels,
             "mode": self.mode,
             "weights": self.weights_argument,
+            "adapters": self.adapters and keras.layers.serialize(self.adapters),
         }
 
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from tf_frozen.backbones import any_size
 from tf_frozen.backbones.backbone import PRETRAINED_MODES, Backbone, checked_levels
+from tf_frozen.backbones.residual_adapters import ResidualAdapters
 from tf_frozen.errors import ConfigError
 from tf_frozen.gin_files import did_you_mean
 from tf_frozen.keras_flavor import keras
@@ -49,6 +50,7 @@ class KerasApplication(Backbone):
         levels: tuple[int, ...] = (3, 4, 5),
         mode: str = "frozen",
         weights: str | None = "imagenet",
+        adapters: ResidualAdapters | None = None,
         **kwargs,
     ):
         levels = checked_levels(levels, range(1, 6), "KerasApplication")
@@ -57,7 +59,8 @@ class KerasApplication(Backbone):
         network = _without_dropout(_load(constructor, application, wanted))
         taps = _taps(network, application, levels)
         source = None if wanted is None else f"{application}, {weights}"
-        super().__init__(keras.Model(network.inputs, taps, name=network.name), levels, mode, source, **kwargs)
+        cut = keras.Model(network.inputs, taps, name=network.name)
+        super().__init__(cut, levels, mode, source, adapters, **kwargs)
         self.application, self.weights_argument, self._family = application, weights, family
 
     def preprocess(self, images: tf.Tensor) -> tf.Tensor:
@@ -80,6 +83,7 @@ class KerasApplication(Backbone):
             "levels": self.levels,
             "mode": self.mode,
             "weights": self.weights_argument,
+            "adapters": self.adapters and keras.layers.serialize(self.adapters),
         }
 
 

@@ -8,6 +8,7 @@ from official.vision.modeling.backbones import resnet as model_garden
 
 from tf_frozen.backbones.backbone import PRETRAINED_MODES, Backbone, checked_levels
 from tf_frozen.backbones.model_garden_checkpoint import load_model_garden_checkpoint
+from tf_frozen.backbones.residual_adapters import ResidualAdapters
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.configured import Configured
@@ -23,9 +24,9 @@ class ResNet(Configured, Backbone):
 
     Arguments are Model Garden's, defaults those of its plain ResNets as published: ReLU, a norm epsilon of 1e-5. Depths
     below 50 have no ResNet-D shortcut, whatever `resnetd_shortcut` says. `init_checkpoint` is a folder, a prefix, a
-    .tar.gz or its http(s) address (see `load_model_garden_checkpoint`); only 'frozen' and 'fine_tune' read it. There is
-    no kernel regularizer: weight decay is the detector's. Stochastic depth works in modes that train, and draws from
-    TensorFlow's global generator. Raises ConfigError for a depth, level or setting that does not exist and for a
+    .tar.gz or its http(s) address (see `load_model_garden_checkpoint`); 'scratch' and 'frozen_random' do not read it.
+    There is no kernel regularizer: weight decay is the detector's. Stochastic depth works in modes that train more than
+    adapters, and draws from TensorFlow's global generator. Raises ConfigError for a depth, level or setting that does not exist and for a
     checkpoint that does not fit, FreezeError when random weights would be frozen.
     """
 
@@ -46,6 +47,7 @@ class ResNet(Configured, Backbone):
         norm_momentum: float = 0.99,
         norm_epsilon: float = 1e-5,
         use_sync_bn: bool = False,
+        adapters: ResidualAdapters | None = None,
         **kwargs,
     ):
         where = type(self).__name__
@@ -71,7 +73,7 @@ class ResNet(Configured, Backbone):
             load_model_garden_checkpoint(whole, str(init_checkpoint))
             source = f"{where}-{model_id}, {init_checkpoint}"
         taps = [whole.output[str(level)] for level in levels]
-        super().__init__(keras.Model(whole.inputs, taps, name=whole.name), levels, mode, source, **kwargs)
+        super().__init__(keras.Model(whole.inputs, taps, name=whole.name), levels, mode, source, adapters, **kwargs)
         self.model_id = model_id
         self.init_checkpoint = None if init_checkpoint is None else str(init_checkpoint)
         self.activation, self.stem_type = activation, stem_type
@@ -111,6 +113,7 @@ class ResNetRS(ResNet):
         norm_momentum: float = 0.99,
         norm_epsilon: float = 1e-5,
         use_sync_bn: bool = False,
+        adapters: ResidualAdapters | None = None,
         **kwargs,
     ):
         super().__init__(
@@ -129,6 +132,7 @@ class ResNetRS(ResNet):
             norm_momentum=norm_momentum,
             norm_epsilon=norm_epsilon,
             use_sync_bn=use_sync_bn,
+            adapters=adapters,
             **kwargs,
         )
 
