@@ -15,6 +15,7 @@ from tf_frozen.data.augmentation.objects import Objects
 from tf_frozen.data.images import decode
 from tf_frozen.data.resize import fit
 from tf_frozen.data.segmentations import box_mask
+from tf_frozen.errors import ConfigError
 
 
 @gin.configurable
@@ -26,6 +27,11 @@ class TrainBatches:
     have segmentations, masks [B, N, S, S] uint8 too, which fill the boxes, 1 inside the object, S = `mask_size`. N is
     the largest number of boxes in an image: none is ever cut. `placement` puts the augmented image into (H, W) =
     `crop`, the frame itself if None and never more; a crop smaller than the frame saves time and keeps objects' size.
+    With `fixed_views` V, epoch e shows each image as epoch e mod V did, in an order of its own.
+
+    `mix` (image, objects, another's image, its objects, seed) → (image, objects) adds to each image what it takes of
+    another, any of them, which was augmented and placed in its own way. Examples need masks; N is twice as large;
+    image_size grows until it holds every box, as heads cut theirs to it; scale stays the image's own.
     """
 
     def __init__(
@@ -38,11 +44,13 @@ class TrainBatches:
         augmentation: Sequence[Callable] = (),
         placement: Callable | None = None,
         mask_size: int = 112,
+        fixed_views: int | None = None,
+        mix: Callable | None = None,
     ):
         self.examples, self.batch_size, self.seed = examples, batch_size, seed
         self.frame, self.crop = tuple(frame), tuple(map(min, crop or frame, frame))
         self.augmentation, self.placement = tuple(augmentation), placement or _plain_placement
-        self.mask_size = mask_size
+        self.mask_size, self.fixed_views, self.mix = mask_size, _checked_views(fixed_views), mix
 
     def image_ids(self, step: int) -> list:
         """The image ids of the batch that `step`, counted from 0, trains on."""
@@ -51,10 +59,36 @@ class TrainBatches:
 
     def dataset(self, first_step: int, last_step: int) -> tf.data.Dataset:
         """The batches of steps `first_step` to `last_step` − 1."""
-        columns = _columns([_without_crowds(example) for example in self.examples], self.mask_size)
+        columns = self._columns()
         positions = tf.data.Dataset.range(first_step * self.batch_size, last_step * self.batch_size)
         examples = positions.map(lambda position: self._example(columns, position), tf.data.AUTOTUNE)
         return _batched(examples, self.batch_size, drop_remainder=True)
+
+    def views(self, rows: Sequence[int], batch_size: int) -> tf.data.Dataset:
+        """Batches of views, the last one may be short: row v · examples + i is example i as epoch v shows it."""
+        columns, count = self._columns(), len(self.examples)
+        rows = tf.data.Dataset.from_tensor_slices(tf.constant(list(rows), tf.int64))
+        examples = rows.map(lambda row: self._view(columns, row // count, row % count), tf.data.AUTOTUNE)
+        return _batched(examples, batch_size, drop_remainder=False)
+
+    def rows(self, first_step: int, last_step: int) -> tf.data.Dataset:
+        """For each step the epochs [B] of what it shows, and the rows [B] of `views` that these are."""
+
+        def row(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            epoch, index = self._place(position)
+            return epoch, self._view_of(epoch) * len(self.examples) + index
+
+        positions = tf.data.Dataset.range(first_step * self.batch_size, last_step * self.batch_size)
+        return positions.map(row).batch(self.batch_size, drop_remainder=True)
+
+    def _columns(self) -> dict:
+        columns = _columns([_without_crowds(example) for example in self.examples], self.mask_size)
+        if self.mix and not columns["masks"]:
+            raise ConfigError("TrainBatches.mix needs masks, and the data has none. Read them: CocoJson.masks = True.")
+        return {**columns, "most_boxes": 2 * columns["most_boxes"]} if self.mix else columns
+
+    def _view_of(self, epoch: tf.Tensor) -> tf.Tensor:
+        return epoch if self.fixed_views is None else epoch % self.fixed_views
 
     def _place(self, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Epoch and example index of a position in the endless stream; each epoch is a permutation of its own."""
@@ -65,14 +99,31 @@ class TrainBatches:
 
     def _example(self, columns: dict, position: tf.Tensor) -> tuple[tf.Tensor, dict]:
         epoch, index = self._place(position)
-        image, objects = _read(columns, index)
-        seed = tf.stack([tf.constant(self.seed, tf.int64), epoch])
+        return self._view(columns, self._view_of(epoch), index)
+
+    def _view(self, columns: dict, view: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, dict]:
+        """The example of that index as the epoch of the view's number shows it."""
+        seed = tf.stack([tf.constant(self.seed, tf.int64), view])
         seed = tf.random.experimental.stateless_fold_in(seed, index)
+        image, objects, size, scale = self._augmented(columns, index, seed)
+        if self.mix:
+            image, objects = self._mixed(columns, image, objects, tf.random.experimental.stateless_fold_in(seed, 0))
+            size = tf.maximum(size, tf.reduce_max(objects["boxes"][:, 2:], 0))
+        return _element(columns, image, objects, index, size, scale)
+
+    def _augmented(self, columns: dict, index: tf.Tensor, seed: tf.Tensor) -> tuple:
+        """Image, objects, image_size and scale of an example, placed in the frame."""
+        image, objects = _read(columns, index)
         for number, operation in enumerate(self.augmentation, start=1):
             image, objects = operation(image, objects, tf.random.experimental.stateless_fold_in(seed, number))
         image, objects, stay, size, scale = self.placement(image, objects, self.frame, self.crop, seed)
-        objects = {name: tf.boolean_mask(rows, stay) for name, rows in objects.items()}
-        return _element(columns, image, objects, index, size, scale)
+        return image, {name: tf.boolean_mask(rows, stay) for name, rows in objects.items()}, size, scale
+
+    def _mixed(self, columns: dict, image: tf.Tensor, objects: Objects, seed: tf.Tensor) -> tuple[tf.Tensor, Objects]:
+        fold = tf.random.experimental.stateless_fold_in
+        other = tf.random.stateless_uniform([], seed, 0, len(self.examples), tf.int64)
+        other_image, other_objects, _, _ = self._augmented(columns, other, fold(seed, 1))
+        return self.mix(image, objects, other_image, other_objects, fold(seed, 2))
 
 
 def eval_batches(examples: Sequence[Example], frame: tuple[int, int], batch_size: int) -> tf.data.Dataset:
@@ -85,6 +136,12 @@ def eval_batches(examples: Sequence[Example], frame: tuple[int, int], batch_size
         return _element(columns, framed, {**objects, "boxes": objects["boxes"] * scale}, index, size, scale)
 
     return _batched(tf.data.Dataset.range(len(examples)).map(element, tf.data.AUTOTUNE), batch_size, False)
+
+
+def _checked_views(views: int | None) -> int | None:
+    if views is not None and (type(views) is not int or views < 1):
+        raise ConfigError(f"TrainBatches.fixed_views is {views!r}; it must be a whole number from 1, or None.")
+    return views
 
 
 def _plain_placement(image: tf.Tensor, objects: Objects, frame, crop, seed) -> tuple:

@@ -13,12 +13,15 @@ import gin
 import tensorflow as tf
 
 from tf_frozen import experiment
+from tf_frozen.backbones.backbone import Backbone
 from tf_frozen.data.annotations import Category, CocoJson
+from tf_frozen.data.cached_batches import CachedBatches
 from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.detectors.detector import Detector
 from tf_frozen.errors import ConfigError, DataError, RunError
 from tf_frozen.files import write_atomic
 from tf_frozen.freezing.audit import Audit
+from tf_frozen.freezing.feature_cache.reader import CacheReader
 from tf_frozen.freezing.savings import savings, table
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.building import build
@@ -46,7 +49,8 @@ class Run:
     parentheses). The val split is scored every `evaluate_every` steps, 0 for at the end only. `precision` is what
     layers compute in: 'float32', 'mixed_bfloat16' or 'mixed_float16', whose loss is scaled; weights, losses, box coding
     and NMS keep float32. `checkpoints` is what they hold: 'trained' leaves out frozen weights of the backbone that can
-    be read again from where they came from, 'everything' nothing.
+    be read again from where they came from, 'everything' nothing. `feature_cache` is the folder of a cache that
+    `tf-frozen cache` made of this configuration: steps read the backbone's features there and open no image.
     """
 
     def __init__(
@@ -64,13 +68,14 @@ class Run:
         checkpoint_seconds: float = 60.0,
         precision: str = "float32",
         checkpoints: str = "trained",
+        feature_cache: str | None = None,
     ):
         self.model_dir = Path(model_dir)
         self._new_detector, self._new_optimizer = detector, optimizer
         self._train_data, self._val_data, self._train_batches = train_data, val_data, train_batches
         self.train_steps, self.batch_size, self.seed = train_steps, batch_size, seed
         self.evaluate_every, self.checkpoint_seconds = evaluate_every, checkpoint_seconds
-        self.precision, self.checkpoints = precision, checkpoints
+        self.precision, self.checkpoints, self.feature_cache = precision, checkpoints, feature_cache
         self._check_settings()
         self._strategy = default_strategy()
 
@@ -86,7 +91,7 @@ class Run:
         detector, optimizer, checkpoints = self._built
         step = checkpoints.restore_latest()
         audit = Audit(detector, optimizer, earlier=self._read("freezing.json") if step else None)
-        batches = self._train_batches(train_data.examples, detector.frame, self.batch_size, self.seed)
+        batches = self._batches(train_data, detector)
         experiment.report_unused(strict)
         self._record(train_data.categories, audit.as_dict() | {"left_out": checkpoints.summary()}, step)
         _LOGGER.info("%s", table(savings(detector, optimizer)))
@@ -103,6 +108,22 @@ class Run:
             self._write("freezing.json", audit.as_dict() | {"left_out": checkpoints.summary()})
         _LOGGER.info("%d frozen variables are bit for bit what they were.", audit.as_dict()["frozen_variables"])
         return finished
+
+    def feature_source(self) -> tuple[TrainBatches, Backbone]:
+        """What a feature cache is made of: the training batches, and the backbone that they would go through."""
+        (train_data,) = _checked(self._train_data)
+        keras.utils.set_random_seed(self.seed)  # as in `train`, so that random frozen weights are the same
+        detector = self._built[0]
+        return self._image_batches(train_data, detector), detector.backbone
+
+    def _image_batches(self, train_data: CocoJson, detector: Detector) -> TrainBatches:
+        return self._train_batches(train_data.examples, detector.frame, self.batch_size, self.seed)
+
+    def _batches(self, train_data: CocoJson, detector: Detector) -> TrainBatches | CachedBatches:
+        batches = self._image_batches(train_data, detector)
+        if self.feature_cache is None:
+            return batches
+        return CachedBatches(batches, CacheReader(self.feature_cache, batches, detector.backbone))
 
     def evaluate(self, checkpoint: str | None = None) -> Scorer:
         """Scores the val split with the latest checkpoint, or with the one named; adds to metrics.jsonl."""
@@ -154,7 +175,11 @@ class Run:
             interrupt,
         ]
         with interrupt, progress:
-            detector.fit(batches.dataset(step, self.train_steps), callbacks=callbacks, verbose=0)
+            try:
+                detector.fit(batches.dataset(step, self.train_steps), callbacks=callbacks, verbose=0)
+            except tf.errors.OpError as error:
+                # TensorFlow makes its own error of the one that says which file of a cache can't be read.
+                raise getattr(batches, "failure", None) or error from error
         return not interrupt.interrupted
 
     def _restored(self, checkpoint: str | None) -> tuple[Detector, int]:

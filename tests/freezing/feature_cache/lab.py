@@ -1,0 +1,91 @@
+"""A small detector, its training views, and losses of training on them, from images or from a cache."""
+
+import functools
+import json
+import sys
+
+import tensorflow as tf
+
+from tf_frozen.backbones.efficientnet_lite import EfficientNetLite
+from tf_frozen.data.annotations import CocoJson
+from tf_frozen.data.augmentation.color_jitter import ColorJitter
+from tf_frozen.data.augmentation.quarter_turns import QuarterTurns
+from tf_frozen.data.augmentation.scale_jitter import ScaleJitter
+from tf_frozen.data.cached_batches import CachedBatches
+from tf_frozen.data.pipeline import TrainBatches
+from tf_frozen.detectors.single_stage import SingleStage
+from tf_frozen.freezing.feature_cache.build import FeatureCache
+from tf_frozen.freezing.feature_cache.reader import CacheReader
+from tf_frozen.heads.dense_head import DenseHead
+from tf_frozen.keras_flavor import keras
+from tf_frozen.necks.fpn import FPN
+
+SIZE, IMAGES, VIEWS = 96, 6, 2
+
+
+@functools.cache
+def examples():
+    """Six of the embedded photographs."""
+    return CocoJson("embedded:neon_trees/train.json", "embedded:neon_trees/train", check="header").examples[:IMAGES]
+
+
+def batches(batch_size=4, maximum=1.3, fixed_views=None, images=IMAGES, **options):
+    """Their training batches, augmented as the quickstart does it."""
+    augmentation = (QuarterTurns(), ColorJitter())
+    options = {"seed": 3, "crop": (SIZE, SIZE), **options}
+    placement = ScaleJitter(0.65, maximum, 0.3)
+    return TrainBatches(
+        examples()[:images], (SIZE, SIZE), batch_size, augmentation=augmentation, placement=placement,
+        fixed_views=fixed_views, **options,
+    )  # fmt: skip
+
+
+def detector(mode="frozen"):
+    """A RetinaNet of eight filters on the first stages of EfficientNet-Lite0."""
+    keras.utils.set_random_seed(5)
+    head = DenseHead(num_classes=1, convs=1, filters=8)
+    model = SingleStage(
+        EfficientNetLite(levels=(3, 4), mode=mode), FPN(filters=8, min_level=3, max_level=4), head, (SIZE, SIZE)
+    )
+    model.compile(keras.optimizers.SGD(0.01))
+    return model
+
+
+def losses(model, data, steps, eager=False):
+    """The loss of each step."""
+    model.compile(keras.optimizers.SGD(0.01), run_eagerly=eager)
+    found = []
+    note = keras.callbacks.LambdaCallback(on_batch_end=lambda _, logs: found.append(logs["loss"]))
+    model.fit(data.dataset(0, steps), callbacks=[note], verbose=0)
+    return found
+
+
+def cached(folder, model, workers=2, **options):
+    """Batches from the cache in a folder."""
+    source = batches(**options)
+    return CachedBatches(source, CacheReader(folder, source, model.backbone), workers=workers)
+
+
+def two_replicas(folder):
+    """Prints the losses on two replicas: from images, and from a cache by one and two readers."""
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+    def run(data):
+        with strategy.scope():
+            model = detector()
+            return losses(model, data(model), 6)
+
+    with strategy.scope():
+        model = detector()
+    for dtype in ("float32", "float16"):
+        FeatureCache(VIEWS, dtype).build(batches(), model.backbone, f"{folder}/{dtype}")
+    found = {"images": run(lambda _: batches(fixed_views=VIEWS))}
+    for dtype, workers in (("float32", 1), ("float32", 2), ("float16", 2)):
+        found[f"{dtype}, {workers}"] = run(lambda m, d=dtype, w=workers: cached(f"{folder}/{d}", m, w))
+    print(json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+    two_replicas(sys.argv[1])

@@ -1,0 +1,70 @@
+"""`tf-frozen cache`: the frozen backbone's features of every training view, on disk."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Iterator
+
+HELP = "store what the frozen backbone makes of the training images, so that training skips it"
+EXAMPLE = """tf-frozen cache --gin_file quickstart.gin --gin_param 'FeatureCache.views = 8' --output caches/quickstart
+  tf-frozen train --gin_file quickstart.gin --gin_param 'FEATURE_CACHE = "caches/quickstart"' --model_dir runs/quickstart"""
+
+_SECONDS = 10.0
+_LOGGER = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of the command."""
+    parser.add_argument(
+        "--gin_file", action="append", required=True, metavar="F", help="path or shipped name, repeatable"
+    )
+    parser.add_argument(
+        "--gin_param", action="append", default=[], metavar="B", help="'NAME = value', repeatable; wins over files"
+    )
+    parser.add_argument(
+        "--output", required=True, metavar="DIR", help="the cache's folder; what is whole of a cache there is kept"
+    )
+    parser.add_argument("--estimate", action="store_true", help="say what it would take, and make nothing")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Builds the cache, or what is missing of it, or says what it would take."""
+    from tf_frozen import experiment
+    from tf_frozen.freezing.feature_cache.build import FeatureCache  # gin has to know it before a file binds it
+    from tf_frozen.training.run import Run
+
+    experiment.load(args.gin_file, args.gin_param)
+    cache = FeatureCache()
+    batches, backbone = Run(args.output).feature_source()
+    if args.estimate:
+        _LOGGER.info("%s", cache.estimate(batches, backbone, args.output))
+        return
+    started = time.monotonic()
+    if cache.build(batches, backbone, args.output, _progress):
+        _LOGGER.info("Done in %.1f minutes: %s", (time.monotonic() - started) / 60, args.output)
+    else:
+        _LOGGER.info("%s is finished already, and each of its files is whole.", args.output)
+    _LOGGER.info("Train from it: tf-frozen train ... --gin_param 'FEATURE_CACHE = \"%s\"'", args.output)
+
+
+def _progress(batches: Iterator, total: int) -> Iterator:
+    """Passes the batches on, and shows how many went by: a bar on a terminal, a line every ten seconds elsewhere."""
+    if sys.stdout.isatty():
+        from tqdm import tqdm
+
+        yield from tqdm(batches, total=total, unit="batch", file=sys.stdout)
+        return
+    from tf_frozen.training.callbacks.progress import duration
+
+    started = shown = time.monotonic()
+    for number, batch in enumerate(batches):
+        now = time.monotonic()
+        if number and now - shown >= _SECONDS:
+            shown, rate = now, number / (now - started)
+            _LOGGER.info(
+                "batch %d/%d | %.2f a second | %s left", number, total, rate, duration((total - number) / rate)
+            )
+        yield batch

@@ -1,0 +1,63 @@
+"""Batches of features from a cache, in the order and with the targets that their images would have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gin
+import tensorflow as tf
+
+from tf_frozen.data.features import Features
+from tf_frozen.data.pipeline import TrainBatches
+from tf_frozen.errors import ConfigError
+
+
+@gin.configurable
+class CachedBatches:
+    """TrainBatches' (images, targets) with Features of a cache in the place of images, which it never opens.
+
+    `cache` has `views`, `layout`, `failure` and `read(rows)`. `augmentation` are operations on a batch's maps, called
+    with maps {level: [B, h, w, channels]} and seeds [B, 2], which differ by epoch. `workers` batches are read at once.
+    Raises ConfigError where `fixed_views` of the batches is another number than the cache's.
+    """
+
+    def __init__(self, batches: TrainBatches, cache: Any, augmentation: Sequence[Callable] = (), workers: int = 2):
+        if batches.fixed_views not in (None, cache.views):
+            raise ConfigError(
+                f"TrainBatches.fixed_views is {batches.fixed_views}, but the feature cache has {cache.views} views. "
+                f"Leave it out: the cache's own are used."
+            )
+        batches.fixed_views = cache.views
+        self._batches, self._cache = batches, cache
+        self.augmentation, self.workers = tuple(augmentation), workers
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why the cache could not be read, if it could not."""
+        return self._cache.failure
+
+    def image_ids(self, step: int) -> list:
+        """The image ids of the batch that `step`, counted from 0, trains on."""
+        return self._batches.image_ids(step)
+
+    def dataset(self, first_step: int, last_step: int) -> tf.data.Dataset:
+        """The batches (Features, targets) of steps `first_step` to `last_step` − 1."""
+        options = tf.data.Options()
+        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+        batches = self._batches.rows(first_step, last_step).map(self._read, self.workers, deterministic=True)
+        return batches.prefetch(2).with_options(options)
+
+    def _read(self, epochs: tf.Tensor, rows: tf.Tensor) -> tuple[Features, dict[str, tf.Tensor]]:
+        layout, size = self._cache.layout, self._batches.batch_size
+        found = tf.numpy_function(self._cache.read, [rows], layout.stored_dtypes)
+        maps, targets = layout.restore(found, size)
+        seeds = tf.stack([tf.fill([size], tf.constant(self._batches.seed, tf.int64)), epochs], axis=1)
+        seeds = [
+            tf.random.experimental.stateless_fold_in(s, i)
+            for s, i in zip(tf.unstack(seeds), tf.unstack(targets["image_index"]), strict=True)
+        ]
+        for number, operation in enumerate(self.augmentation, start=1):
+            of_operation = [tf.random.experimental.stateless_fold_in(seed, number) for seed in seeds]
+            maps = operation(maps, tf.stack(of_operation))
+        return Features(maps, self._batches.crop), targets

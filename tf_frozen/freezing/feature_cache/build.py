@@ -1,0 +1,224 @@
+"""Builds a feature cache: every view of every training image goes through the frozen backbone once."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import itertools
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import gin
+import numpy as np
+import tensorflow as tf
+
+from tf_frozen.backbones.backbone import Backbone
+from tf_frozen.data.pipeline import TrainBatches
+from tf_frozen.errors import ConfigError, DataError, RunError
+from tf_frozen.freezing.feature_cache.key import key
+from tf_frozen.freezing.feature_cache.layout import Layout
+from tf_frozen.freezing.feature_cache.manifest import NAME, Manifest
+from tf_frozen.freezing.feature_cache.shards import COMPRESSIONS, Shard, is_whole, temporary
+
+DTYPES = ("float16", "bfloat16", "float32")
+MARGIN = 10**9  # bytes of the disk that a cache leaves free
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass
+class Estimate:
+    """What a cache will take: its bytes before compression, so at most, and those free where it will lie."""
+
+    images: int
+    views: int
+    bytes: int
+    free: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.images:,} images in {self.views} views: {self.bytes / 1e9:.3f} GB before compression, "
+            f"{self.bytes / max(1, self.images * self.views) / 1e6:.3f} MB a view; {self.free / 1e9:.1f} GB are free."
+        )
+
+
+@gin.configurable
+class FeatureCache:
+    """How a cache is built: `views` augmented views of each image, maps as `dtype`, shards of about `shard_bytes`.
+
+    `dtype` is 'float16', 'bfloat16' or 'float32', `compression` 'none' or 'zstd', which halves the maps that a ReLU
+    made and costs a few milliseconds of CPU an image in each step. Raises ConfigError for any other value.
+    """
+
+    def __init__(
+        self, views: int = 8, dtype: str = "float16", compression: str = "none", shard_bytes: int = 256 * 10**6
+    ):
+        for name, value in (("views", views), ("shard_bytes", shard_bytes)):
+            if type(value) is not int or value < 1:
+                raise ConfigError(f"FeatureCache.{name} is {value!r}; it must be a whole number from 1.")
+        for name, value, known in (("dtype", dtype, DTYPES), ("compression", compression, COMPRESSIONS)):
+            if value not in known:
+                raise ConfigError(f"FeatureCache.{name} is {value!r}; it must be one of {', '.join(known)}.")
+        self.views, self.dtype, self.compression, self.shard_bytes = views, dtype, compression, shard_bytes
+
+    def estimate(self, batches: TrainBatches, backbone: Backbone, folder: str) -> Estimate:
+        """What `build` would take, found without running the backbone."""
+        layout = self._layout(batches, backbone)
+        return self._estimate(batches, layout, folder)
+
+    def build(
+        self,
+        batches: TrainBatches,
+        backbone: Backbone,
+        folder: str,
+        progress: Callable[[Iterator, int], Iterator] = lambda views, total: views,
+    ) -> bool:
+        """Makes the cache in the folder, or what is missing of it; False where nothing was.
+
+        `progress(batches, number of them)` may watch the batches go by. Raises ConfigError where the backbone trains,
+        RunError where the folder holds another cache, the disk is too small, or a value does not fit the dtype.
+        """
+        check_cachable(backbone)
+        if not batches.examples:
+            raise DataError("There is no image to cache the features of.")
+        layout = self._layout(batches, backbone)
+        estimate = self._estimate(batches, layout, folder)
+        _LOGGER.info("%s", estimate)
+        manifest = self._manifest(batches, backbone, layout, estimate, folder)
+        missing = [name for name in manifest.names if not _reusable(folder, manifest, name)]
+        if not missing:
+            return False
+        _check_disk(folder, estimate, len(missing) / len(manifest.names))
+        if len(missing) < len(manifest.names):
+            done = len(manifest.names) - len(missing)
+            _LOGGER.info("%d of %d shards are there and whole.", done, len(manifest.names))
+        self._write(batches, backbone, layout, manifest, missing, folder, progress)
+        return True
+
+    def _layout(self, batches: TrainBatches, backbone: Backbone) -> Layout:
+        images, targets = batches.views([0], batches.batch_size).element_spec
+        spec = tf.TensorSpec([batches.batch_size, *images.shape[1:]], images.dtype)
+        taps = _taps(backbone, tf.as_dtype(self.dtype)).get_concrete_function(spec).structured_outputs[0]
+        return Layout(
+            {level: tf.TensorSpec(tap.shape[1:], tap.dtype) for level, tap in taps.items()},
+            {name: tf.TensorSpec(target.shape[1:], target.dtype) for name, target in targets.items()},
+        )
+
+    def _estimate(self, batches: TrainBatches, layout: Layout, folder: str) -> Estimate:
+        objects = [int(np.count_nonzero(~example.crowd)) for example in batches.examples]
+        total = self.views * sum(map(layout.record_bytes, objects))
+        while not os.path.isdir(folder := os.path.abspath(folder)):
+            folder = os.path.dirname(folder)
+        return Estimate(len(batches.examples), self.views, total, shutil.disk_usage(folder).free)
+
+    def _manifest(
+        self, batches: TrainBatches, backbone: Backbone, layout: Layout, estimate: Estimate, folder: str
+    ) -> Manifest:
+        """The folder's manifest, checked against what is asked for, or a new one."""
+        records = self.views * len(batches.examples)
+        # Whole batches: the taps of a shard then do not depend on which others were there already.
+        of_shard = max(1, self.shard_bytes * records // estimate.bytes // batches.batch_size) * batches.batch_size
+        settings = {
+            **{f"FeatureCache.{name}": getattr(self, name) for name in ("views", "dtype", "compression")},
+            "records of a shard": of_shard,
+        }
+        present, source = key(batches, backbone), backbone.weights_source or "random"
+        if os.path.exists(os.path.join(folder, NAME)):
+            manifest = Manifest.load(folder)
+            manifest.check(folder, present, settings, source)
+            return manifest
+        return Manifest(present, settings, layout.as_dict(), source, records, of_shard)
+
+    def _write(self, batches, backbone, layout, manifest: Manifest, missing: Sequence[str], folder, progress) -> None:
+        os.makedirs(folder, exist_ok=True)
+        for left in glob.glob(os.path.join(glob.escape(folder), temporary("*"))):
+            os.remove(left)
+        manifest.save(folder)
+        numbers = [manifest.names.index(name) for name in missing]
+        rows = [row for number in numbers for row in manifest.rows_of(number)]
+        count = -(-len(rows) // batches.batch_size)
+        views = progress(iter(batches.views(rows, batches.batch_size)), count)
+        records = self._records(views, backbone, layout, batches)
+        for name, number in zip(missing, numbers, strict=True):
+            shard = Shard(os.path.join(folder, name), self.compression)
+            try:
+                for record in itertools.islice(records, len(manifest.rows_of(number))):
+                    shard.write(record)
+            except BaseException:
+                shard.discard()
+                raise
+            manifest.shards[name] = shard.finish()
+            manifest.save(folder)
+
+    def _records(self, views: Iterator, backbone: Backbone, layout: Layout, batches: TrainBatches) -> Iterator[bytes]:
+        taps_of = _taps(backbone, tf.as_dtype(self.dtype))
+        for images, targets in views:
+            count = int(images.shape[0])
+            # A last batch is filled up: convolutions of another shape may round otherwise.
+            maps, fits = taps_of(tf.repeat(images, [1] * (count - 1) + [batches.batch_size - count + 1], axis=0))
+            targets = {name: target.numpy() for name, target in targets.items()}
+            if not fits:
+                raise RunError(_overflow(self.dtype, [batches.examples[i].path for i in targets["image_index"]]))
+            maps = {level: tap.numpy() for level, tap in maps.items()}
+            for number in range(count):
+                yield layout.encode(
+                    {level: tap[number] for level, tap in maps.items()},
+                    {name: target[number] for name, target in targets.items()},
+                )
+
+
+def check_cachable(backbone: Backbone) -> None:
+    """Raises ConfigError for a backbone whose features change while training, or that can't be recognised again."""
+    if not backbone.frozen:
+        raise ConfigError(
+            f"The features of {type(backbone).__name__} can't be cached: {len(backbone.trainable_weights)} of its "
+            f"weights train (mode {backbone.mode!r}), so that its features change at every step. Set BACKBONE_MODE = "
+            f"'frozen', and no policy that trains a part of it; or train without a cache (FEATURE_CACHE = None)."
+        )
+    if not backbone.weights:
+        raise ConfigError(
+            f"The features of {type(backbone).__name__} ({backbone.weights_source}) can't be cached: its weights are "
+            f"constants of a graph and have no fingerprint by which a cache could be known to be of them."
+        )
+
+
+def _taps(backbone: Backbone, dtype: tf.DType) -> Callable:
+    """Gives the taps of images by level as text in the dtype, and whether all their values fit it."""
+
+    # In a graph, as in training: what TensorFlow fuses there may round otherwise than single ops.
+    @tf.function(autograph=False)
+    def taps(images: tf.Tensor) -> tuple[Mapping[str, tf.Tensor], tf.Tensor]:
+        exact = backbone.begin(backbone.preprocess(images))
+        stored = {str(level): tf.cast(tap, dtype) for level, tap in exact.items()}
+        finite = [tf.reduce_all(tf.math.is_finite(tap)) for tap in stored.values()]
+        return stored, tf.reduce_all(tf.stack(finite))
+
+    return taps
+
+
+def _reusable(folder: str, manifest: Manifest, name: str) -> bool:
+    path, row = os.path.join(folder, name), manifest.shards.get(name)
+    if is_whole(path, row):
+        return True
+    if row is not None:
+        _LOGGER.warning("%s is missing or damaged and is written again.", path)
+        del manifest.shards[name]
+    return False
+
+
+def _check_disk(folder: str, estimate: Estimate, part: float) -> None:
+    needed = round(estimate.bytes * part)
+    if needed + MARGIN > estimate.free:
+        raise RunError(
+            f"The feature cache {folder} needs up to {needed / 1e9:.2f} GB and {MARGIN / 1e9:.0f} GB must stay free, "
+            f"but only {estimate.free / 1e9:.2f} GB are. Make room, choose another --output, or lower "
+            f"FeatureCache.views ({estimate.views}), the crop or CocoJson.fraction."
+        )
+
+
+def _overflow(dtype: str, paths: Sequence[str]) -> str:
+    return (
+        f"A feature of one of these images is not finite as {dtype}: {', '.join(paths)}. "
+        f"The largest value of float16 is 65504: use FeatureCache.dtype = 'bfloat16', or 'float32'."
+    )

@@ -1,0 +1,77 @@
+"""The manifest of a feature cache: its key, its layout, and the size and checksum of each shard."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from tf_frozen.errors import RunError
+from tf_frozen.files import write_atomic
+from tf_frozen.freezing.feature_cache.key import differences
+
+NAME = "manifest.json"
+
+
+@dataclasses.dataclass
+class Manifest:
+    """What a cache folder holds; `shards` has a row {bytes, sha256} by file name for each that is whole.
+
+    Record r is in shard r // `shard_records`. `source` says in words where the backbone's weights came from.
+    """
+
+    key: dict[str, Any]
+    settings: dict[str, Any]
+    layout: dict[str, Any]
+    source: str
+    records: int
+    shard_records: int
+    shards: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """The file names of all shards, whole or not, in order."""
+        count = -(-self.records // self.shard_records)
+        return [f"features-{number:05}-of-{count:05}.array_record" for number in range(count)]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every shard was written."""
+        return set(self.names) <= set(self.shards)
+
+    def rows_of(self, shard: int) -> range:
+        """The records of a shard by its number."""
+        first = shard * self.shard_records
+        return range(first, min(first + self.shard_records, self.records))
+
+    def save(self, folder: str) -> None:
+        """Writes it to the folder; RunError when it cannot."""
+        write_atomic(os.path.join(folder, NAME), json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def load(cls, folder: str) -> Manifest:
+        """The folder's manifest; RunError where there is none or it can't be read."""
+        path = os.path.join(folder, NAME)
+        try:
+            with open(path, encoding="utf-8") as file:
+                return cls(**json.load(file))
+        except FileNotFoundError as error:
+            raise RunError(
+                f"{folder} holds no feature cache: it has no {NAME}. `tf-frozen cache` makes one."
+            ) from error
+        except (OSError, ValueError, TypeError) as error:
+            raise RunError(f"The feature cache {folder} can't be used: {path} can't be read ({error}).") from error
+
+    def check(self, folder: str, key: Mapping[str, Any], settings: Mapping[str, Any], source: str) -> None:
+        """Raises RunError with each difference to the present configuration; `settings` are those of a build."""
+        found = differences({**self.key, **self.settings}, {**key, **self.settings, **settings})
+        if found:
+            if any(line.startswith("backbone's weights") for line in found):
+                found.append(f"(their source: {self.source} in the cache, {source} here)")
+            raise RunError(
+                f"The feature cache {folder} was made with another configuration, so its features would be wrong:\n  "
+                + "\n  ".join(found)
+                + "\nUse that configuration, or make another cache: `tf-frozen cache --output ANOTHER_FOLDER`."
+            )
