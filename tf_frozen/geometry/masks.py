@@ -22,6 +22,23 @@ def crop(masks: tf.Tensor, boxes: tf.Tensor, targets: tf.Tensor, size: int) -> t
     return tf.matmul(tf.matmul(rows, tf.cast(masks, tf.float32)), columns, transpose_b=True)
 
 
+def paste(mask: tf.Tensor, box: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    """The pixels, bool [H, W] = `size`, that a mask [S, S] of a box [4], pixels, makes likelier object than not.
+
+    As `crop` reads masks; only the box's own pixels are worked on.
+    """
+    side, limit = mask.shape[-1], tf.constant(size, tf.int32)
+    near = tf.clip_by_value(tf.cast(tf.floor(box[:2]), tf.int32), 0, limit)
+    far = tf.clip_by_value(tf.cast(tf.math.ceil(box[2:]), tf.int32), near, limit)
+    cell = tf.maximum((box[2:] - box[:2]) / side, MIN_SIDE / side)
+    rows, columns = (
+        _tents((tf.cast(tf.range(near[axis], far[axis]), tf.float32) + 0.5 - box[axis]) / cell[axis], side)
+        for axis in (0, 1)
+    )
+    shown = tf.matmul(tf.matmul(rows, tf.cast(mask, tf.float32)), columns, transpose_b=True) > 0.5
+    return tf.ensure_shape(tf.pad(shown, tf.stack([near, limit - far], axis=-1)), size)
+
+
 def flip(masks: tf.Tensor, flip_y: bool | tf.Tensor, flip_x: bool | tf.Tensor) -> tf.Tensor:
     """Masks [..., S, S] once their image is flipped along the axes named."""
     masks = tf.where(flip_y, tf.reverse(masks, [-2]), masks)
