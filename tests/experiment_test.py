@@ -411,6 +411,11 @@ class SaveTest(GinTest):
             experiment.save("run")
             experiment.load_run("run")
             self.assertEqual(self.build().name, loaded)
+            for left_out, name in ((3, mode), (0, loaded)):
+                Path("run/freezing.json").write_text(f'{{"left_out": {{"variables": {left_out}}}}}')
+                experiment.load_run("run")
+                self.assertEqual(self.build().name, name)
+            Path("run/freezing.json").unlink()
 
     def test_a_macro_gets_the_value_that_it_turned_out_to_have(self):
         for text in ("NUM = @ToyNeck()", "NUM = 5"):
