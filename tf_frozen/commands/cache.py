@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 HELP = "store what the frozen backbone makes of the training images, so that training skips it"
 EXAMPLE = """tf-frozen cache --gin_file quickstart.gin --gin_param 'FeatureCache.views = 8' --output caches/quickstart
-  tf-frozen train --gin_file quickstart.gin --gin_param 'FEATURE_CACHE = "caches/quickstart"' --model_dir runs/quickstart"""
+  tf-frozen train --gin_file quickstart.gin --gin_param 'FEATURE_CACHE = "caches/quickstart"' --model_dir runs/mine"""
 
 _SECONDS = 10.0
 _LOGGER = logging.getLogger(__name__)

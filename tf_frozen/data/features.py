@@ -16,6 +16,14 @@ class Features(tf.experimental.BatchableExtensionType):
     maps: Mapping[str, tf.Tensor]
     frame: tuple[int, int]
 
+    class Spec:
+        """The type of features; tf.distribute divides a batch by the shape that this gives."""
+
+        @property
+        def shape(self) -> tf.TensorShape:
+            """That of the batch alone, as maps differ in all else."""
+            return next(iter(self.maps.values())).shape[:1]
+
     @property
     def taps(self) -> dict[int, tf.Tensor]:
         """The maps by level, as a backbone gives them."""

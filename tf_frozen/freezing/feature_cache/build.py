@@ -20,7 +20,7 @@ from tf_frozen.errors import ConfigError, DataError, RunError
 from tf_frozen.freezing.feature_cache.key import key
 from tf_frozen.freezing.feature_cache.layout import Layout
 from tf_frozen.freezing.feature_cache.manifest import NAME, Manifest
-from tf_frozen.freezing.feature_cache.shards import COMPRESSIONS, Shard, is_whole, temporary
+from tf_frozen.freezing.feature_cache.shards import COMPRESSIONS, Shard, is_whole, on_disk, temporary
 
 DTYPES = ("float16", "bfloat16", "float32")
 MARGIN = 10**9  # bytes of the disk that a cache leaves free
@@ -29,12 +29,16 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclasses.dataclass
 class Estimate:
-    """What a cache will take: its bytes before compression, so at most, and those free where it will lie."""
+    """What a cache will take: its bytes before compression, so at most, and those free where it will lie.
+
+    Its shards hold `shard_records` views each, the last one what is left.
+    """
 
     images: int
     views: int
     bytes: int
     free: int
+    shard_records: int
 
     def __str__(self) -> str:
         return (
@@ -79,9 +83,6 @@ class FeatureCache:
         `progress(batches, number of them)` may watch the batches go by. Raises ConfigError where the backbone trains,
         RunError where the folder holds another cache, the disk is too small, or a value does not fit the dtype.
         """
-        check_cachable(backbone)
-        if not batches.examples:
-            raise DataError("There is no image to cache the features of.")
         layout = self._layout(batches, backbone)
         estimate = self._estimate(batches, layout, folder)
         _LOGGER.info("%s", estimate)
@@ -97,6 +98,9 @@ class FeatureCache:
         return True
 
     def _layout(self, batches: TrainBatches, backbone: Backbone) -> Layout:
+        check_cachable(backbone)
+        if not batches.examples:
+            raise DataError("There is no image to cache the features of.")
         images, targets = batches.views([0], batches.batch_size).element_spec
         spec = tf.TensorSpec([batches.batch_size, *images.shape[1:]], images.dtype)
         taps = _taps(backbone, tf.as_dtype(self.dtype)).get_concrete_function(spec).structured_outputs[0]
@@ -107,28 +111,32 @@ class FeatureCache:
 
     def _estimate(self, batches: TrainBatches, layout: Layout, folder: str) -> Estimate:
         objects = [int(np.count_nonzero(~example.crowd)) for example in batches.examples]
-        total = self.views * sum(map(layout.record_bytes, objects))
-        while not os.path.isdir(folder := os.path.abspath(folder)):
+        mixed_in = max(objects, default=0) if batches.mix else 0
+        total = self.views * sum(layout.record_bytes(count + mixed_in) for count in objects)
+        records = self.views * len(batches.examples)
+        # Whole batches: the taps of a shard then do not depend on which others were there already.
+        of_shard = max(1, self.shard_bytes * records // total // batches.batch_size) * batches.batch_size
+        folder = os.path.abspath(folder)
+        while not os.path.isdir(folder):
             folder = os.path.dirname(folder)
-        return Estimate(len(batches.examples), self.views, total, shutil.disk_usage(folder).free)
+        size = on_disk(total, -(-records // of_shard))
+        return Estimate(len(batches.examples), self.views, size, shutil.disk_usage(folder).free, of_shard)
 
     def _manifest(
         self, batches: TrainBatches, backbone: Backbone, layout: Layout, estimate: Estimate, folder: str
     ) -> Manifest:
         """The folder's manifest, checked against what is asked for, or a new one."""
         records = self.views * len(batches.examples)
-        # Whole batches: the taps of a shard then do not depend on which others were there already.
-        of_shard = max(1, self.shard_bytes * records // estimate.bytes // batches.batch_size) * batches.batch_size
         settings = {
             **{f"FeatureCache.{name}": getattr(self, name) for name in ("views", "dtype", "compression")},
-            "records of a shard": of_shard,
+            "records of a shard": estimate.shard_records,
         }
         present, source = key(batches, backbone), backbone.weights_source or "random"
         if os.path.exists(os.path.join(folder, NAME)):
             manifest = Manifest.load(folder)
             manifest.check(folder, present, settings, source)
             return manifest
-        return Manifest(present, settings, layout.as_dict(), source, records, of_shard)
+        return Manifest(present, settings, layout.as_dict(), source, records, estimate.shard_records)
 
     def _write(self, batches, backbone, layout, manifest: Manifest, missing: Sequence[str], folder, progress) -> None:
         os.makedirs(folder, exist_ok=True)

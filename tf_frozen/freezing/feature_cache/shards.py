@@ -12,6 +12,7 @@ from tf_frozen.files import sync, write_error
 
 _OPTIONS = {"none": "group_size:1,uncompressed", "zstd": "group_size:1,zstd:1"}
 COMPRESSIONS = tuple(_OPTIONS)
+_BLOCK = 64 * 1024
 
 
 class Shard:
@@ -47,6 +48,11 @@ class Shard:
         self._writer.close()
         if os.path.exists(self._temporary):
             os.remove(self._temporary)
+
+
+def on_disk(record_bytes: int, shards: int) -> int:
+    """Bytes that so many shards take for records of so many bytes in all: array_record fills blocks, and adds one."""
+    return shards * (-(-record_bytes // shards // _BLOCK) + 1) * _BLOCK
 
 
 def temporary(path: str) -> str:

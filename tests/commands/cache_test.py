@@ -1,0 +1,58 @@
+import json
+import pathlib
+import re
+import signal
+import tempfile
+
+import pytest
+import tensorflow as tf
+
+from tests.commands import job
+
+
+def shards(folder):
+    return {path.name: path.read_bytes() for path in pathlib.Path(folder).glob("features-*.array_record")}
+
+
+@pytest.mark.slow
+class CacheTest(tf.test.TestCase):
+    def test_goes_on_after_kill_9_and_a_run_trains_from_it(self):
+        folder = job.write_job(self.enter_context(tempfile.TemporaryDirectory()) + "/job")
+        train = job.train_words(folder, folder / "run", "TRAIN_STEPS = 6")
+        options = ["--gin_param=FeatureCache.views = 40", "--gin_param=FeatureCache.shard_bytes = 150_000"]
+        cache = ["cache", *train[1:-1], *options]
+        output = folder / "cache"
+        with self.subTest("an estimate writes nothing"):
+            code, out, _ = job.command(*cache, f"--output={output}", "--estimate")
+            self.assertEqual(code, 0)
+            self.assertRegex(out, r"4 images in 40 views: 0\.0\d+ GB before compression, .* GB are free")
+            self.assertFalse(output.exists())
+        words = [str(word) for word in (*cache, f"--output={output}")]
+        process = job.Process(words, folder / "killed.log", folder)
+        self.assertEqual(process.end(signal.SIGKILL, lambda: len(shards(output)) >= 3), -9, process.output)
+        before = shards(output)
+        _, _, count = next(iter(before)).partition("-of-")
+        self.assertLess(len(before), int(re.match(r"\d+", count)[0]))
+        code, out, error = job.command(*cache, f"--output={output}")
+        self.assertEqual(code, 0, f"{out}\n{error}")
+        self.assertRegex(out, r"\d+ of \d+ shards are there and whole")
+        self.assertEqual(job.command(*cache, f"--output={folder / 'other'}")[0], 0)
+        self.assertEqual(shards(output), shards(folder / "other"))
+        self.assertEqual({name: shards(output)[name] for name in before}, before)
+        self.assertEqual([path for path in output.iterdir() if path.name.endswith(".part")], [])
+        with self.subTest("made already"):
+            self.assertRegex(job.command(*cache, f"--output={output}")[1], "finished already, and each of its files is")
+        with self.subTest("trains"):
+            code, out, error = job.command(*train, f"--gin_param=FEATURE_CACHE = '{output}'")
+            self.assertEqual(code, 0, f"{out}\n{error}")
+            audit = json.loads((folder / "run" / "freezing.json").read_text())
+            self.assertEqual((audit["verdict"], audit["violations"]), ("frozen", []))
+        with self.subTest("a stale one"):
+            words = job.train_words(folder, folder / "run2", f"FEATURE_CACHE = '{output}'", "ScaleJitter.maximum = 1.5")
+            code, _, error = job.command(*words)
+            self.assertEqual(code, 2)
+            self.assertIn("ScaleJitter.maximum: 1.3 in the cache, 1.5 here", error)
+
+
+if __name__ == "__main__":
+    tf.test.main()

@@ -1,0 +1,248 @@
+import collections
+import json
+import logging
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.freezing.feature_cache import lab
+from tf_frozen.data.augmentation.channel_brightness import ChannelBrightness
+from tf_frozen.data.cached_batches import CachedBatches
+from tf_frozen.errors import ConfigError, RunError
+from tf_frozen.freezing.feature_cache.build import MARGIN, FeatureCache
+from tf_frozen.freezing.feature_cache.manifest import Manifest
+from tf_frozen.freezing.feature_cache.reader import CacheReader
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+STEPS = 6  # four epochs of six images, two views of each
+
+
+class FeatureCacheTest(tf.test.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.model = lab.detector()
+        cls.weights = cls.model.get_weights()
+
+    def setUp(self):
+        super().setUp()
+        self.folder = os.path.join(self.enter_context(tempfile.TemporaryDirectory()), "cache")
+
+    def build(self, folder=None, cache=None, **options):
+        return (cache or FeatureCache(lab.VIEWS, "float32", shard_bytes=300_000)).build(
+            lab.batches(**options), self.model.backbone, folder or self.folder
+        )
+
+    def cached(self, **options):
+        return lab.cached(self.folder, self.model, **options)
+
+    def losses(self, data, eager=False):
+        self.model.set_weights(self.weights)
+        return lab.losses(self.model, data, STEPS, eager)
+
+    def shards(self, folder=None):
+        return {path.name: path.read_bytes() for path in pathlib.Path(folder or self.folder).glob("features-*")}
+
+    @pytest.mark.slow
+    def test_losses_are_those_of_training_on_the_images(self):
+        expected = self.losses(lab.batches(fixed_views=lab.VIEWS))
+        self.assertLen(set(expected), STEPS)
+        eager = self.losses(lab.batches(fixed_views=lab.VIEWS), eager=True)
+        for dtype, compression in (("float32", "none"), ("float16", "zstd"), ("bfloat16", "none")):
+            with self.subTest(dtype):
+                folder = f"{self.folder}_{dtype}"
+                self.build(folder, FeatureCache(lab.VIEWS, dtype, compression))
+                for workers in (1, 2):
+                    found = self.losses(lab.cached(folder, self.model, workers))
+                    if dtype == "float32":
+                        self.assertEqual(found, expected)
+                    self.assertAllClose(found, expected, rtol=1e-3, atol=0)
+                if dtype == "float32":
+                    # Eager convolutions are not fused with what follows, so they round in another way.
+                    found = self.losses(lab.cached(folder, self.model), eager=True)
+                    self.assertAllClose(found, eager, rtol=1e-5, atol=0)
+
+    def test_gives_the_targets_and_the_order_of_the_images_batches(self):
+        self.build()
+        cached, images = self.cached(), lab.batches(fixed_views=lab.VIEWS)
+        for (features, found), (_, expected) in zip(cached.dataset(1, 5), images.dataset(1, 5), strict=True):
+            self.assertEqual(features.frame, (lab.SIZE, lab.SIZE))
+            self.assertEqual(set(found), set(expected))
+            for name, value in expected.items():
+                self.assertAllEqual(found[name], value, name)
+        self.assertEqual(cached.image_ids(3), images.image_ids(3))
+
+    def test_epochs_repeat_the_fixed_views_in_orders_of_their_own(self):
+        seen = collections.defaultdict(set)
+        orders = []
+        for images, targets in lab.batches(6, fixed_views=2).dataset(0, 6):
+            orders.append(tuple(targets["image_index"].numpy()))
+            for index, image in zip(orders[-1], images.numpy(), strict=True):
+                seen[index].add(image.tobytes())
+        self.assertLen(set(orders), 6)
+        self.assertEqual([len(views) for views in seen.values()], [2] * 6)
+        with self.assertRaisesRegex(ConfigError, "fixed_views is 0"):
+            lab.batches(fixed_views=0)
+
+    def test_the_estimate_is_what_is_written(self):
+        cache = FeatureCache(lab.VIEWS)
+        # Every box of the photographs fits the frame.
+        source = lab.batches()
+        source.placement, source.augmentation = lab.TrainBatches(source.examples, (96, 96), 1).placement, ()
+        estimate = cache.estimate(source, self.model.backbone, self.folder)
+        self.assertFalse(os.path.exists(self.folder))
+        cache.build(source, self.model.backbone, self.folder)
+        written = sum(map(len, self.shards().values()))
+        self.assertBetween(estimate.bytes / written, 0.99, 1.01)
+        self.assertEqual((estimate.images, estimate.views), (lab.IMAGES, lab.VIEWS))
+
+    def test_a_disk_that_it_would_fill_is_refused(self):
+        usage = collections.namedtuple("usage", "total used free")
+        before = shutil.disk_usage
+        self.addCleanup(setattr, shutil, "disk_usage", before)
+        shutil.disk_usage = lambda path: usage(10**12, 0, MARGIN + 1000)
+        with self.assertRaisesRegex(RunError, "only 1.00 GB are.*FeatureCache.views"):
+            self.build()
+        self.assertFalse(os.path.exists(self.folder))
+
+    def test_damaged_and_missing_shards_are_written_again_and_no_others(self):
+        self.assertTrue(self.build())
+        whole = self.shards()
+        self.assertGreater(len(whole), 2)
+        names = sorted(whole)
+        first, last = (pathlib.Path(self.folder, name) for name in (names[0], names[-1]))
+        content = bytearray(whole[names[0]])
+        content[len(content) // 2] ^= 1
+        first.write_bytes(content)
+        last.unlink()
+        untouched = pathlib.Path(self.folder, names[1]).stat().st_mtime_ns
+        with self.assertLogs("tf_frozen", logging.WARNING) as log:
+            self.assertTrue(self.build())
+        self.assertRegex("\n".join(log.output), f"(?s){names[0]}.*{names[-1]}")
+        self.assertEqual(self.shards(), whole)
+        self.assertEqual(pathlib.Path(self.folder, names[1]).stat().st_mtime_ns, untouched)
+        self.assertFalse(self.build())
+
+    def test_a_stale_cache_is_refused_with_each_difference(self):
+        self.build()
+        for options, line in (
+            ({"maximum": 1.5}, "ScaleJitter.maximum: 1.3 in the cache, 1.5 here"),
+            ({"seed": 4}, "TrainBatches.seed: 3 in the cache, 4 here"),
+            ({"crop": (64, 64)}, r"TrainBatches.crop: \[96, 96\] in the cache, \[64, 64\] here"),
+            ({"images": 5}, "number of images: 6 in the cache, 5 here"),
+        ):
+            with self.assertRaisesRegex(RunError, line):
+                self.cached(**options)
+            with self.assertRaisesRegex(RunError, line):
+                self.build(**options)
+        with self.assertRaisesRegex(RunError, "FeatureCache.dtype: 'float32' in the cache, 'float16' here"):
+            self.build(cache=FeatureCache(lab.VIEWS))
+        with self.assertRaisesRegex(
+            RunError, "mode|backbone's weights: .*… in the cache, .*… here\n.*source: Eff.*random"
+        ):
+            lab.cached(self.folder, lab.detector("frozen_random"))
+        with self.assertRaisesRegex(ConfigError, "fixed_views is 3, but the feature cache has 2"):
+            self.cached(fixed_views=3)
+        self.cached(batch_size=2, fixed_views=2)
+
+    def test_what_is_wrong_with_the_files_is_said_with_their_names(self):
+        with self.assertRaisesRegex(RunError, "holds no feature cache.*tf-frozen cache"):
+            self.cached()
+        self.build()
+        name = sorted(self.shards())[0]
+        path = pathlib.Path(self.folder, name)
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+        data = self.cached()
+        with self.assertRaises(tf.errors.OpError):
+            list(data.dataset(0, STEPS))
+        self.assertRegex(str(data.failure), f"{name} is damaged.*tf-frozen cache")
+        path.write_bytes(content[:-1])
+        with self.assertRaisesRegex(RunError, f"{name} has .* bytes, it must have"):
+            self.cached()
+        manifest = Manifest.load(self.folder)
+        del manifest.shards[name]
+        manifest.save(self.folder)
+        with self.assertRaisesRegex(RunError, "not finished: it has"):
+            self.cached()
+
+    def test_what_cannot_be_cached_is_refused(self):
+        model = lab.detector("fine_tune")
+        with self.assertRaisesRegex(ConfigError, "can't be cached: .* train .mode 'fine_tune'"):
+            FeatureCache().build(lab.batches(), model.backbone, self.folder)
+        self.build()
+        with self.assertRaisesRegex(ConfigError, "can't be cached"):
+            lab.cached(self.folder, model)
+        for options in ({"views": 0}, {"dtype": "int8"}, {"compression": "gzip"}, {"shard_bytes": 1.5}):
+            with self.assertRaisesRegex(ConfigError, f"FeatureCache.{next(iter(options))} is"):
+                FeatureCache(**options)
+
+    def test_a_feature_too_large_for_float16_is_an_error_that_says_what_to_use(self):
+        before = self.model.backbone.preprocess
+        self.addCleanup(setattr, self.model.backbone, "preprocess", before)
+        kernel = self.model.backbone.network.layers[-2].weights[0]
+        norm = next(layer for layer in reversed(self.model.backbone.network.layers) if hasattr(layer, "gamma"))
+        values = norm.get_weights()
+        self.addCleanup(norm.set_weights, values)
+        norm.set_weights([values[0] * 1e6, *values[1:]])
+        self.assertIsNotNone(kernel)
+        with self.assertRaisesRegex(RunError, "(?s)not finite as float16: .*jpg.*'bfloat16'"):
+            self.build(cache=FeatureCache(1))
+        self.assertTrue(self.build(f"{self.folder}_b", FeatureCache(1, "bfloat16")))
+
+    def test_features_are_augmented_by_seed_epoch_and_image(self):
+        self.build()
+
+        def maps(augmentation):
+            source = lab.batches(6)
+            reader = CacheReader(self.folder, source, self.model.backbone)
+            data = CachedBatches(source, reader, augmentation)
+            return [
+                (features.maps["3"].numpy()[np.argsort(targets["image_index"])])
+                for features, targets in data.dataset(0, 3)
+            ]
+
+        plain, bright, again = maps(()), maps([ChannelBrightness(0.2)]), maps([ChannelBrightness(0.2)])
+        self.assertAllEqual(bright, again)
+        self.assertAllEqual(plain[0], plain[2])  # one view
+        shifts = [
+            (b - p) / (p.max((1, 2), keepdims=True) - p.min((1, 2), keepdims=True))
+            for p, b in zip(plain, bright, strict=True)
+        ]
+        for shift in shifts:
+            self.assertAllClose(shift, np.broadcast_to(shift[:, :1, :1], shift.shape), atol=1e-4)
+            self.assertBetween(np.abs(shift).max(), 0.15, 0.2001)
+            self.assertGreater(np.ptp(shift[0, 0, 0]), 0.2)  # channels differ
+            self.assertNotAllClose(shift[0, 0, 0], shift[1, 0, 0], atol=0.05)  # and images
+        self.assertNotAllClose(shifts[0], shifts[2], atol=0.05)  # and epochs of one view
+
+
+@pytest.mark.slow
+class TwoReplicasTest(tf.test.TestCase):
+    def test_losses_on_two_replicas_are_those_of_training_on_the_images(self):
+        command = [
+            sys.executable,
+            "-m",
+            "tests.freezing.feature_cache.lab",
+            self.enter_context(tempfile.TemporaryDirectory()),
+        ]
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        found = json.loads(done.stdout.splitlines()[-1])
+        self.assertLen(set(found["images"]), STEPS)
+        self.assertEqual(found["float32, 1"], found["images"])
+        self.assertEqual(found["float32, 2"], found["images"])
+        self.assertAllClose(found["float16, 2"], found["images"], rtol=1e-3, atol=0)
+
+
+if __name__ == "__main__":
+    tf.test.main()
