@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import shutil
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -22,6 +23,7 @@ from tf_frozen.training.checkpoint_contents import (
     differences,
     fault,
     saved_variables,
+    step_of,
     without,
 )
 from tf_frozen.training.left_out import LeftOut, check_same, described, read_left_out
@@ -36,7 +38,8 @@ class Checkpoints:
     The detector's variables must exist, with the values they were built with; an optimizer that has none yet gets
     them here. The step is `optimizer.iterations`, and gives a checkpoint its name: ckpt-120 is the state after 120
     steps. Of `holds`, 'everything' is all variables; 'trained' leaves out what is frozen and can be had again from
-    where the backbone's weights come from, for which each checkpoint has a record of fingerprints and source.
+    where the backbone's weights come from, for which each checkpoint has a record of fingerprints and source. Where
+    what trains changes during a run, `enter(step)` prepares the detector for a step and gives that step's optimizer.
     """
 
     def __init__(
@@ -46,17 +49,24 @@ class Checkpoints:
         optimizer: keras.optimizers.Optimizer,
         keep: int = 3,
         holds: str = "trained",
+        enter: Callable[[int], keras.optimizers.Optimizer] | None = None,
     ):
         optimizer.build(detector.trainable_variables)
         self.directory = os.path.join(model_dir, "checkpoints")
         self._detector, self._optimizer = detector, optimizer
-        self._keep = keep
+        self._keep, self._enter = keep, enter
         self._from_source = fingerprints(sourced(detector)) if holds == "trained" else {}
         self._root, self._left_out = without(detector, optimizer, ()), {}
         self._manager: tf.train.CheckpointManager | None = None
         self._step_on_disk = None
         self._damaged: list[str] = []
         check_reachable(detector, self._root)
+
+    def follow(self, optimizer: keras.optimizers.Optimizer) -> None:
+        """Saves and restores that optimizer from now on."""
+        if optimizer is not self._optimizer:
+            self._optimizer, self._manager = optimizer, None
+            self._root, self._left_out = without(self._detector, optimizer, ()), {}
 
     def left_out(self) -> dict[str, str]:
         """The fingerprints of what a checkpoint written now would leave out, by path."""
@@ -128,6 +138,9 @@ class Checkpoints:
         record = read_left_out(path)
         if record:
             check_same(path, record, self._detector, variable_paths(self._detector))
+        if self._enter:
+            # What trained in the step that was the checkpoint's last.
+            self.follow(self._enter(max(step_of(path) - 1, 0)))
         self._leave_out(record["fingerprints"] if record else {})
         other = differences(path, saved_variables(self._root))
         if other:

@@ -25,6 +25,13 @@ def fault(path: str) -> str:
     return ""
 
 
+def step_of(path: str) -> int:
+    """The step of the state in a checkpoint, whatever its name."""
+    reader = tf.train.load_checkpoint(path)
+    name = f"optimizer/_iterations{_SUFFIX}"
+    return int(reader.get_tensor(name)) if reader.has_tensor(name) else 0
+
+
 def saved_variables(root: tf.train.Checkpoint) -> dict[str, tf.Variable]:
     """Every variable that `root` saves, by its path of attributes (breadth first, as TensorFlow names it)."""
     found, seen, queue = {}, {id(root): root}, collections.deque([("", root)])

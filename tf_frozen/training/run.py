@@ -22,6 +22,9 @@ from tf_frozen.errors import ConfigError, DataError, RunError
 from tf_frozen.files import write_atomic
 from tf_frozen.freezing.audit import Audit
 from tf_frozen.freezing.feature_cache.reader import CacheReader
+from tf_frozen.freezing.policy import Policy
+from tf_frozen.freezing.policy import as_dict as policy_as_dict
+from tf_frozen.freezing.policy import table as policy_table
 from tf_frozen.freezing.savings import savings, table
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.building import build
@@ -34,6 +37,7 @@ from tf_frozen.training.callbacks.progress import Progress
 from tf_frozen.training.callbacks.tensorboard import TensorBoard
 from tf_frozen.training.checkpoint import HOLDS, Checkpoints
 from tf_frozen.training.environment import environment
+from tf_frozen.training.phases import Phases
 from tf_frozen.training.precision import PRECISIONS, precision_of_layers
 from tf_frozen.training.scorer import Scorer
 from tf_frozen.training.strategy import default_strategy
@@ -51,6 +55,7 @@ class Run:
     and NMS keep float32. `checkpoints` is what they hold: 'trained' leaves out frozen weights of the backbone that can
     be read again from where they came from, 'everything' nothing. `feature_cache` is the folder of a cache that
     `tf-frozen cache` made of this configuration: steps read the backbone's features there and open no image.
+    `policy` decides what trains, and until which step; None leaves it to the backbone's mode.
     """
 
     def __init__(
@@ -68,6 +73,7 @@ class Run:
         checkpoint_seconds: float = 60.0,
         precision: str = "float32",
         checkpoints: str = "trained",
+        policy: Policy | None = None,
         feature_cache: str | None = None,
     ):
         self.model_dir = Path(model_dir)
@@ -76,6 +82,7 @@ class Run:
         self.train_steps, self.batch_size, self.seed = train_steps, batch_size, seed
         self.evaluate_every, self.checkpoint_seconds = evaluate_every, checkpoint_seconds
         self.precision, self.checkpoints, self.feature_cache = precision, checkpoints, feature_cache
+        self._policy = policy
         self._check_settings()
         self._strategy = default_strategy()
 
@@ -88,26 +95,48 @@ class Run:
         train_data, val_data = _checked(self._train_data, self._val_data)
         _check_categories(val_data, train_data.categories, train_data.annotations_path)
         keras.utils.set_random_seed(self.seed)
-        detector, optimizer, checkpoints = self._built
+        detector, phases, checkpoints = self._built
         step = checkpoints.restore_latest()
-        audit = Audit(detector, optimizer, earlier=self._read("freezing.json") if step else None)
+        audit = Audit(
+            detector, detector.optimizer, self._read("freezing.json") if step else None, from_step=phases.begin
+        )
         batches = self._batches(train_data, detector)
         experiment.report_unused(strict)
         self._record(train_data.categories, audit.as_dict() | {"left_out": checkpoints.summary()}, step)
-        _LOGGER.info("%s", table(savings(detector, optimizer)))
+        _LOGGER.info("%s", table(savings(detector, detector.optimizer)))
         begun = f"Going on from step {step}" if step else "Starting"
         _LOGGER.info("%s: %d steps of %d images in all.", begun, self.train_steps, self.batch_size)
-        finished = step >= self.train_steps or self._fit(detector, checkpoints, batches, step, val_data)
-        # A run that had no step left has traced none.
+        while True:
+            self._log_policy(phases)
+            end = phases.end(self.train_steps)
+            finished = step >= end or self._fit(detector, checkpoints, batches, step, end, val_data)
+            self._finish(audit, detector, checkpoints, batches)
+            if not finished or end == self.train_steps:
+                return finished
+            # Keras has left averages in the place of weights.
+            step = checkpoints.restore(f"ckpt-{end}")
+            checkpoints.follow(self._enter(phases)(step))
+            audit = Audit(detector, detector.optimizer, self._read("freezing.json"), from_step=phases.begin)
+
+    def _finish(self, audit: Audit, detector: Detector, checkpoints: Checkpoints, batches: TrainBatches) -> None:
+        """Ends the audit of a phase, and leaves it in the run directory."""
+        # A phase that had no step left has traced none.
         step_function = detector.train_function and detector.train_function.get_concrete_function(
             iter(batches.dataset(0, 1))
         )
         try:
             audit.finish(step_function)
         finally:
-            self._write("freezing.json", audit.as_dict() | {"left_out": checkpoints.summary()})
+            earlier = self._read("freezing.json")["left_out"]
+            now = checkpoints.summary()
+            most = max(earlier, now, key=lambda summary: summary["variables"])
+            self._write("freezing.json", audit.as_dict() | {"left_out": most})
         _LOGGER.info("%d frozen variables are bit for bit what they were.", audit.as_dict()["frozen_variables"])
-        return finished
+
+    def _log_policy(self, phases: Phases) -> None:
+        if phases.decisions:
+            _LOGGER.info("What trains from step %d on:\n%s", phases.begin, policy_table(phases.decisions))
+            self._write("policy.json", {"from_step": phases.begin, **policy_as_dict(phases.decisions)})
 
     def feature_source(self) -> tuple[TrainBatches, Backbone]:
         """What a feature cache is made of: the training batches, and the backbone that they would go through."""
@@ -148,16 +177,29 @@ class Run:
         return [Category(row["id"], row["name"]) for row in self._read("classes.json")]
 
     @cached_property
-    def _built(self) -> tuple[Detector, keras.optimizers.Optimizer, Checkpoints]:
+    def _built(self) -> tuple[Detector, Phases, Checkpoints]:
         with self._strategy.scope(), precision_of_layers(self.precision):
-            detector, optimizer = self._new_detector(), _optimizer(self._new_optimizer)
+            detector = self._new_detector()
             build(detector)
-            if self.precision == "mixed_float16":
-                optimizer = keras.mixed_precision.LossScaleOptimizer(optimizer)
-            detector.compile(optimizer)
-            return detector, optimizer, Checkpoints(str(self.model_dir), detector, optimizer, holds=self.checkpoints)
+            phases = Phases(detector, self._policy, self._scaled_optimizer)
+            checkpoints = Checkpoints(
+                str(self.model_dir), detector, detector.optimizer, holds=self.checkpoints, enter=self._enter(phases)
+            )
+            return detector, phases, checkpoints
 
-    def _fit(self, detector, checkpoints, batches: TrainBatches, step: int, val_data: CocoJson) -> bool:
+    def _enter(self, phases: Phases) -> Callable[[int], keras.optimizers.Optimizer]:
+        def enter(step: int) -> keras.optimizers.Optimizer:
+            with self._strategy.scope(), precision_of_layers(self.precision):
+                return phases.enter(step)
+
+        return enter
+
+    def _scaled_optimizer(self) -> keras.optimizers.Optimizer:
+        optimizer = _optimizer(self._new_optimizer)
+        scaled = self.precision == "mixed_float16"
+        return keras.mixed_precision.LossScaleOptimizer(optimizer) if scaled else optimizer
+
+    def _fit(self, detector, checkpoints, batches: TrainBatches, step: int, end: int, val_data: CocoJson) -> bool:
         scorer = Scorer(detector, val_data, self.categories, self.model_dir, self.batch_size)
 
         def score(now: int) -> None:
@@ -176,22 +218,23 @@ class Run:
         ]
         with interrupt, progress:
             try:
-                detector.fit(batches.dataset(step, self.train_steps), callbacks=callbacks, verbose=0)
+                detector.fit(batches.dataset(step, end), callbacks=callbacks, verbose=0)
             except tf.errors.OpError as error:
                 # TensorFlow makes its own error of the one that says which file of a cache can't be read.
                 raise getattr(batches, "failure", None) or error from error
         return not interrupt.interrupted
 
     def _restored(self, checkpoint: str | None) -> tuple[Detector, int]:
-        detector, optimizer, checkpoints = self._built_again()
+        detector, _, checkpoints = self._built_again()
         step = checkpoints.restore(checkpoint) if checkpoint else checkpoints.restore_latest()
         if not step:
             raise RunError(f"{self.model_dir} holds no checkpoint yet; `tf-frozen train` writes them.")
+        optimizer = detector.optimizer
         if optimizer.use_ema:
             optimizer.finalize_variable_values(detector.trainable_variables)
         return detector, step
 
-    def _built_again(self) -> tuple[Detector, keras.optimizers.Optimizer, Checkpoints]:
+    def _built_again(self) -> tuple[Detector, Phases, Checkpoints]:
         """What `_built` gives; its ConfigError says too what can only be had from its source."""
         left_out = self._read("freezing.json").get("left_out")
         try:

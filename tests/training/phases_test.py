@@ -1,0 +1,98 @@
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import gin
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.commands import job
+from tests.training import tiny
+from tests.training.tiny import state
+from tf_frozen import experiment
+from tf_frozen.keras_flavor import keras
+from tf_frozen.training.phases import carry_over
+from tf_frozen.training.run import Run
+
+UNTIL, STEPS = 2, 4
+FREEZE_FIRST = (
+    "import tf_frozen.freezing.policy",
+    "BACKBONE_MODE = 'fine_tune'",
+    "Run.policy = @Policy()",
+    "Policy.rules = [('backbone/.*', 'frozen')]",
+    f"Policy.until = {UNTIL}",
+    "Run.checkpoint_seconds = 0",
+)
+
+
+@pytest.mark.slow
+class PhasesTest(tf.test.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(gin.clear_config)
+        self.folder = job.write_job(self.enter_context(tempfile.TemporaryDirectory()) + "/job")
+
+    def run_of(self, name, *params):
+        files = [job.FILES[0], str(self.folder / job.FILES[1])]
+        given = [f"TRAIN_STEPS = {STEPS}", *FREEZE_FIRST, *params]
+        experiment.load(files, [*job.data_params(self.folder), *given])
+        return Run(str(self.folder / name))
+
+    def only(self, name, step):
+        """A run as a kill right after `step` leaves it."""
+        shutil.copytree(self.folder / "straight", self.folder / name)
+        for file in (self.folder / name / "checkpoints").iterdir():
+            if not file.name.startswith(f"ckpt-{step}."):
+                file.unlink()
+
+    def test_freezes_first_and_ends_the_same_wherever_it_goes_on(self):
+        self.assertTrue(self.run_of("straight").train())
+        straight, step = state(str(self.folder / "straight"))
+        self.assertEqual(step, STEPS)
+        self.assertTrue(any("backbone" in name for name in straight))
+        audit = json.loads(Path(self.folder, "straight", "freezing.json").read_text())
+        self.assertEqual((audit["from_step"], audit["verdict"]), (UNTIL, "nothing is frozen"))
+        self.assertEqual([(p["from_step"], p["verdict"]) for p in audit["phases"]], [(0, "frozen")])
+        self.assertGreater(audit["left_out"]["variables"], 50)
+        first = tf.train.list_variables(str(self.folder / "straight" / "checkpoints" / f"ckpt-{UNTIL}"))
+        self.assertFalse([name for name, _ in first if name.startswith("detector/backbone")])
+        for at in (UNTIL, UNTIL + 1):
+            name = f"from {at}"
+            self.only(name, at)
+            self.assertTrue(self.run_of(name).train())
+            found, step = state(str(self.folder / name))
+            self.assertEqual((step, found.keys()), (STEPS, straight.keys()))
+            for path, value in straight.items():
+                np.testing.assert_array_equal(found[path], value, err_msg=f"{at}: {path}")
+        experiment.load_run(str(self.folder / "straight"))
+        detector = Run(str(self.folder / "straight")).restored_detector(f"ckpt-{UNTIL}")
+        self.assertTrue(detector.backbone.frozen)
+
+
+class CarryOverTest(tf.test.TestCase):
+    def test_keeps_slots_averages_step_and_scale_of_what_trained_before(self):
+        for scaled in (False, True):
+            wrap = keras.mixed_precision.LossScaleOptimizer if scaled else lambda optimizer: optimizer
+            first, second = (tf.Variable(tf.ones([3]), name=name) for name in ("first", "second"))
+            before, after = wrap(tiny.adam()), wrap(tiny.adam())
+            before.build([second])
+            for _ in range(2):
+                before.apply_gradients([(tf.fill([3], 2.0), second)])
+            after.build([first, second])
+            carry_over(before, after, [first, second])
+            self.assertEqual(int(after.iterations), 2)
+            old, new = (getattr(each, "inner_optimizer", each) for each in (before, after))
+            for name in ("_momentums", "_velocities", "_model_variables_moving_average"):
+                kept, slots = getattr(old, name), getattr(new, name)
+                self.assertGreater(np.abs(kept[0] - slots[0]).max(), 0)
+                np.testing.assert_array_equal(slots[1], kept[0], err_msg=name)
+            np.testing.assert_array_equal(new._model_variables_moving_average[0], first)
+            if scaled:
+                self.assertEqual(int(before.dynamic_counter), 2)
+                self.assertEqual(int(after.dynamic_counter), 2)
+
+
+if __name__ == "__main__":
+    tf.test.main()
