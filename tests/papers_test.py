@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tf_frozen import experiment, gin_files
 from tf_frozen.data.pipeline import TrainBatches
+from tf_frozen.freezing.flops import step_multiply_adds
 from tf_frozen.freezing.savings import savings
 from tf_frozen.layers.building import build, unallocated
 from tf_frozen.training.run import Run
@@ -30,6 +31,8 @@ MILLIONS = {
     "official/retinanet_resnet101_nasfpn": (89.64, 28.07),
     "b7_nasfpn_cascade_coco": (185, 122.9),  # 185 M in arXiv 2012.07177, of the same detector
 }
+# What a frozen step costs of a fine-tuned one: the paper's Figure 1, read off to about 0.01 (Table 3's four rows).
+FLOPS_SHARE = {"r101_fpn": 0.652, "r101_nasfpn": 0.595, "r101_nasfpn_cascade": 0.609, "r50_nasfpn_cascade": 0.716}
 # Bindings that weights and length of a run differ by.
 OF_NO_DETECTOR = ("INIT_CHECKPOINT", "TRAIN_STEPS", "DROPS", "DATA_FRACTION", "train/CocoJson.fraction", "#")
 
@@ -88,20 +91,34 @@ class RecipesTest(tf.test.TestCase):
                 # Rows that differ in weights or length alone have one detector, which takes seconds to build.
                 detector = re.sub(rf"(?m)^({'|'.join(OF_NO_DETECTOR)}).*\n( .*\n)*", "", gin.config_str())
                 if detector not in known:
-                    known[detector] = self.parameters(mode, side)
+                    known[detector] = self.parameters(mode, side, FLOPS_SHARE.get(architecture(name)))
                     built("optimizer")
                     TrainBatches([], (side, side), run.batch_size, run.seed)
                     self.assertEqual(experiment.unused_bindings(), [])
                 self.check_parameters(name, known[detector])
         self.assertLess(len(known), len(RECIPES) / 2)
 
-    def parameters(self, mode, side):
+    def parameters(self, mode, side, flops_share):
         with unallocated():
             detector = built("detector")
             build(detector)
         self.assertEqual((detector.backbone.mode, detector.backbone.frozen), (mode, mode == "frozen"))
         self.assertEqual(detector.frame, (side, side))
+        if flops_share and mode == "frozen":
+            self.assertNear(self.flops_share(detector), flops_share, 0.05)
         return savings(detector, count_flops=False)["parameters"]
+
+    def flops_share(self, detector):
+        """Of training everything, in what a TPU's matrix units compute: the paper does not say what it counts."""
+        images = tf.TensorSpec([1, *detector.frame, 3])
+        targets = {"boxes": tf.TensorSpec([1, 1, 4]), "classes": tf.TensorSpec([1, 1], tf.int32)}
+        targets |= {"image_size": tf.TensorSpec([1, 2])}
+        step = tf.function(detector.training_losses, autograph=False).get_concrete_function(images, targets)
+        now, full = (
+            step_multiply_adds(step, {"all": detector.weights}, trained, lanes=128)["all"]
+            for trained in (detector.trainable_variables, detector.weights)
+        )
+        return now / full
 
     def check_parameters(self, name, parameters):
         total, behind = parameters["total"] / 1e6, parameters["trainable"] / 1e6

@@ -76,6 +76,18 @@ class StepMultiplyAddsTest(tf.test.TestCase):
                 costs = {"0": 1, "1": 1, "2": 2, "3": 3, "other": 0}
                 self.assertEqual(counted, {group: cost * unit for group, cost in costs.items()})
 
+    def test_lanes_fill_up_the_channels_on_both_sides_of_each_product(self):
+        layers = [keras.layers.Conv2D(6, (3, 1), padding="same"), keras.layers.DepthwiseConv2D(3, padding="same")]
+        layers += [keras.layers.Conv2DTranspose(5, 2, padding="same"), keras.layers.Flatten(), keras.layers.Dense(3)]
+        network = keras.Sequential(layers)
+        network.build([1, 8, 8, 3])
+        forward = tf.function(network).get_concrete_function(tf.TensorSpec([1, 8, 8, 3]))
+        counted = step_multiply_adds(forward, {str(index): x.weights for index, x in enumerate(layers)}, [], lanes=4)
+        pixels = 8 * 8
+        # 3 → 4 and 6 → 8; 6 → 8; 6 → 8 and 5 → 8; 320 stays and 3 → 4.
+        expected = {"0": pixels * 3 * 4 * 8, "1": pixels * 9 * 8, "2": pixels * 4 * 8 * 8, "4": 5 * pixels * 4}
+        self.assertEqual({part: count for part, count in counted.items() if count}, expected)
+
 
 def _needed(tensors):
     """The ops that outputs are computed from: TensorFlow traces gradients by the images too, and never runs them."""

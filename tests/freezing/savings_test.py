@@ -140,12 +140,12 @@ class SavingsTest(tf.test.TestCase):
         whole = ["whole", "detector", "126", "10", "116", "7.9", "5.57", "k", "5.95", "k", "11.5", "k"]
         self.assertEqual(lines[3].split(), whole)
         self.assertEqual(len({len(line) for line in lines[:4]}), 1)
-        costs = {line[:38].strip(): line[38:].split() for line in lines[7:13]}
+        costs = {line[:38].strip(): line[38:].split() for line in lines[7:14]}
         self.assertEqual(costs[""], ["all", "trained", "now", "share"])
         self.assertEqual(costs["trained parameters"], ["126", "10", "7.9", "%"])
         self.assertEqual(costs["multiply-adds of a step"], ["11.5", "k", "5.95", "k", "51.7", "%"])
         self.assertContainsSubset({"activations kept for the backward pass", "optimizer", "checkpoint"}, set(costs))
-        self.assertIn("one image of 8 × 6 pixels", lines[13])
+        self.assertIn("one image of 8 × 6 pixels", lines[14])
 
     def test_what_was_not_counted_is_not_in_the_table(self):
         model = Pair()

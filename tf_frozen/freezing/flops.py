@@ -23,13 +23,16 @@ def multiply_adds(function: tf.types.experimental.ConcreteFunction, groups: Grou
 
 
 def step_multiply_adds(
-    function: tf.types.experimental.ConcreteFunction, groups: Groups, trained: Iterable[tf.Variable]
+    function: tf.types.experimental.ConcreteFunction, groups: Groups, trained: Iterable[tf.Variable], lanes: int = 1
 ) -> dict[str, int]:
     """Multiply-adds of a forward pass and its backward pass by group of variables, when `trained` ones train.
 
     The gradient of a product by one of its factors costs what the product did, and is computed where that factor
     comes from a variable that trains: a convolution that trains costs three times its forward pass, two times
     where nothing before it trains, and a frozen one at the input once. Counted as by `multiply_adds`.
+
+    With `lanes` 128 these are what the matrix units of a TPU, 128 × 128, compute: the channels that go into and come
+    out of a convolution or matrix product are filled up to a multiple of it. Einsums count as they are.
     """
     ids = {id(variable) for variable in trained}
     split: dict[str, dict[str, list[tf.Variable]]] = {}
@@ -37,13 +40,14 @@ def step_multiply_adds(
         split[group] = {f"{group} trained": [], f"{group} frozen": []}
         for variable in variables:
             split[group][f"{group} {'trained' if id(variable) in ids else 'frozen'}"].append(variable)
-    return _totals(function, split, lambda factor: any(source.endswith(" trained") for source in factor))
+    return _totals(function, split, lambda factor: any(source.endswith(" trained") for source in factor), lanes)
 
 
 def _totals(
     function: tf.types.experimental.ConcreteFunction,
     groups: Mapping[str, Groups],
     has_gradient: Callable[[Sources], bool],
+    lanes: int = 1,
 ) -> dict[str, int]:
     """Products by group, each counted once, and once more for every factor that needs a gradient."""
     totals = dict.fromkeys([*groups, "other"], 0)
@@ -51,7 +55,7 @@ def _totals(
     every = {source: variables for sources in groups.values() for source, variables in sources.items()}
     for op, sources in sourced_ops(function, every):
         if op.type in _COUNTS:
-            totals[_owner(sources, group_of)] += _count(op) * (1 + sum(map(has_gradient, sources)))
+            totals[_owner(sources, group_of)] += _count(op, lanes) * (1 + sum(map(has_gradient, sources)))
     return totals
 
 
@@ -64,33 +68,40 @@ def _owner(sources: Iterable[Sources], group_of: Mapping[str, str]) -> str:
     return "other"
 
 
-def _count(op: tf.Operation) -> int:
-    count = _COUNTS[op.type](op)
+def _count(op: tf.Operation, lanes: int) -> int:
+    count = _COUNTS[op.type](op, lanes)
     if count is None:
         raise ValueError(f"{op.name} ({op.type}): a shape is unknown when traced, so its products can't be counted.")
     return count
 
 
-def _convolution(op: tf.Operation) -> int | None:
+def _convolution(op: tf.Operation, lanes: int) -> int | None:
     """Each output value sums over height, width and input channels (of its group) of the kernel."""
-    return _product(op.outputs[0].shape, op.inputs[1].shape[:3])
+    return _product(_filled(op.outputs[0].shape, lanes), _filled(op.inputs[1].shape[:3], lanes))
 
 
-def _depthwise(op: tf.Operation) -> int | None:
-    return _product(op.outputs[0].shape, op.inputs[1].shape[:2])
+def _depthwise(op: tf.Operation, lanes: int) -> int | None:
+    return _product(_filled(op.outputs[0].shape, lanes), op.inputs[1].shape[:2])
 
 
-def _transposed_convolution(op: tf.Operation) -> int | None:
+def _transposed_convolution(op: tf.Operation, lanes: int) -> int | None:
     """A convolution's gradient, whose inputs are the sizes of what it gives, the kernel, and the map."""
-    return _product(op.inputs[2].shape, op.inputs[1].shape[:3])
+    return _product(_filled(op.inputs[2].shape, lanes), _filled(op.inputs[1].shape[:3], lanes))
 
 
-def _matrix_product(op: tf.Operation) -> int | None:
+def _matrix_product(op: tf.Operation, lanes: int) -> int | None:
     transposed = op.get_attr("transpose_a" if op.type == "MatMul" else "adj_x")
-    return _product(op.outputs[0].shape, [op.inputs[0].shape[-2 if transposed else -1]])
+    summed = op.inputs[0].shape[-2 if transposed else -1]
+    return _product(_filled(op.outputs[0].shape, lanes), _filled([summed], lanes))
 
 
-def _einsum(op: tf.Operation) -> int | None:
+def _filled(shape: Iterable[int | None], lanes: int) -> list[int | None]:
+    """The sizes, the last of them filled up to a multiple of `lanes`."""
+    *outer, channels = shape
+    return [*outer, channels and -(-channels // lanes) * lanes]
+
+
+def _einsum(op: tf.Operation, lanes: int) -> int | None:
     """Every combination of the labels' values is one product; labels under an ellipsis are the output's."""
     equation = op.get_attr("equation").decode()
     inputs, output = equation.split("->")

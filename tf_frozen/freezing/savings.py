@@ -15,7 +15,9 @@ from tf_frozen.freezing.trained_weights import checkpoint_bytes
 from tf_frozen.freezing.variable_paths import parts
 from tf_frozen.keras_flavor import keras
 
+_LANES = 128  # of a TPU's matrix unit
 _FLOPS = ("forward_flops", "step_flops", "step_flops_unfrozen")
+_TPU_FLOPS = ("tpu_step_flops", "tpu_step_flops_unfrozen")
 _ACTIVATIONS = ("activation_bytes", "activation_bytes_unfrozen")
 _STORED = ("optimizer_bytes", "optimizer_bytes_unfrozen", "checkpoint_bytes", "checkpoint_bytes_unfrozen")
 
@@ -36,19 +38,20 @@ def savings(
     33.696 M with them. forward_flops are the multiply-adds of `batch` images of `frame` (height, width)
     pixels, `detector.frame` if not given, in `detector.detect_once`, or None without `count_flops`: counting
     traces that, which takes seconds. step_flops are those of a training step on them, forward and backward;
-    activation_bytes, what the step keeps for its backward pass (see `activation_bytes`). optimizer_bytes are the
-    slots and averages of what trains, and checkpoint_bytes the tensors of a checkpoint that holds `checkpoints`,
-    'trained' or 'everything'; both None without an optimizer.
+    tpu_step_flops, those with all channels filled up to the 128 lanes of a TPU's matrix unit, whose share is within
+    0.04 of the paper's Figure 1; activation_bytes, what the step keeps for its backward pass (see
+    `activation_bytes`). optimizer_bytes are the slots and averages of what trains, and checkpoint_bytes the tensors
+    of a checkpoint that holds `checkpoints`, 'trained' or 'everything'; both None without an optimizer.
     """
     frame = tuple(frame or detector.frame)
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # what loss scaling wraps
-    step = _step_costs(detector, frame, batch) if count_flops else dict.fromkeys((*_FLOPS, *_ACTIVATIONS))
+    step = _step_costs(detector, frame, batch) if count_flops else dict.fromkeys((*_FLOPS, *_TPU_FLOPS, *_ACTIVATIONS))
     trained = {id(variable) for variable in detector.trainable_variables}
     return {
         "parameters": _parameters(detector.weights, trained),
         "statistics": _statistics(detector.weights),
         **{kind: sum(step[kind].values()) if count_flops else None for kind in _FLOPS},
-        **{kind: step[kind] for kind in _ACTIVATIONS},
+        **{kind: step[kind] for kind in (*_TPU_FLOPS, *_ACTIVATIONS)},
         **_stored_bytes(detector, optimizer, checkpoints),
         "optimizer": optimizer.name if optimizer else None,
         "reasons": reasons(detector),
@@ -98,6 +101,7 @@ def _costs(savings: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     rows = [("trained parameters", parameters["total"], parameters["trainable"], _short)]
     for what, kind, text in (
         ("multiply-adds of a step", "step_flops", _short),
+        (f"  in {_LANES} lanes, as on a TPU", "tpu_step_flops", _short),
         ("activations kept for the backward pass", "activation_bytes", _bytes),
         ("optimizer", "optimizer_bytes", _bytes),
         ("checkpoint", "checkpoint_bytes", _bytes),
@@ -118,7 +122,7 @@ def _notes(savings: dict[str, Any]) -> list[str]:
         height, width = savings["frame"]
         notes.append(
             f"Multiply-adds (of convolutions and matrix products) and activations are those of a training step on "
-            f"{images} of {height} × {width} pixels."
+            f"{images} of {height} × {width} pixels; in {_LANES} lanes, channels are filled up to a multiple of it."
         )
     if savings["optimizer"]:
         notes.append(f"The optimizer is {savings['optimizer']}: its slots and averages.")
@@ -126,7 +130,7 @@ def _notes(savings: dict[str, Any]) -> list[str]:
 
 
 def _step_costs(detector: keras.Model, frame: tuple[int, int], batch: int) -> dict[str, Any]:
-    """Multiply-adds by part, for each of _FLOPS, and the bytes of _ACTIVATIONS."""
+    """Multiply-adds by part, for each of _FLOPS; the sums of _TPU_FLOPS; and the bytes of _ACTIVATIONS."""
     images = tf.TensorSpec([batch, *frame, 3], tf.float32)
     forward, step = _traced(detector.detect_once, images), _traced(detector.training_losses, images, _targets(batch))
     weights = {path: part.weights for path, part in parts(detector).items()}
@@ -136,9 +140,13 @@ def _step_costs(detector: keras.Model, frame: tuple[int, int], batch: int) -> di
         step_multiply_adds(step, weights, detector.trainable_variables),
         step_multiply_adds(step, weights, detector.weights),
     )
+    tpu = [
+        sum(step_multiply_adds(step, weights, trained, _LANES).values())
+        for trained in (detector.trainable_variables, detector.weights)
+    ]
     # The last, since it adds the backward pass to the graph.
     activations = activation_bytes(step, detector.trainable_variables, everything)
-    return dict(zip((*_FLOPS, *_ACTIVATIONS), (*flops, *activations), strict=True))
+    return dict(zip((*_FLOPS, *_TPU_FLOPS, *_ACTIVATIONS), (*flops, *tpu, *activations), strict=True))
 
 
 def _stored_bytes(
