@@ -12,11 +12,11 @@ from tf_frozen.keras_flavor import keras
 
 
 def sourced(detector: keras.Model) -> dict[str, tf.Variable]:
-    """The variables of the detector's backbone, by path, if its weights come from somewhere; else {}."""
+    """The variables of the detector's backbone, by path, if its weights come from somewhere; adapters never do."""
     backbone = getattr(detector, "backbone", None)
     if getattr(backbone, "weights_source", None) is None:
         return {}
-    weights = {id(weight) for weight in backbone.weights}
+    weights = {id(weight) for weight in backbone.weights} - set(map(id, backbone.adapter_variables))
     return {path: variable for path, variable in variable_paths(detector).items() if id(variable) in weights}
 
 
