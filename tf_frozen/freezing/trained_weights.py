@@ -16,7 +16,7 @@ def sourced(detector: keras.Model) -> dict[str, tf.Variable]:
     backbone = getattr(detector, "backbone", None)
     if getattr(backbone, "weights_source", None) is None:
         return {}
-    weights = {id(weight) for weight in backbone.weights} - set(map(id, backbone.adapter_variables))
+    weights = {id(weight) for weight in backbone.weights} - set(map(id, getattr(backbone, "adapter_variables", ())))
     return {path: variable for path, variable in variable_paths(detector).items() if id(variable) in weights}
 
 
