@@ -64,8 +64,8 @@ class Policy:
         """Makes the detector train what this policy says for `step`, whatever it trained before.
 
         A compiled detector must be compiled again, as Keras trains what did when it was compiled, with an optimizer
-        that is built for the new `detector.trainable_variables`. Raises ConfigError, before anything is changed, where a rule claims nothing,
-        would train a frozen backbone or splits a batch norm, and where nothing would train.
+        that is built for the new `detector.trainable_variables`. Raises ConfigError, before anything is changed, where
+        a rule claims nothing, would train a frozen backbone or splits a batch norm, and where nothing would train.
         """
         if not detector.neck.built:
             build(detector)
