@@ -26,9 +26,11 @@ class ResNet(Configured, Backbone):
     below 50 have no ResNet-D shortcut, whatever `resnetd_shortcut` says. `init_checkpoint` is a folder, a prefix, a
     .tar.gz or its http(s) address (see `load_model_garden_checkpoint`); 'scratch' and 'frozen_random' do not read it.
     There is no kernel regularizer: weight decay is the detector's. Stochastic depth works in modes that train more than
-    adapters, and draws from TensorFlow's global generator. Raises ConfigError for a depth, level or setting that does not exist and for a
-    checkpoint that does not fit, FreezeError when random weights would be frozen.
+    adapters, and draws from TensorFlow's global generator. Raises ConfigError for a depth, level or setting that does
+    not exist and for a checkpoint that does not fit, FreezeError when random weights would be frozen.
     """
+
+    published_norm_epsilon = 1e-5  # of Model Garden's published checkpoints
 
     def __init__(
         self,
