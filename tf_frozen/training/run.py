@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import gin
 import tensorflow as tf
@@ -26,6 +27,7 @@ from tf_frozen.freezing.policy import Policy
 from tf_frozen.freezing.policy import as_dict as policy_as_dict
 from tf_frozen.freezing.policy import table as policy_table
 from tf_frozen.freezing.savings import savings, table
+from tf_frozen.freezing.traced_step import trace
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.building import build
 from tf_frozen.training.averaging import averaged_weights
@@ -166,6 +168,17 @@ class Run:
     def restored_detector(self, checkpoint: str | None = None) -> Detector:
         """The trained detector, with averaged weights where the optimizer keeps averages."""
         return self._restored(checkpoint)[0]
+
+    def audit(self) -> dict[str, Any]:
+        """What the audit finds in the latest checkpoint and in a step traced from it: the content of freezing.json."""
+        detector = self.restored_detector()
+        audit = Audit(
+            detector, detector.optimizer, self._read("freezing.json"), from_step=self._built[1].begin, raises=False
+        )
+        crop = self._train_batches([], detector.frame, self.batch_size, self.seed).crop
+        with self._strategy.scope():
+            audit.finish(trace(detector, self.batch_size, crop))
+        return audit.as_dict()
 
     def parameters(self) -> dict[str, float]:
         """Parameters of the detector: total, trainable, frozen, trainable_percent."""
