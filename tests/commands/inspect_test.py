@@ -69,6 +69,10 @@ class InspectTest(tf.test.TestCase):
         self.assertEqual(classes.split(), ["box_heads/heads/2/classes", "Dense", "27", "0"])
         self.assertIn("Frozen: backbone, because its mode is 'frozen'", out)
         self.assertIn("64 × 96 pixels", out)
+        self.assertRegex(out, r"\nactivations kept for the backward pass +[\d.]+ MB +[\d.]+ MB +[\d.]+ %")
+        self.assertRegex(
+            out, r"\nWarning: The backbone is frozen, and what is left to train is [\d.]+ % of the parameters"
+        )
 
     def test_json_is_the_whole_output_and_follows_a_parameter(self):
         reports = {}
@@ -85,6 +89,10 @@ class InspectTest(tf.test.TestCase):
         self.assertEqual(frozen["optimizer_bytes"], 4 * frozen["parameters"]["trainable"])
         self.assertEqual(frozen["optimizer_bytes_unfrozen"], tuned["optimizer_bytes"])
         self.assertEqual(frozen["forward_flops"], tuned["forward_flops"])
+        self.assertLen(frozen["warnings"], 1)
+        self.assertEqual(tuned["warnings"], [])
+        self.assertEqual(frozen["checkpoint_bytes_unfrozen"], tuned["checkpoint_bytes"])
+        self.assertLess(frozen["activation_bytes"], tuned["activation_bytes"])
         self.assertEqual({row["trains"] for row in tuned["layers"]}, {True})
 
     def test_a_configuration_without_a_detector_is_explained(self):

@@ -68,11 +68,12 @@ class WholeJobTest(tf.test.TestCase):
         summary = self.read("summary.json")
         self.assertEqual(
             set(summary),
-            {"seconds", "peak_memory_bytes", "metrics", "seed", "trainable_parameters", "frozen_parameters"}
-            | {"saved_model"},
+            {"seconds", "images_per_second", "peak_memory_bytes", "metrics", "seed", "saved_model"}
+            | {"trainable_parameters", "frozen_parameters"},
         )
         self.assertEqual(set(summary["metrics"]), {"AP", "AP50", "AP75", "APs", "APm", "APl", "AR100"})
         self.assertBetween(summary["seconds"], 1, 3600)
+        self.assertBetween(summary["images_per_second"], 0.1, 1000)
         self.assertBetween(summary["peak_memory_bytes"], 10**8, 10**10)
         self.assertEqual(summary["seed"], 0)
         self.assertGreater(summary["trainable_parameters"], 1000)

@@ -42,6 +42,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _report(bindings: dict[str, Any]) -> dict[str, Any]:
+    from tf_frozen.freezing.advice import advice
     from tf_frozen.freezing.layers import layers
     from tf_frozen.freezing.savings import savings
     from tf_frozen.layers.building import build, unallocated
@@ -51,8 +52,14 @@ def _report(bindings: dict[str, Any]) -> dict[str, Any]:
     with unallocated(), precision_of_layers(copy.deepcopy(bindings.get("precision", "float32"))):
         detector = _built(bindings, "detector")
         build(detector)
-    report = savings(detector, _built(bindings, "optimizer"))
-    return {"detector": type(detector).__name__, **report, "layers": layers(detector)}
+    checkpoints = copy.deepcopy(bindings.get("checkpoints", "trained"))
+    report = savings(detector, _built(bindings, "optimizer"), checkpoints=checkpoints)
+    return {
+        "detector": type(detector).__name__,
+        **report,
+        "warnings": advice(detector),
+        "layers": layers(detector),
+    }
 
 
 def _built(bindings: dict[str, Any], parameter: str) -> Any:
@@ -77,4 +84,4 @@ def _text(report: dict[str, Any]) -> str:
         counts = f"{row['parameters']:>12,}  {row['statistics']:>10,}"
         state = "" if row["trains"] else "  frozen"
         lines.append(f"{row['path']:{width}}  {row['type']:22}  {counts}{state}")
-    return "\n".join([*lines, "", table(report)])
+    return "\n".join([*lines, "", table(report), *(f"Warning: {warning}" for warning in report["warnings"])])

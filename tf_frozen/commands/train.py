@@ -60,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     parameters = job.parameters()
     summary = {
         "seconds": round(time.monotonic() - started, 1),
+        "images_per_second": job.images_per_second and round(job.images_per_second, 2),
         "peak_memory_bytes": _peak_memory_bytes() + export_memory,
         "metrics": {name: value for name, value in scorer.metrics.items() if name in _SUMMARY_METRICS},
         "seed": job.seed,
@@ -113,4 +114,6 @@ def _where(model_dir: str, summary: dict[str, Any]) -> str:
     }
     lines = [f"  {os.path.join(model_dir, name):<{len(model_dir) + 16}} {what}" for name, what in rows.items()]
     minutes, gigabytes = summary["seconds"] / 60, summary["peak_memory_bytes"] / 1e9
-    return "\n".join([f"\nDone in {minutes:.1f} minutes, {gigabytes:.1f} GB of memory at most.", *lines])
+    rate = summary["images_per_second"]
+    trained = f"{rate:.1f} images/s in training, " if rate else ""  # a run that had no step left has none
+    return "\n".join([f"\nDone in {minutes:.1f} minutes, {trained}{gigabytes:.1f} GB of memory at most.", *lines])

@@ -27,6 +27,11 @@ class FPN(Neck):
     ConfigError when an argument is impossible or the pyramid does not fit.
     """
 
+    measured_on_frozen = (
+        "The paper's ResNet-RS-101 with FPN reached 42.1 AP frozen and 48.6 fine-tuned (Table 1, ImageNet weights, 600 "
+        "epochs on COCO)."
+    )
+
     def __init__(
         self,
         filters: int = 256,

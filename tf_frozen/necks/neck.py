@@ -17,6 +17,9 @@ class Neck(ConfiguredLayer):
     Raises ConfigError when the levels or `filters` are impossible, or when the pyramid does not fit them.
     """
 
+    measured_on_frozen: str | None = None
+    """What is known against this neck on a frozen backbone: a sentence with figures and their source."""
+
     def __init__(self, filters: int, min_level: int, max_level: int, **kwargs):
         super().__init__(**kwargs)
         self.filters, self.min_level, self.max_level = filters, min_level, max_level

@@ -21,6 +21,7 @@ from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.detectors.detector import Detector
 from tf_frozen.errors import ConfigError, DataError, RunError
 from tf_frozen.files import write_atomic
+from tf_frozen.freezing.advice import advice, advice_on_batch
 from tf_frozen.freezing.audit import Audit
 from tf_frozen.freezing.feature_cache.reader import CacheReader
 from tf_frozen.freezing.policy import Policy
@@ -85,14 +86,16 @@ class Run:
         self.evaluate_every, self.checkpoint_seconds = evaluate_every, checkpoint_seconds
         self.precision, self.checkpoints, self.feature_cache = precision, checkpoints, feature_cache
         self._policy = policy
+        self.images_per_second: float | None = None  # of the last phase that `train` went through
         self._check_settings()
         self._strategy = default_strategy()
 
     def train(self, strict: bool = False) -> bool:
         """Trains from the last checkpoint to `train_steps`; False when Ctrl-C stopped it before.
 
-        Raises DataError before the first step when any data is faulty, FreezeError when a frozen variable changed,
-        RunError when a loss part is not finite or the disk is full, ConfigError for an unused binding if `strict`.
+        Raises DataError before the first step when any data is faulty, FreezeError when a frozen variable changed or
+        the backbone cannot have been trained on such images, RunError when a loss part is not finite or the disk is
+        full, ConfigError for an unused binding if `strict`.
         """
         train_data, val_data = _checked(self._train_data, self._val_data)
         _check_categories(val_data, train_data.categories, train_data.annotations_path)
@@ -104,8 +107,9 @@ class Run:
         )
         batches = self._batches(train_data, detector)
         experiment.report_unused(strict)
+        self._advise(detector, batches, step)
         self._record(train_data.categories, audit.as_dict() | {"left_out": checkpoints.summary()}, step)
-        _LOGGER.info("%s", table(savings(detector, detector.optimizer)))
+        _LOGGER.info("%s", table(savings(detector, detector.optimizer, checkpoints=self.checkpoints)))
         begun = f"Going on from step {step}" if step else "Starting"
         _LOGGER.info("%s: %d steps of %d images in all.", begun, self.train_steps, self.batch_size)
         while True:
@@ -154,6 +158,11 @@ class Run:
         batches = self._image_batches(train_data, detector)
         if self.feature_cache is None:
             return batches
+        if self._policy and self._policy.until and not detector.backbone.mode.startswith("frozen"):
+            raise ConfigError(
+                f"Run.feature_cache is {self.feature_cache!r}, but Policy.until is {self._policy.until}: from that "
+                f"step on the backbone trains (mode {detector.backbone.mode!r}) and its features change. Leave one out."
+            )
         return CachedBatches(batches, CacheReader(self.feature_cache, batches, detector.backbone))
 
     def evaluate(self, checkpoint: str | None = None) -> Scorer:
@@ -235,7 +244,17 @@ class Run:
             except tf.errors.OpError as error:
                 # TensorFlow makes its own error of the one that says which file of a cache can't be read.
                 raise getattr(batches, "failure", None) or error from error
+        self.images_per_second = progress.images_per_second
         return not interrupt.interrupted
+
+    def _advise(self, detector: Detector, batches: TrainBatches, step: int) -> None:
+        """Warns of what the paper and the first batch say against the configuration; FreezeError for a mistake."""
+        lines = advice(detector)
+        if not step:
+            images, targets = next(iter(batches.dataset(0, 1)))
+            lines += advice_on_batch(detector, images, targets["image_size"])
+        for line in lines:
+            _LOGGER.warning("%s", line)
 
     def _restored(self, checkpoint: str | None) -> tuple[Detector, int]:
         detector, _, checkpoints = self._built_again()

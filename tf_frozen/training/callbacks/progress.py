@@ -82,11 +82,17 @@ class Progress(StepCallback):
         }
         return tqdm(total=self._total_steps, initial=self.start_step, file=self._stream, **looks)
 
+    @property
+    def images_per_second(self) -> float | None:
+        """The rate of this call of `fit` so far; None before its second step."""
+        return self.timed_steps * self._batch_size / self.timed_seconds if self.timed_seconds else None
+
     def _rate(self, step: int) -> str:
-        if not self.timed_seconds:
+        rate = self.images_per_second
+        if rate is None:
             return "rate not known yet"
-        rate = self.timed_steps / self.timed_seconds
-        return f"{rate * self._batch_size:.1f} images/s | {duration((self._total_steps - step) / rate)} left"
+        seconds = (self._total_steps - step) * self._batch_size / rate
+        return f"{rate:.1f} images/s | {duration(seconds)} left"
 
 
 def duration(seconds: float) -> str:
