@@ -31,6 +31,18 @@ class BackboneInTheLoss(RCNN):
         return {**super().loss_parts(*arguments), "decay": decay}
 
 
+class StatisticsOfTheBatch(RCNN):
+    """Normalises with the batch's statistics in a frozen backbone, and lets them into the moving ones."""
+
+    def loss_parts(self, *arguments):
+        conv, norm = (self.backbone.network.get_layer(name) for name in ("stem_conv", "stem_bn"))
+        outputs = tf.compat.v1.nn.fused_batch_norm(
+            conv(tf.ones([2, 8, 8, 3])), norm.gamma, norm.beta, is_training=True, epsilon=1e-3
+        )
+        norm.moving_mean.assign_sub(0.01 * outputs[1])
+        return {**super().loss_parts(*arguments), "nothing": 0.0 * tf.reduce_sum(outputs[0])}
+
+
 def frozen_dense(**options):
     model = keras.Sequential([keras.layers.Dense(2, trainable=False, **options), keras.layers.Dense(1)])
     model.build([None, 3])
@@ -49,7 +61,7 @@ class AuditTest(tf.test.TestCase):
         super().setUp()
         # Built once, as that takes most of the time, so every test begins with the same weights and no slots.
         self.model.set_weights(self.weights)
-        self.model.backbone.trainable = False
+        self.model.backbone.trainable, self.model.neck.trainable = False, True
         self.optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
         self.model.compile(self.optimizer)
 
@@ -165,6 +177,34 @@ class AuditTest(tf.test.TestCase):
         ):
             audit.finish(step)
         self.assertEqual(audit.as_dict()["backward_ops"], 0)
+
+    def test_batch_statistics_and_writes_are_found_in_the_traced_step(self):
+        model = tiny.detector(kind=StatisticsOfTheBatch)
+        audit = Audit(model, model.optimizer, raises=False)
+        audit.finish(tiny.traced_step(model))
+        report = audit.as_dict()
+        norm = tiny.STEM_MEAN.rpartition("/")[0]
+        self.assertEqual(report["verdict"], "broken")
+        self.assertEqual(report["names"]["writes"], [tiny.STEM_MEAN])
+        self.assertEqual(report["names"]["batch_statistics"], [f"{norm}/gamma", f"{norm}/beta"])
+        self.assertRegex(report["violations"][-2], f"1 frozen variables are written to .*: {tiny.STEM_MEAN}")
+        self.assertRegex(report["violations"][-1], f"2 .* use the batch's statistics .*: {norm}/gamma, {norm}/beta")
+
+    def test_a_phase_that_begins_later_has_a_start_of_its_own_and_keeps_the_one_before(self):
+        first = Audit(self.model, self.optimizer)
+        first.finish()
+        self.model.neck.trainable = False
+        self.variables["neck/convs/0/kernel"].assign_add(tf.ones([3, 3, 8, 8]))
+        second = Audit(self.model, self.optimizer, first.as_dict(), from_step=5)
+        second.finish()
+        report = second.as_dict()
+        self.assertEqual((report["from_step"], report["phases"][0]["from_step"]), (5, 0))
+        self.assertGreater(report["frozen_variables"], report["phases"][0]["frozen_variables"])
+        Audit(self.model, self.optimizer, report, from_step=5).finish()
+        self.variables[tiny.STEM].assign_add(tf.ones([3, 3, 3, 32]))
+        self.model.neck.trainable = True
+        with self.assertRaisesRegex(FreezeError, f"changed since the run began: {tiny.STEM}"):
+            Audit(self.model, self.optimizer, report, from_step=9)
 
     def test_a_run_that_goes_on_is_held_to_its_first_fingerprints(self):
         first = Audit(self.model, self.optimizer)

@@ -77,12 +77,11 @@ class Policy:
         _check_mode(detector, paths, decisions)
         _check_norms(detector, paths, decisions)
         if not any(variable.trainable for path, variable in paths.items() if path not in frozen):
-            raise ConfigError(f"Nothing of {detector.name} would train: all its variables are frozen. {_RULES}")
+            raise ConfigError(
+                f"Nothing of {detector.name} would train: all its variables are frozen. Let a rule of Policy.rules train some."
+            )
         _set_trainable(detector, {id(paths[path]) for path in frozen})
         return decisions
-
-
-_RULES = "The patterns are in Policy.rules; the first that matches a variable decides."
 
 
 def table(decisions: Sequence[Decision]) -> str:
