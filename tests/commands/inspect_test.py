@@ -95,6 +95,14 @@ class InspectTest(tf.test.TestCase):
         self.assertLess(frozen["activation_bytes"], tuned["activation_bytes"])
         self.assertEqual({row["trains"] for row in tuned["layers"]}, {True})
 
+    def test_the_policy_of_the_run_decides_what_trains(self):
+        text = "import tf_frozen.freezing.policy\nRun.policy = @Policy()\nPolicy.rules = [('neck/.*', 'frozen')]\n"
+        code, out, _ = self.inspect("--gin_file", self.file, "--gin_file", self.write("policy.gin", text))
+        self.assertEqual(code, 0)
+        self.assertRegex(out, r"\nneck/\.\* +frozen ")
+        neck = next(line for line in out.split("\n") if line.startswith("neck  "))
+        self.assertEqual(neck.split()[3:5], ["0", neck.split()[1]])
+
     def test_a_configuration_without_a_detector_is_explained(self):
         code, out, err = self.inspect("--gin_file", self.write("half.gin", "SEED = 1\n"))
         self.assertEqual((code, out), (2, ""))

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from tests.freezing import tiny
 from tf_frozen.backbones.efficientnet_lite import EfficientNetLite
+from tf_frozen.backbones.residual_adapters import ResidualAdapters
 from tf_frozen.backbones.resnet import ResNet
 from tf_frozen.data.features import Features
 from tf_frozen.data.images import read
@@ -127,6 +128,13 @@ class BatchAdviceTest(tf.test.TestCase):
     def test_images_that_hardly_vary_are_not_the_fault_of_the_preprocessing(self):
         (line,) = self.on_batch(self.right, 100.0 + self.images / 100.0)
         self.assertIn("hardly vary themselves", line)
+
+    def test_a_backbone_that_was_built_anew_for_adapters_is_measured_too(self):
+        fine = EfficientNetLite(levels=(2,), mode="frozen_with_adapters", adapters=ResidualAdapters(depthwise=True))
+        model = Pair(fine, PlainConvs(filters=4, min_level=2, max_level=2))
+        self.assertEqual(advice_on_batch(model, self.images, self.whole), [])
+        with self.assertRaises(FreezeError):
+            advice_on_batch(model, self.images / 255.0, self.whole)
 
     def test_padding_does_not_count(self):
         side, times = 64, 16

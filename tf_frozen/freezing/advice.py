@@ -126,7 +126,7 @@ def _first_norm(backbone: Backbone) -> keras.layers.BatchNormalization | None:
 def _statistics(
     backbone: Backbone, norm: keras.layers.BatchNormalization, images: tf.Tensor, image_size: tf.Tensor
 ) -> _Statistics | None:
-    before = keras.Model(backbone.network.inputs, norm.input)
+    before = keras.Model(backbone.network.inputs, _input_of(norm, backbone.network))
     maps = tf.cast(before(backbone.padded(backbone.preprocess(images)), training=False), tf.float32)
     inside = _inside(maps, image_size, images.shape[1:3])
     mean, variance = (moment.numpy() for moment in tf.nn.moments(inside, 0))
@@ -136,6 +136,16 @@ def _statistics(
         return None
     both = (mean, variance, trained_mean, trained_variance, variance / np.maximum(trained_variance, norm.epsilon))
     return _Statistics(*(float(np.median(values[alive])) for values in both))
+
+
+def _input_of(norm: keras.layers.Layer, network: keras.Model) -> tf.Tensor:
+    """What a layer reads in this network: one that was built into several, as for adapters, has several inputs."""
+    waiting, seen = list(network.outputs), set()
+    while (node := waiting.pop().node).layer is not norm:
+        fresh = [tensor for tensor in node.keras_inputs if id(tensor) not in seen]
+        seen.update(map(id, fresh))
+        waiting += fresh
+    return node.keras_inputs[0]
 
 
 def _inside(maps: tf.Tensor, image_size: tf.Tensor, frame: tf.TensorShape) -> tf.Tensor:
