@@ -24,7 +24,7 @@ from tf_frozen.errors import UserError
 from tf_frozen.experiment import explained
 from tf_frozen.gin_files import did_you_mean
 
-ORDER = ("train", "evaluate", "predict", "export", "inspect", "audit", "check-data", "score", "configs")
+ORDER = ("train", "evaluate", "predict", "export", "inspect", "audit", "cache", "check-data", "score", "configs")
 WRONG_USE, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests.freezing import tiny
+from tf_frozen.data.features import Features
 from tf_frozen.errors import ConfigError
 from tf_frozen.freezing.traced_step import TracedStep
 from tf_frozen.freezing.variable_paths import variable_paths
@@ -95,6 +96,35 @@ class TrainingTest(tf.test.TestCase):
         kernels = [weight for weight in model.backbone.weights if weight.shape.rank > 1]
         self.assertEqual(counts["frozen"], 0)
         self.assertGreaterEqual(counts["fine_tune"], len(kernels))
+
+    def test_features_of_a_frozen_backbone_stand_for_its_images(self):
+        images, targets = batch()
+        model = detector()
+        taps = model.backbone(model.backbone.preprocess(images), training=False)
+        features = Features({str(level): tap for level, tap in taps.items()}, (tiny.SIZE, tiny.SIZE))
+        # Within a graph TensorFlow merges convolutions and norms, which rounds otherwise than the taps did here.
+        for cached, plain in zip(fit(model, [(features, targets)] * 2), fit(detector(), [batch()] * 2), strict=True):
+            self.assertAllClose(cached, plain, rtol=1e-5)
+        halves = Features({str(level): tf.cast(tap, tf.float16) for level, tap in taps.items()}, features.frame)
+        expected = model.training_losses(images, targets)
+        self.assertAllClose(model.training_losses(halves, targets), expected, rtol=1e-2)
+        with self.assertRaisesRegex(ConfigError, "features in place of images, but 50 weights of the backbone train"):
+            detector("fine_tune").training_losses(features, targets)
+
+    def test_a_frozen_neck_behind_a_frozen_backbone_infers_and_keeps_its_statistics(self):
+        model = detector()
+        model.neck.trainable = False
+        model.compile(keras.optimizers.SGD(0.05))
+        before = model.neck.get_weights()
+        fit(model, [batch()])
+        for old, new in zip(before, model.neck.get_weights(), strict=True):
+            self.assertAllEqual(old, new)
+        for trains in (False, True):
+            model.neck.trainable = trains
+            pyramid = model._begun(batch()[0])
+            with tf.GradientTape() as tape:
+                pyramid()
+            self.assertEqual(bool(tape.watched_variables()), trains)
 
     def test_weight_decay_covers_the_kernels_that_train_and_no_frozen_one(self):
         model = detector()

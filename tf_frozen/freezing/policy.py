@@ -78,7 +78,8 @@ class Policy:
         _check_norms(detector, paths, decisions)
         if not any(variable.trainable for path, variable in paths.items() if path not in frozen):
             raise ConfigError(
-                f"Nothing of {detector.name} would train: all its variables are frozen. Let a rule of Policy.rules train some."
+                f"Nothing of {detector.name} would train: all its variables are frozen. Let a rule of Policy.rules "
+                f"train some."
             )
         _set_trainable(detector, {id(paths[path]) for path in frozen})
         return decisions
