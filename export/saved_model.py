@@ -11,7 +11,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from tf_frozen import __version__
-from tf_frozen.backbones.residual_adapters import folded
+from tf_frozen.backbones.residual_adapters import adapted_convs, folded
 from tf_frozen.data.annotations import Category
 from tf_frozen.data.images import decode
 from tf_frozen.data.resize import fit
@@ -137,11 +137,12 @@ def _save(server: Server, folder: str) -> None:
 
 
 def _describe(detector: keras.Model, categories: Sequence[Category], folder: Path) -> None:
+    adapters = {id(conv.adapter.kernel) for conv in adapted_convs(detector)}  # folded into other kernels
     about = {
         "tf_frozen": __version__,
         "tensorflow": tf.__version__,
         "image_size": list(detector.frame),
-        "parameters": sum(int(variable.shape.num_elements()) for variable in detector.variables),
+        "parameters": sum(int(v.shape.num_elements()) for v in detector.variables if id(v) not in adapters),
     }
     (folder / ABOUT).parent.mkdir()
     (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")

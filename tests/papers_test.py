@@ -23,6 +23,7 @@ MILLIONS = {
     "r101_nasfpn": (100.5, 38.9),  # Table 3 has 102.6 and 40.9; what the 2.0 M are is not published
     "r101_nasfpn_cascade": (132.9, 71.3),
     "r50_nasfpn_cascade": (104.9, 71.3),
+    "r101_nasfpn_cascade_adapters": (135.2, 73.6),  # 2.37 M more
     "official/fastrcnn_resnet101_fpn": (82.8, 21.3),  # one convolution in the region proposal, where Table 3 has two
     "official/fastrcnn_resnet101_fpn_cascade": (115.2, 53.6),
     "official/fastrcnn_resnet101_nasfpn": (100.5, 38.9),
@@ -40,7 +41,9 @@ OF_NO_DETECTOR = ("INIT_CHECKPOINT", "TRAIN_STEPS", "DROPS", "DATA_FRACTION", "t
 def architecture(name):
     """What a recipe's name says before its weights, its mode and its length."""
     stem = name.removeprefix(FOLDER).removesuffix(".gin")
-    return re.sub(r"^ablation_data_fraction_|_(none|imagenet|jft)?_?(scratch|fine_tune|frozen).*|_\d+epochs", "", stem)
+    return re.sub(
+        r"^ablation_data_fraction_|_(none|imagenet|jft)?_?(scratch|fine_tune|frozen).*|_\d+epochs", "", stem
+    ) + "_adapters" * ("adapters" in name)
 
 
 def built(parameter):
@@ -61,7 +64,9 @@ class RecipesTest(tf.test.TestCase):
         fifths = [f"{init}_{mode}" for init in ("imagenet", "jft") for mode in ("fine_tune", "frozen")]
         both = [*(f"{row}_{epochs}" for row in fifths for epochs in (72, 600)), "none_scratch_600"]
         long = [*(f"{row}_600" for row in fifths), "none_scratch_600"]
-        rows = {"r101_fpn": both, "r101_nasfpn": both, "r101_nasfpn_cascade": both, "r50_nasfpn_cascade": long}
+        adapted = [f"{row}_adapters_600" for row in fifths]
+        rows = {"r101_fpn": both, "r101_nasfpn": both, "r101_nasfpn_cascade": [*both, *adapted]}
+        rows["r50_nasfpn_cascade"] = long
         rows["b7_nasfpn_cascade_coco"] = ["fine_tune", "frozen"]
         for convs in (1, 2):
             rows[f"ablation_r101_plain_convs_{convs}"] = [
@@ -85,6 +90,7 @@ class RecipesTest(tf.test.TestCase):
                 self.load(name)
                 run = Run(folder)
                 mode = next((m for m in ("scratch", "fine_tune") if m in name), "frozen")
+                mode += "_with_adapters" * ("adapters" in name)
                 side = 640 if "retinanet" in name else 1280 if "cascade" in name else 1024
                 batch = 256 if side == 640 or "b7" in name else 64
                 self.assertEqual((run.precision, run.batch_size), ("mixed_bfloat16", batch))

