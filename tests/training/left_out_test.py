@@ -90,6 +90,22 @@ class LeftOutTest(tf.test.TestCase):
         Checkpoints(self.folder, other, tiny.adam()).restore_latest()
         np.testing.assert_array_equal(other.backbone.conv.kernel, changed.backbone.conv.kernel)
 
+    def test_another_choice_of_what_trains_is_refused_in_words(self):
+        frozen, thawed = Detector(), Detector()
+        thawed.backbone.trainable = True
+        for saved, other, counts in ((frozen, thawed, (18, 24)), (thawed, frozen, (24, 18))):
+            folder = self.enter_context(tempfile.TemporaryDirectory())
+            Checkpoints(folder, saved, tiny.adam()).save()
+            with self.assertRaises(RunError) as caught:
+                Checkpoints(folder, other, tiny.adam()).restore_latest()
+            said = str(caught.exception)
+            self.assertIn("written while other variables trained", said)
+            self.assertIn(f"it has {counts[0]} of the optimizer's slots and averages", said)
+            self.assertIn(f"what trains here needs {counts[1]}", said)
+            for advice in ("BACKBONE_MODE", "Policy.rules", "config.gin", "Policy.until"):
+                self.assertIn(advice, said)
+            self.assertNotIn("_variables", said)
+
     @pytest.mark.slow
     def test_the_quickstart_writes_little_more_than_what_trains(self):
         self.addCleanup(gin.clear_config)

@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> None:
 def _report(bindings: dict[str, Any]) -> dict[str, Any]:
     from tf_frozen.freezing.advice import advice
     from tf_frozen.freezing.layers import layers
+    from tf_frozen.freezing.policy import Policy
     from tf_frozen.freezing.policy import table as policy_table
     from tf_frozen.freezing.savings import savings
     from tf_frozen.layers.building import build, unallocated
@@ -53,15 +54,14 @@ def _report(bindings: dict[str, Any]) -> dict[str, Any]:
     with unallocated(), precision_of_layers(copy.deepcopy(bindings.get("precision", "float32"))):
         detector = _built(bindings, "detector")
         build(detector)
-    policy = copy.deepcopy(bindings.get("policy"))
-    decisions = policy.apply(detector) if policy else []
+    decisions = (copy.deepcopy(bindings.get("policy")) or Policy()).apply(detector)
     checkpoints = copy.deepcopy(bindings.get("checkpoints", "trained"))
     report = savings(detector, _built(bindings, "optimizer"), checkpoints=checkpoints)
     return {
         "detector": type(detector).__name__,
         **report,
         "warnings": advice(detector),
-        "policy": decisions and policy_table(decisions).split("\n"),
+        "policy": policy_table(decisions).split("\n"),
         "layers": layers(detector),
     }
 
@@ -88,5 +88,5 @@ def _text(report: dict[str, Any]) -> str:
         counts = f"{row['parameters']:>12,}  {row['statistics']:>10,}"
         state = "" if row["trains"] else "  frozen"
         lines.append(f"{row['path']:{width}}  {row['type']:22}  {counts}{state}")
-    policy = ["", "What trains from step 0 on:", *report["policy"]] if report["policy"] else []
+    policy = ["", "What trains from step 0 on:", *report["policy"]]
     return "\n".join([*lines, *policy, "", table(report), *(f"Warning: {warning}" for warning in report["warnings"])])

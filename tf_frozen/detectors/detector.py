@@ -26,6 +26,7 @@ class Detector(Configured, keras.Model):
     """
 
     finds_masks = False  # whether `detect` gives masks beside the boxes
+    frozen_as_built: frozenset[str] | None = None  # paths of what was not trainable before the first policy
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 import gin
@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tf_frozen.detectors.detector import Detector
 from tf_frozen.errors import ConfigError
+from tf_frozen.freezing.audit import frozen_variables
 from tf_frozen.freezing.variable_paths import layers_with_weights, variable_paths
 from tf_frozen.gin_files import did_you_mean
 from tf_frozen.keras_flavor import keras
@@ -46,8 +47,8 @@ class Policy:
 
     `rules` are (pattern, 'frozen' or 'trained'): regular expressions that are matched on whole variable paths such as
     'backbone/stage_3/stem_conv/kernel'. The first that matches a variable claims it; after them come the rules that the
-    backbone's mode implies. With `until` the rules hold before that step, and afterwards the mode alone. Raises
-    ConfigError for a rule that is none.
+    backbone's mode implies, and layers that were set not trainable stay so. With `until` the rules hold before that
+    step, and afterwards the mode alone. Raises ConfigError for a rule that is none.
     """
 
     def __init__(self, rules: Sequence[tuple[str, str]] = (), until: int | None = None):
@@ -70,7 +71,10 @@ class Policy:
         if not detector.neck.built:
             build(detector)
         paths = variable_paths(detector)
-        rules = [*(self.rules if not self.phase(step) else ()), *_implied(detector, paths)]
+        if detector.frozen_as_built is None:
+            detector.frozen_as_built = frozenset(frozen_variables(detector))
+        fixed = detector.frozen_as_built
+        rules = [*(self.rules if not self.phase(step) else ()), *_implied(detector, paths, fixed)]
         decisions = _decide(rules, paths)
         frozen = {decision.path for decision in decisions if decision.outcome == FROZEN}
         _check_claims(rules, decisions)
@@ -132,16 +136,16 @@ def _rule(row: Any, number: int) -> _Rule:
     return _Rule(pattern, outcome, f"rule {number}", claims)
 
 
-def _implied(detector: Detector, paths: Mapping[str, tf.Variable]) -> list[_Rule]:
-    """The rules that the mode of the backbone stands for."""
+def _implied(detector: Detector, paths: Mapping[str, tf.Variable], fixed: Set[str]) -> list[_Rule]:
+    """The rules that the mode of the backbone stands for, and what was set not trainable."""
     mode = detector.backbone.mode
     source = f"mode '{mode}'"
-    everything = _Rule(".*", TRAINED, source, lambda path: True)
-    if not mode.startswith("frozen"):
-        return [everything]
+    rules = [_Rule("set not trainable", FROZEN, "the layer", fixed.__contains__)] if fixed else []
+    rules.append(_Rule(".*", TRAINED, source, lambda path: True))
+    if mode.startswith("frozen"):
+        backbone = re.compile("backbone/.*")
+        rules.insert(0, _Rule(backbone.pattern, FROZEN, source, backbone.fullmatch))
     adapters = _adapters(detector, paths)
-    backbone = re.compile("backbone/.*")
-    rules = [_Rule(backbone.pattern, FROZEN, source, backbone.fullmatch), everything]
     return [_Rule("the backbone's adapters", TRAINED, source, adapters.__contains__), *rules] if adapters else rules
 
 
@@ -162,7 +166,7 @@ def _check_claims(rules: Sequence[_Rule], decisions: Sequence[Decision]) -> None
     """Raises ConfigError for a rule of the user that decides about no variable."""
     claimed = {decision.source for decision in decisions}
     for rule in rules:
-        if rule.source in claimed or rule.source.startswith("mode"):
+        if rule.source in claimed or not rule.source.startswith("rule"):
             continue
         others = {decision.source: decision.pattern for decision in decisions if rule.claims(decision.path)}
         if others:
@@ -249,7 +253,7 @@ def _set_trainable(detector: Detector, frozen: set[int]) -> None:
 
 
 def _rank(source: str) -> tuple[bool, int]:
-    return source.startswith("mode"), int(source.rpartition(" ")[2]) if source.startswith("rule") else 0
+    return not source.startswith("rule"), int(source.rpartition(" ")[2]) if source.startswith("rule") else 0
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:

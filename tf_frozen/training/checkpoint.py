@@ -22,6 +22,7 @@ from tf_frozen.training.checkpoint_contents import (
     check_reachable,
     differences,
     fault,
+    other_slots,
     saved_variables,
     step_of,
     without,
@@ -142,7 +143,17 @@ class Checkpoints:
             # What trained in the step that was the checkpoint's last.
             self.follow(self._enter(max(step_of(path) - 1, 0)))
         self._leave_out(record["fingerprints"] if record else {})
-        other = differences(path, saved_variables(self._root))
+        variables = saved_variables(self._root)
+        slots = other_slots(path, variables)
+        if slots:
+            raise RunError(
+                f"Checkpoint {path} was written while other variables trained, or by another optimizer: it has "
+                f"{slots[0]} of the optimizer's slots and averages, and what trains here needs {slots[1]}.\nUse the "
+                "BACKBONE_MODE, "
+                "Policy.rules and optimizer that it was trained with (config.gin in the run's folder), or another "
+                "model_dir. What trains may change during a run only at the step that Policy.until says."
+            )
+        other = differences(path, variables)
         if other:
             raise RunError(
                 f"Checkpoint {path} was written by another model:\n{other}\n"

@@ -76,14 +76,7 @@ def _attach(node: tf.__internal__.tracking.AutoTrackable, names: Sequence[str], 
 
 def differences(path: str, variables: dict[str, tf.Variable]) -> str:
     """What only the checkpoint or only the model has, and what differs in shape or type; '' if nothing."""
-    reader = tf.train.load_checkpoint(path)
-    dtypes = reader.get_variable_to_dtype_map()
-    stored = {
-        key.removesuffix(_SUFFIX): f"{dtypes[key].name}{list(shape)}"
-        for key, shape in reader.get_variable_to_shape_map().items()
-        if key.endswith(_SUFFIX) and key != "save_counter" + _SUFFIX
-    }
-    wanted = {key: f"{v.dtype.name}{v.shape.as_list()}" for key, v in variables.items()}
+    stored, wanted = _kinds(path, variables)
     both = sorted(stored.keys() & wanted.keys())
     changed = [f"{k}: {stored[k]} there, {wanted[k]} here" for k in both if stored[k] != wanted[k]]
     missing = [f"{k} {wanted[k]} ({variables[k].name})" for k in sorted(wanted.keys() - stored.keys())]
@@ -93,6 +86,31 @@ def differences(path: str, variables: dict[str, tf.Variable]) -> str:
     part = "detector/" if any(row.startswith("detector/") for rows in found.values() for row in rows) else ""
     found = {title: [row for row in rows if row.startswith(part)] for title, rows in found.items()}
     return "\n".join(listing(title, rows) for title, rows in found.items() if rows)
+
+
+def other_slots(path: str, variables: dict[str, tf.Variable]) -> tuple[int, int] | None:
+    """How many slots and averages the optimizer has in the checkpoint and in the model, if they alone differ."""
+    stored, wanted = _kinds(path, variables)
+    different = {key for key in stored.keys() | wanted.keys() if stored.get(key) != wanted.get(key)}
+    if not different or not all(map(_is_slot, different)):
+        return None
+    return sum(map(_is_slot, stored)), sum(map(_is_slot, wanted))
+
+
+def _kinds(path: str, variables: dict[str, tf.Variable]) -> tuple[dict[str, str], dict[str, str]]:
+    """The dtype and shape of each variable in the checkpoint and of each in the model."""
+    reader = tf.train.load_checkpoint(path)
+    dtypes = reader.get_variable_to_dtype_map()
+    stored = {
+        key.removesuffix(_SUFFIX): f"{dtypes[key].name}{list(shape)}"
+        for key, shape in reader.get_variable_to_shape_map().items()
+        if key.endswith(_SUFFIX) and key != "save_counter" + _SUFFIX
+    }
+    return stored, {key: f"{v.dtype.name}{v.shape.as_list()}" for key, v in variables.items()}
+
+
+def _is_slot(key: str) -> bool:
+    return key.startswith("optimizer/") and "/_variables/" in key
 
 
 def check_finite(variables: dict[str, tf.Variable], step: int) -> None:

@@ -13,14 +13,12 @@ from tf_frozen.training.checkpoint_contents import saved_variables
 
 
 class Phases:
-    """Makes a detector train what `policy` says for a step, None for what its backbone's mode says.
+    """Makes a detector train what `policy` says for a step.
 
     `begin` is the step at which the present phase began; `decisions` are the policy's for it.
     """
 
-    def __init__(
-        self, detector: Detector, policy: Policy | None, new_optimizer: Callable[[], keras.optimizers.Optimizer]
-    ):
+    def __init__(self, detector: Detector, policy: Policy, new_optimizer: Callable[[], keras.optimizers.Optimizer]):
         self._detector, self._policy, self._new_optimizer = detector, policy, new_optimizer
         self.begin: int | None = None
         self.decisions: Sequence[Decision] = ()
@@ -29,11 +27,10 @@ class Phases:
 
     def enter(self, step: int) -> keras.optimizers.Optimizer:
         """The optimizer of the phase that `step` lies in; what trained before keeps its slots and averages."""
-        begin = self._policy.phase(step) if self._policy else 0
+        begin = self._policy.phase(step)
         if begin == self.begin:
             return self._optimizer
-        if self._policy:
-            self.decisions = self._policy.apply(self._detector, step)
+        self.decisions = self._policy.apply(self._detector, step)
         optimizer, before = self._new_optimizer(), self._optimizer
         optimizer.build(self._detector.trainable_variables)
         if before is not None:
@@ -44,7 +41,7 @@ class Phases:
 
     def end(self, total: int) -> int:
         """The step that the present phase ends at, in a run of `total` steps."""
-        until = self._policy.until if self._policy else None
+        until = self._policy.until
         return total if until is None or self.begin == until else min(until, total)
 
 

@@ -58,7 +58,8 @@ class Run:
     and NMS keep float32. `checkpoints` is what they hold: 'trained' leaves out frozen weights of the backbone that can
     be read again from where they came from, 'everything' nothing. `feature_cache` is the folder of a cache that
     `tf-frozen cache` made of this configuration: steps read the backbone's features there and open no image.
-    `policy` decides what trains, and until which step; None leaves it to the backbone's mode.
+    `policy` decides what trains, and until which step; None is what gin binds for Policy: the backbone's mode alone, if
+    nothing.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class Run:
         self.train_steps, self.batch_size, self.seed = train_steps, batch_size, seed
         self.evaluate_every, self.checkpoint_seconds = evaluate_every, checkpoint_seconds
         self.precision, self.checkpoints, self.feature_cache = precision, checkpoints, feature_cache
-        self._policy = policy
+        self._policy = Policy() if policy is None else policy
         self.images_per_second: float | None = None  # of the last phase that `train` went through
         self._check_settings()
         self._strategy = default_strategy()
@@ -140,9 +141,8 @@ class Run:
         _LOGGER.info("%d frozen variables are bit for bit what they were.", audit.as_dict()["frozen_variables"])
 
     def _log_policy(self, phases: Phases) -> None:
-        if phases.decisions:
-            _LOGGER.info("What trains from step %d on:\n%s", phases.begin, policy_table(phases.decisions))
-            self._write("policy.json", {"from_step": phases.begin, **policy_as_dict(phases.decisions)})
+        _LOGGER.info("What trains from step %d on:\n%s\n", phases.begin, policy_table(phases.decisions))
+        self._write("policy.json", {"from_step": phases.begin, **policy_as_dict(phases.decisions)})
 
     def feature_source(self) -> tuple[TrainBatches, Backbone]:
         """What a feature cache is made of: the training batches, and the backbone that they would go through."""
@@ -158,7 +158,7 @@ class Run:
         batches = self._image_batches(train_data, detector)
         if self.feature_cache is None:
             return batches
-        if self._policy and self._policy.until and not detector.backbone.mode.startswith("frozen"):
+        if self._policy.until and not detector.backbone.mode.startswith("frozen"):
             raise ConfigError(
                 f"Run.feature_cache is {self.feature_cache!r}, but Policy.until is {self._policy.until}: from that "
                 f"step on the backbone trains (mode {detector.backbone.mode!r}) and its features change. Leave one out."

@@ -1,0 +1,114 @@
+r"""Times a training step from images, from a feature cache on disk, and with its features in memory (the ceiling).
+
+Example: python benchmarks/feature_cache.py --config resnet50_retinanet --json
+
+The three are run in turns, round by round, in one process, each step at a time on batches of its own. `backbone` is
+the frozen forward pass alone. Data are the embedded NEON photographs; ResNet-50 has random weights, which take as long.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+
+import gin
+import tensorflow as tf
+
+from tf_frozen import experiment
+from tf_frozen.data.cached_batches import CachedBatches
+from tf_frozen.freezing.feature_cache.build import FeatureCache
+from tf_frozen.freezing.feature_cache.reader import CacheReader
+from tf_frozen.training.run import Run
+
+_RESNET = ["BACKBONE_MODE = 'frozen_random'", "INIT_CHECKPOINT = None", "FRAME = (384, 384)", "BACKBONE = @ResNet()"]
+CONFIGS = {
+    "resnet50_retinanet": (["runs/small_retinanet.gin", "backbones/resnet50.gin"], [*_RESNET, "FPN.min_level = 3"]),
+    "quickstart": (["quickstart.gin"], []),
+    "small_retinanet": (["runs/small_retinanet.gin"], []),
+    "small_efficientdet": (["runs/small_efficientdet.gin"], []),
+}
+
+
+def main() -> None:
+    """Parses the flags, builds a small cache, measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", choices=CONFIGS, default="resnet50_retinanet")
+    parser.add_argument("--gin_param", action="append", default=[])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=4, help="steps of each kind in a round")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    files, params = CONFIGS[args.config]
+    experiment.load(files, [*params, *args.gin_param])
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure(folder, args.rounds, args.steps)
+    gin.clear_config()
+    print(json.dumps({"config": args.config, **found}, indent=1) if args.json else table(args.config, found))
+
+
+def measure(folder: str, rounds: int, steps: int) -> dict[str, dict[str, float]]:
+    """Median and spread over the rounds of the seconds a step, and of their ratios."""
+    run = Run(folder)
+    images, backbone = run.feature_source()
+    detector = run._built[0]  # noqa: SLF001
+    FeatureCache(views=2).build(images, backbone, f"{folder}/cache")
+    source, _ = run.feature_source()
+    cached = CachedBatches(source, CacheReader(f"{folder}/cache", source, backbone))
+    images.fixed_views = source.fixed_views
+    total = (rounds + 1) * steps
+    held = list(cached.dataset(0, 2))
+    kinds = {
+        "uncached": iter(images.dataset(0, total)),
+        "cached": iter(cached.dataset(0, total)),
+        "in memory": (held[number % len(held)] for number in range(total)),
+    }
+    step = tf.function(detector.train_step, autograph=False)
+    forward = tf.function(lambda batch: backbone.begin(backbone.preprocess(batch)), autograph=False)
+    picture = next(iter(images.dataset(0, 1)))[0]
+    seconds: dict[str, list[float]] = {name: [] for name in (*kinds, "backbone")}
+    for _ in range(rounds + 1):
+        for name, batches in kinds.items():
+            seconds[name].append(timed(lambda batches=batches: step(next(batches)), steps))
+        seconds["backbone"].append(timed(lambda: forward(picture), steps))
+    seconds = {name: values[1:] for name, values in seconds.items()}  # graphs are built in the first
+    pairs = {
+        "cached / in memory": ("cached", "in memory"),
+        "cached / uncached": ("cached", "uncached"),
+        "backbone / uncached": ("backbone", "uncached"),
+    }
+    ratios = {name: [a / b for a, b in zip(seconds[x], seconds[y], strict=True)] for name, (x, y) in pairs.items()}
+    return {name: spread(values) for name, values in {**seconds, **ratios}.items()}
+
+
+def timed(call: Callable[[], object], times: int) -> float:
+    """Seconds of a call, over so many, with all that they set going."""
+    begun = time.perf_counter()
+    for _ in range(times):
+        result = call()
+        [value.numpy() for value in tf.nest.flatten(result)[:1]]  # waits for the device
+    return (time.perf_counter() - begun) / times
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Median, least and most."""
+    return {"median": statistics.median(values), "least": min(values), "most": max(values)}
+
+
+def lines(config: str, found: dict[str, dict[str, float]]) -> Iterator[str]:
+    """A line for each figure."""
+    yield f"{config}: seconds a step, and ratios; median (least … most) over the rounds"
+    for name, row in found.items():
+        yield f"  {name:20} {row['median']:.3f} ({row['least']:.3f} … {row['most']:.3f})"
+
+
+def table(config: str, found: dict[str, dict[str, float]]) -> str:
+    """The figures as text."""
+    return "\n".join(lines(config, found))
+
+
+if __name__ == "__main__":
+    main()
