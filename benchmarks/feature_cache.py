@@ -3,7 +3,8 @@ r"""Times a training step from images, from a feature cache on disk, and with it
 Example: python benchmarks/feature_cache.py --config resnet50_retinanet --json
 
 The three are run in turns, round by round, in one process. A turn begins with nothing read ahead and ends with all
-read, so that none pays for another's reading. `backbone` is the frozen forward pass alone. Data are the embedded NEON photographs; ResNet-50 has random weights, which take as long.
+read, so that none pays for another's reading. `backbone` is the frozen forward pass alone. Data are the embedded NEON
+photographs; ResNet-50 has random weights, which take as long.
 """
 
 from __future__ import annotations
