@@ -149,9 +149,8 @@ class Checkpoints:
             raise RunError(
                 f"Checkpoint {path} was written while other variables trained, or by another optimizer: it has "
                 f"{slots[0]} of the optimizer's slots and averages, and what trains here needs {slots[1]}.\nUse the "
-                "BACKBONE_MODE, "
-                "Policy.rules and optimizer that it was trained with (config.gin in the run's folder), or another "
-                "model_dir. What trains may change during a run only at the step that Policy.until says."
+                "BACKBONE_MODE, Policy.rules and optimizer that it was trained with (config.gin in the run's folder), "
+                "or another model_dir. What trains may change during a run only at the step that Policy.until says."
             )
         other = differences(path, variables)
         if other:

@@ -1,0 +1,97 @@
+"""Runs whose pretrained weights come from a file: without it, with it again, and with another in its place."""
+
+import tempfile
+
+import gin
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.commands import job
+from tf_frozen import experiment
+from tf_frozen.backbones.efficientnet_lite import EfficientNetLite
+from tf_frozen.data.annotations import Category
+from tf_frozen.errors import ConfigError, RunError
+from tf_frozen.training.run import Run
+
+
+def write_weights(path, scale=1.0):
+    """The embedded weights under the keys that EfficientNetLite reads, all times `scale`."""
+    layers = EfficientNetLite(levels=(2, 3)).network.layers
+    arrays = {f"{layer.name}/{i}": w for layer in layers for i, w in enumerate(layer.get_weights())}
+    np.savez(path, **{name: array * scale for name, array in arrays.items()})
+
+
+class SettingTest(tf.test.TestCase):
+    def test_what_checkpoints_hold_is_one_of_two(self):
+        for value in ("all", None, True):
+            with self.assertRaisesRegex(ConfigError, f"Run.checkpoints is {value!r}; .*one of trained, everything"):
+                Run("nowhere", *[None] * 4, train_steps=1, batch_size=1, checkpoints=value)
+
+
+@pytest.mark.slow
+class SourceTest(tf.test.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(gin.clear_config)
+        self.folder = job.write_job(self.enter_context(tempfile.TemporaryDirectory()) + "/job")
+        self.source, self.model_dir = self.folder / "weights.npz", str(self.folder / "run")
+        write_weights(self.source)
+
+    def started(self, *params):
+        """The detector of a run that has left what one has after a step, without the time that a step takes."""
+        files = [job.FILES[0], str(self.folder / job.FILES[1])]
+        experiment.load(files, [*job.data_params(self.folder), f"EfficientNetLite.weights = '{self.source}'", *params])
+        run = Run(self.model_dir)
+        detector, _, checkpoints = run._built
+        detector.optimizer.iterations.assign(1)
+        for weight in detector.neck.weights:
+            weight.assign_add(tf.ones_like(weight))
+        checkpoints.save()
+        categories = [Category(job.TREE, "tree"), Category(job.SHRUB, "shrub")]
+        run._record(categories, {"left_out": checkpoints.summary()}, step=0)
+        return detector
+
+    def again(self, *params):
+        """The run as `evaluate` and `export` find it."""
+        experiment.load_run(self.model_dir, params)
+        return Run(self.model_dir)
+
+    def test_a_small_checkpoint_needs_its_source(self):
+        self.started()
+        expected = self.again().restored_detector()
+        moved = self.source.rename(self.folder / "moved.npz")
+        with self.subTest("the file is gone"):
+            for words in (("evaluate",), ("export", "--output", self.folder / "exported")):
+                code, _, error = job.command(*words, "--model_dir", self.model_dir)
+                self.assertEqual(code, 2, error)
+                self.assertNotIn("Traceback", error)
+                self.assertRegex(error, r"do not hold [1-9]\d* frozen variables of the backbone")
+                for said in (f"came from EfficientNet-Lite0, {self.source}", "--gin_param", "'everything'"):
+                    self.assertIn(said, error)
+        with self.subTest("another file is in its place"):
+            write_weights(self.source, 1.5)
+            with self.assertRaisesRegex(RunError, r"trained on another backbone(.|\n)*variables of other values"):
+                self.again().restored_detector()
+        with self.subTest("the file is elsewhere"):
+            found = self.again(f"EfficientNetLite.weights = '{moved}'").restored_detector()
+            self.assert_same(found, expected)
+        with self.subTest("the file is back"):
+            moved.rename(self.source)
+            self.assert_same(self.again().restored_detector(), expected)
+
+    def test_a_whole_checkpoint_needs_no_source(self):
+        trained = self.started("Run.checkpoints = 'everything'")
+        self.source.unlink()
+        self.assert_same(self.again().restored_detector().backbone, trained.backbone)
+        code, out, error = job.command("evaluate", "--model_dir", self.model_dir)
+        self.assertEqual(code, 0, error)
+        self.assertIn("AP50", out)
+
+    def assert_same(self, found, expected):
+        for weight, other in zip(found.weights, expected.weights, strict=True):
+            np.testing.assert_array_equal(weight, other, err_msg=weight.name)
+
+
+if __name__ == "__main__":
+    tf.test.main()
