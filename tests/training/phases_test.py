@@ -1,5 +1,6 @@
 import json
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.commands import job
 from tests.training import tiny
 from tests.training.tiny import state
 from tf_frozen import experiment
+from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
 from tf_frozen.training.phases import carry_over
 from tf_frozen.training.run import Run
@@ -47,6 +49,20 @@ class PhasesTest(tf.test.TestCase):
             if not file.name.startswith(f"ckpt-{step}."):
                 file.unlink()
 
+    def kill_behind_the_switch(self, name):
+        """A run in a process of its own, killed in the second phase."""
+        params = (f"TRAIN_STEPS = {STEPS}", *FREEZE_FIRST)
+        run = self.folder / name
+        process = job.Process(job.train_words(self.folder, run, *params), self.folder / "log", self.folder)
+        code = process.end(signal.SIGKILL, lambda: job.saved_step(run) > UNTIL)
+        self.assertEqual(code, -signal.SIGKILL, process.output)
+        self.assertBetween(job.saved_step(run), UNTIL + 1, STEPS - 1)
+
+    def test_the_features_of_a_backbone_that_will_train_are_not_cached(self):
+        with self.assertRaisesRegex(ConfigError, f"Run.feature_cache is 'cache'.* Policy.until is {UNTIL}: .*trains"):
+            self.run_of("cached", "Run.feature_cache = 'cache'").train()
+        self.assertFalse((self.folder / "cached").exists())
+
     def test_freezes_first_and_ends_the_same_wherever_it_goes_on(self):
         self.assertTrue(self.run_of("straight").train())
         straight, step = state(str(self.folder / "straight"))
@@ -58,14 +74,15 @@ class PhasesTest(tf.test.TestCase):
         self.assertGreater(audit["left_out"]["variables"], 50)
         first = tf.train.list_variables(str(self.folder / "straight" / "checkpoints" / f"ckpt-{UNTIL}"))
         self.assertFalse([name for name, _ in first if name.startswith("detector/backbone")])
-        for at in (UNTIL, UNTIL + 1):
-            name = f"from {at}"
-            self.only(name, at)
+        at_the_switch, behind_it = f"from {UNTIL}", "killed"
+        self.only(at_the_switch, UNTIL)
+        self.kill_behind_the_switch(behind_it)
+        for name in (at_the_switch, behind_it):
             self.assertTrue(self.run_of(name).train())
             found, step = state(str(self.folder / name))
             self.assertEqual((step, found.keys()), (STEPS, straight.keys()))
             for path, value in straight.items():
-                np.testing.assert_array_equal(found[path], value, err_msg=f"{at}: {path}")
+                np.testing.assert_array_equal(found[path], value, err_msg=f"{name}: {path}")
         experiment.load_run(str(self.folder / "straight"))
         detector = Run(str(self.folder / "straight")).restored_detector(f"ckpt-{UNTIL}")
         self.assertTrue(detector.backbone.frozen)
