@@ -58,6 +58,9 @@ class AdaptersTest(tf.test.TestCase):
     def test_frozen_adapters_are_kept(self):
         detector, checkpoints = self.made("frozen_with_adapters", ADAPTERS)
         self.assertTrue(detector.backbone.frozen)
+        with self.subTest("even as they were built, when they are what a new backbone has"):
+            self.assertNotEmpty(checkpoints.left_out())
+            self.assertFalse([path for path in checkpoints.left_out() if "/adapter/" in path])
         for number, adapter in enumerate(detector.backbone.adapter_variables):
             adapter.assign(tf.fill(adapter.shape, number + 1.0))
         checkpoints.save()
