@@ -20,7 +20,7 @@ quickstart: setup
 	$(BIN)/tf-frozen train --gin_file quickstart.gin --model_dir $(RUN)
 
 test: setup-test lint
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: setup-test
 	$(BIN)/ruff check .

@@ -7,6 +7,8 @@ from typing import Any
 from tf_frozen.freezing.variable_paths import layers_with_weights, parts
 from tf_frozen.keras_flavor import keras
 
+_SET = "it is set not trainable"
+
 
 def layers(model: keras.Model) -> list[dict[str, Any]]:
     """A row {path, type, parameters, statistics, trains} for each layer that owns weights, in order.
@@ -40,12 +42,14 @@ def reasons(model: keras.Model) -> dict[str, str]:
         if frozen == len(inside):
             found[path] = _reason(part)
         elif frozen:
+            why = _reason(part)
             found[path] = f"{frozen} of its {len(inside)} layers are set not trainable"
+            found[path] += f": {why}" if why != _SET else ""
     return found
 
 
 def _reason(part: keras.layers.Layer) -> str:
     mode = getattr(part, "mode", None)
-    if mode is None:
-        return "it is set not trainable"
+    if mode is None or not mode.startswith("frozen"):  # by a policy, or by hand
+        return _SET
     return f"its mode is {mode!r}, its weights are {part.weights_source or 'random'}"
