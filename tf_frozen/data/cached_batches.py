@@ -45,6 +45,8 @@ class CachedBatches:
         """The batches (Features, targets) of steps `first_step` to `last_step` − 1."""
         options = tf.data.Options()
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+        # Nothing is to be tuned here, and the tuner's thread may hold up the end of a dataset for seconds.
+        options.autotune.enabled = False
         batches = self._batches.rows(first_step, last_step).map(self._read, self.workers, deterministic=True)
         return batches.prefetch(2).with_options(options)
 

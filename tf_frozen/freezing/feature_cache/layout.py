@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import tensorflow as tf
 # Of an image, whatever is on it; all other targets have a row for each object.
 _OF_THE_IMAGE = ("image_index", "image_size", "scale")
 _COUNT = "number of objects"
+_ALIGNMENT = 64
 
 
 class Layout:
@@ -47,7 +49,7 @@ class Layout:
 
     def decode(self, records: Sequence[bytes]) -> list[np.ndarray]:
         """Maps, then targets, in the order of their specs, each with the batch as its first axis."""
-        found = [np.zeros([len(records), *spec.shape], _stored(spec.dtype)) for spec in self._specs]
+        found = [_aligned_zeros([len(records), *spec.shape], _stored(spec.dtype)) for spec in self._specs]
         maps, targets = found[: len(self.maps)], dict(zip(self.targets, found[len(self.maps) :], strict=True))
         for number, record in enumerate(records):
             fixed = np.frombuffer(record, self._fixed, 1)[0]
@@ -93,3 +95,11 @@ class Layout:
 
 def _stored(dtype: tf.DType) -> np.dtype:
     return np.dtype("<u2") if dtype == tf.bfloat16 else np.dtype(dtype.as_numpy_dtype).newbyteorder("<")
+
+
+def _aligned_zeros(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
+    """Zeros that TensorFlow takes over as they are: it copies an array whose address is not a multiple of 64."""
+    size = math.prod(shape) * dtype.itemsize
+    raw = np.zeros([size + _ALIGNMENT], np.uint8)
+    start = -raw.ctypes.data % _ALIGNMENT
+    return raw[start : start + size].view(dtype).reshape(shape)
