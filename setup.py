@@ -19,12 +19,13 @@ REQUIREMENTS = [
     "tf-models-official==2.20.0",
     "tf-keras==2.20.1",
     "gin-config==0.5.0",
-    "array_record==0.8.1",
     "numpy>=2.0,<2.5",
     "pillow==12.3.0",
     "pycocotools==2.0.11",
     "tqdm==4.70.1",
     "setuptools<81",
+    "xxhash==4.1.0",
+    "zstandard==0.25.0",
 ]
 
 EXTRAS = {

@@ -38,12 +38,12 @@ def run(args: argparse.Namespace) -> None:
 
     experiment.load(args.gin_file, args.gin_param)
     cache = FeatureCache()
-    batches, backbone = Run(args.output).feature_source()
+    batches, detector = Run(args.output).feature_source()
     if args.estimate:
-        _LOGGER.info("%s", cache.estimate(batches, backbone, args.output))
+        _LOGGER.info("%s", cache.estimate(batches, detector, args.output))
         return
     started = time.monotonic()
-    if cache.build(batches, backbone, args.output, _progress):
+    if cache.build(batches, detector, args.output, _progress):
         _LOGGER.info("Done in %.1f minutes: %s", (time.monotonic() - started) / 60, args.output)
     else:
         _LOGGER.info("%s is finished already, and each of its files is whole.", args.output)

@@ -58,6 +58,12 @@ class Detector(Configured, keras.Model):
         held = [weight for weight in super().trainable_weights if id(weight) in self._held]
         return [*super().non_trainable_weights, *held]
 
+    @property
+    def levels_read(self) -> list[int]:
+        """The backbone's levels that the neck reads: all, unless the neck's `levels_in` says which."""
+        levels_in = getattr(self.neck, "levels_in", list)
+        return levels_in(self.backbone.channels)
+
     def hold(self, variables: Iterable[tf.Variable]) -> None:
         """Keeps these single weights of layers that train out of training, and no others; `compile` anew after it."""
         self._held = frozenset(map(id, variables))

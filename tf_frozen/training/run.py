@@ -14,7 +14,6 @@ import gin
 import tensorflow as tf
 
 from tf_frozen import experiment
-from tf_frozen.backbones.backbone import Backbone
 from tf_frozen.data.annotations import Category, CocoJson
 from tf_frozen.data.cached_batches import CachedBatches
 from tf_frozen.data.pipeline import TrainBatches
@@ -144,12 +143,12 @@ class Run:
         _LOGGER.info("What trains from step %d on:\n%s\n", phases.begin, policy_table(phases.decisions))
         self._write("policy.json", {"from_step": phases.begin, **policy_as_dict(phases.decisions)})
 
-    def feature_source(self) -> tuple[TrainBatches, Backbone]:
-        """What a feature cache is made of: the training batches, and the backbone that they would go through."""
+    def feature_source(self) -> tuple[TrainBatches, Detector]:
+        """What a feature cache is made of: the training batches, and the detector whose backbone they go through."""
         (train_data,) = _checked(self._train_data)
         keras.utils.set_random_seed(self.seed)  # as in `train`, so that random frozen weights are the same
         detector = self._built[0]
-        return self._image_batches(train_data, detector), detector.backbone
+        return self._image_batches(train_data, detector), detector
 
     def _image_batches(self, train_data: CocoJson, detector: Detector) -> TrainBatches:
         return self._train_batches(train_data.examples, detector.frame, self.batch_size, self.seed)
@@ -163,7 +162,7 @@ class Run:
                 f"Run.feature_cache is {self.feature_cache!r}, but Policy.until is {self._policy.until}: from that "
                 f"step on the backbone trains (mode {detector.backbone.mode!r}) and its features change. Leave one out."
             )
-        return CachedBatches(batches, CacheReader(self.feature_cache, batches, detector.backbone))
+        return CachedBatches(batches, CacheReader(self.feature_cache, batches, detector))
 
     def evaluate(self, checkpoint: str | None = None) -> Scorer:
         """Scores the val split with the latest checkpoint, or with the one named; adds to metrics.jsonl."""

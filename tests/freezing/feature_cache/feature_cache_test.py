@@ -37,7 +37,7 @@ class FeatureCacheTest(tf.test.TestCase):
 
     def build(self, folder=None, cache=None, **options):
         return (cache or FeatureCache(lab.VIEWS, "float32", shard_bytes=300_000)).build(
-            lab.batches(**options), self.model.backbone, folder or self.folder
+            lab.batches(**options), self.model, folder or self.folder
         )
 
     def cached(self, **options):
@@ -96,9 +96,9 @@ class FeatureCacheTest(tf.test.TestCase):
         # Every box of the photographs fits the frame.
         source = lab.batches()
         source.placement, source.augmentation = lab.TrainBatches(source.examples, (96, 96), 1).placement, ()
-        estimate = cache.estimate(source, self.model.backbone, self.folder)
+        estimate = cache.estimate(source, self.model, self.folder)
         self.assertFalse(os.path.exists(self.folder))
-        cache.build(source, self.model.backbone, self.folder)
+        cache.build(source, self.model, self.folder)
         written = sum(map(len, self.shards().values()))
         self.assertBetween(estimate.bytes / written, 0.99, 1.01)
         self.assertEqual((estimate.images, estimate.views), (lab.IMAGES, lab.VIEWS))
@@ -177,7 +177,7 @@ class FeatureCacheTest(tf.test.TestCase):
     def test_what_cannot_be_cached_is_refused(self):
         model = lab.detector("fine_tune")
         with self.assertRaisesRegex(ConfigError, "can't be cached: .* train .mode 'fine_tune'"):
-            FeatureCache().build(lab.batches(), model.backbone, self.folder)
+            FeatureCache().build(lab.batches(), model, self.folder)
         self.build()
         with self.assertRaisesRegex(ConfigError, "can't be cached"):
             lab.cached(self.folder, model)
@@ -203,7 +203,7 @@ class FeatureCacheTest(tf.test.TestCase):
 
         def maps(augmentation):
             source = lab.batches(6)
-            reader = CacheReader(self.folder, source, self.model.backbone)
+            reader = CacheReader(self.folder, source, self.model)
             data = CachedBatches(source, reader, augmentation)
             return [
                 (features.maps["3"].numpy()[np.argsort(targets["image_index"])])

@@ -63,7 +63,7 @@ def losses(model, data, steps, eager=False):
 def cached(folder, model, workers=2, **options):
     """Batches from the cache in a folder."""
     source = batches(**options)
-    return CachedBatches(source, CacheReader(folder, source, model.backbone), workers=workers)
+    return CachedBatches(source, CacheReader(folder, source, model), workers=workers)
 
 
 def two_replicas(folder):
@@ -80,7 +80,7 @@ def two_replicas(folder):
     with strategy.scope():
         model = detector()
     for dtype in ("float32", "float16"):
-        FeatureCache(VIEWS, dtype).build(batches(), model.backbone, f"{folder}/{dtype}")
+        FeatureCache(VIEWS, dtype).build(batches(), model, f"{folder}/{dtype}")
     found = {"images": run(lambda _: batches(fixed_views=VIEWS))}
     for dtype, workers in (("float32", 1), ("float32", 2), ("float16", 2)):
         found[f"{dtype}, {workers}"] = run(lambda m, d=dtype, w=workers: cached(f"{folder}/{d}", m, w))

@@ -16,11 +16,12 @@ import tensorflow as tf
 
 from tf_frozen.backbones.backbone import Backbone
 from tf_frozen.data.pipeline import TrainBatches
+from tf_frozen.detectors.detector import Detector
 from tf_frozen.errors import ConfigError, DataError, RunError
 from tf_frozen.freezing.feature_cache.key import key
 from tf_frozen.freezing.feature_cache.layout import Layout
 from tf_frozen.freezing.feature_cache.manifest import NAME, Manifest
-from tf_frozen.freezing.feature_cache.shards import COMPRESSIONS, Shard, is_whole, on_disk, temporary
+from tf_frozen.freezing.feature_cache.shards import COMPRESSIONS, ShardWriter, is_whole, on_disk, temporary
 
 DTYPES = ("float16", "bfloat16", "float32")
 MARGIN = 10**9  # bytes of the disk that a cache leaves free
@@ -66,15 +67,15 @@ class FeatureCache:
                 raise ConfigError(f"FeatureCache.{name} is {value!r}; it must be one of {', '.join(known)}.")
         self.views, self.dtype, self.compression, self.shard_bytes = views, dtype, compression, shard_bytes
 
-    def estimate(self, batches: TrainBatches, backbone: Backbone, folder: str) -> Estimate:
+    def estimate(self, batches: TrainBatches, detector: Detector, folder: str) -> Estimate:
         """What `build` would take, found without running the backbone."""
-        layout = self._layout(batches, backbone)
+        layout = self._layout(batches, detector)
         return self._estimate(batches, layout, folder)
 
     def build(
         self,
         batches: TrainBatches,
-        backbone: Backbone,
+        detector: Detector,
         folder: str,
         progress: Callable[[Iterator, int], Iterator] = lambda views, total: views,
     ) -> bool:
@@ -83,10 +84,10 @@ class FeatureCache:
         `progress(batches, number of them)` may watch the batches go by. Raises ConfigError where the backbone trains,
         RunError where the folder holds another cache, the disk is too small, or a value does not fit the dtype.
         """
-        layout = self._layout(batches, backbone)
+        layout = self._layout(batches, detector)
         estimate = self._estimate(batches, layout, folder)
         _LOGGER.info("%s", estimate)
-        manifest = self._manifest(batches, backbone, layout, estimate, folder)
+        manifest = self._manifest(batches, detector, layout, estimate, folder)
         missing = [name for name in manifest.names if not _reusable(folder, manifest, name)]
         if not missing:
             return False
@@ -94,16 +95,16 @@ class FeatureCache:
         if len(missing) < len(manifest.names):
             done = len(manifest.names) - len(missing)
             _LOGGER.info("%d of %d shards are there and whole.", done, len(manifest.names))
-        self._write(batches, backbone, layout, manifest, missing, folder, progress)
+        self._write(batches, detector, layout, manifest, missing, folder, progress)
         return True
 
-    def _layout(self, batches: TrainBatches, backbone: Backbone) -> Layout:
-        check_cachable(backbone)
+    def _layout(self, batches: TrainBatches, detector: Detector) -> Layout:
+        check_cachable(detector.backbone)
         if not batches.examples:
             raise DataError("There is no image to cache the features of.")
         images, targets = batches.views([0], batches.batch_size).element_spec
         spec = tf.TensorSpec([batches.batch_size, *images.shape[1:]], images.dtype)
-        taps = _taps(backbone, tf.as_dtype(self.dtype)).get_concrete_function(spec).structured_outputs[0]
+        taps = _taps(detector, tf.as_dtype(self.dtype)).get_concrete_function(spec).structured_outputs[0]
         return Layout(
             {level: tf.TensorSpec(tap.shape[1:], tap.dtype) for level, tap in taps.items()},
             {name: tf.TensorSpec(target.shape[1:], target.dtype) for name, target in targets.items()},
@@ -119,11 +120,11 @@ class FeatureCache:
         folder = os.path.abspath(folder)
         while not os.path.isdir(folder):
             folder = os.path.dirname(folder)
-        size = on_disk(total, -(-records // of_shard))
+        size = on_disk(total, records, -(-records // of_shard))
         return Estimate(len(batches.examples), self.views, size, shutil.disk_usage(folder).free, of_shard)
 
     def _manifest(
-        self, batches: TrainBatches, backbone: Backbone, layout: Layout, estimate: Estimate, folder: str
+        self, batches: TrainBatches, detector: Detector, layout: Layout, estimate: Estimate, folder: str
     ) -> Manifest:
         """The folder's manifest, checked against what is asked for, or a new one."""
         records = self.views * len(batches.examples)
@@ -131,14 +132,14 @@ class FeatureCache:
             **{f"FeatureCache.{name}": getattr(self, name) for name in ("views", "dtype", "compression")},
             "records of a shard": estimate.shard_records,
         }
-        present, source = key(batches, backbone), backbone.weights_source or "random"
+        present, source = key(batches, detector), detector.backbone.weights_source or "random"
         if os.path.exists(os.path.join(folder, NAME)):
             manifest = Manifest.load(folder)
             manifest.check(folder, present, settings, source)
             return manifest
         return Manifest(present, settings, layout.as_dict(), source, records, estimate.shard_records)
 
-    def _write(self, batches, backbone, layout, manifest: Manifest, missing: Sequence[str], folder, progress) -> None:
+    def _write(self, batches, detector, layout, manifest: Manifest, missing: Sequence[str], folder, progress) -> None:
         os.makedirs(folder, exist_ok=True)
         for left in glob.glob(os.path.join(glob.escape(folder), temporary("*"))):
             os.remove(left)
@@ -147,9 +148,9 @@ class FeatureCache:
         rows = [row for number in numbers for row in manifest.rows_of(number)]
         count = -(-len(rows) // batches.batch_size)
         views = progress(iter(batches.views(rows, batches.batch_size)), count)
-        records = self._records(views, backbone, layout, batches)
+        records = self._records(views, detector, layout, batches)
         for name, number in zip(missing, numbers, strict=True):
-            shard = Shard(os.path.join(folder, name), self.compression)
+            shard = ShardWriter(os.path.join(folder, name), self.compression)
             try:
                 for record in itertools.islice(records, len(manifest.rows_of(number))):
                     shard.write(record)
@@ -159,8 +160,8 @@ class FeatureCache:
             manifest.shards[name] = shard.finish()
             manifest.save(folder)
 
-    def _records(self, views: Iterator, backbone: Backbone, layout: Layout, batches: TrainBatches) -> Iterator[bytes]:
-        taps_of = _taps(backbone, tf.as_dtype(self.dtype))
+    def _records(self, views: Iterator, detector: Detector, layout: Layout, batches: TrainBatches) -> Iterator[bytes]:
+        taps_of = _taps(detector, tf.as_dtype(self.dtype))
         for images, targets in views:
             count = int(images.shape[0])
             # A last batch is filled up: convolutions of another shape may round otherwise.
@@ -191,14 +192,15 @@ def check_cachable(backbone: Backbone) -> None:
         )
 
 
-def _taps(backbone: Backbone, dtype: tf.DType) -> Callable:
-    """Gives the taps of images by level as text in the dtype, and whether all their values fit it."""
+def _taps(detector: Detector, dtype: tf.DType) -> Callable:
+    """Gives the taps of images that the neck reads, by level as text in the dtype, and whether all values fit it."""
+    backbone, levels = detector.backbone, detector.levels_read
 
     # In a graph, as in training: what TensorFlow fuses there may round otherwise than single ops.
     @tf.function(autograph=False)
     def taps(images: tf.Tensor) -> tuple[Mapping[str, tf.Tensor], tf.Tensor]:
         exact = backbone.begin(backbone.preprocess(images))
-        stored = {str(level): tf.cast(tap, dtype) for level, tap in exact.items()}
+        stored = {str(level): tf.cast(exact[level], dtype) for level in levels}
         finite = [tf.reduce_all(tf.math.is_finite(tap)) for tap in stored.values()]
         return stored, tf.reduce_all(tf.stack(finite))
 

@@ -14,10 +14,11 @@ import tensorflow as tf
 from tf_frozen.backbones.backbone import Backbone
 from tf_frozen.data.annotations import Example
 from tf_frozen.data.pipeline import TrainBatches
+from tf_frozen.detectors.detector import Detector
 from tf_frozen.freezing.fingerprint import digest, fingerprints
 from tf_frozen.freezing.variable_paths import variable_paths
 
-FORMAT = 1
+FORMAT = 2
 # Where weights come from may differ, as long as they are the same: their digest tells.
 _NOT_COMPARED = ("name", "trainable", "mode", "weights", "init_checkpoint", "path")
 # The order of the batches is no part of what a view shows, and views are the cache's own.
@@ -25,8 +26,9 @@ _OF_THE_ORDER = ("examples", "batch_size", "fixed_views")
 _PLAIN = (str, int, float, bool, type(None))
 
 
-def key(batches: TrainBatches, backbone: Backbone) -> dict[str, Any]:
+def key(batches: TrainBatches, detector: Detector) -> dict[str, Any]:
     """Everything that decides the features and targets of a view, flat and ready for JSON."""
+    backbone = detector.backbone
     config = {name: value for name, value in backbone.get_config().items() if name not in _NOT_COMPARED}
     pipeline = {name: value for name, value in vars(batches).items() if name not in _OF_THE_ORDER}
     rows = {
@@ -36,7 +38,7 @@ def key(batches: TrainBatches, backbone: Backbone) -> dict[str, Any]:
         "backbone's weights": digest(fingerprints(variable_paths(backbone))),
         "backbone's precision": backbone.compute_dtype,
         "backbone's preprocessing": _preprocessing(backbone),
-        "backbone's channels": {str(level): count for level, count in backbone.channels.items()},
+        "levels that the neck reads": {str(level): backbone.channels[level] for level in detector.levels_read},
         **_data(batches.examples),
         **_attributes(type(batches).__name__, pipeline),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ _ALIGNMENT = 64
 
 
 class Layout:
-    """A record is one packed row of fixed size (maps by level, what is known of the image), then a row an object.
+    """A record is the maps by level, a packed row of what is known of the image, then a row for each object.
 
     Objects are stored without padding and get it back when they are read. `maps` and `targets` are the specs of one
     view: maps [h, w, channels] by level as text, in the dtype that is stored, and targets as TrainBatches has them.
@@ -25,42 +25,43 @@ class Layout:
     def __init__(self, maps: Mapping[str, tf.TensorSpec], targets: Mapping[str, tf.TensorSpec]):
         self.maps, self.targets = dict(maps), dict(targets)
         self._objects = [name for name in targets if name not in _OF_THE_IMAGE]
-        fixed = [(f"map {level}", _stored(spec.dtype), tuple(spec.shape)) for level, spec in maps.items()]
-        fixed += [(name, _stored(targets[name].dtype), tuple(targets[name].shape)) for name in _OF_THE_IMAGE]
+        of_image = [(name, _stored(targets[name].dtype), tuple(targets[name].shape)) for name in _OF_THE_IMAGE]
         rows = [(name, _stored(targets[name].dtype), tuple(targets[name].shape[1:])) for name in self._objects]
-        self._fixed, self._row = np.dtype([*fixed, (_COUNT, "<i4")]), np.dtype(rows)
+        self._image, self._row = np.dtype([*of_image, (_COUNT, "<i4")]), np.dtype(rows)
+        self._map_bytes = sum(math.prod(spec.shape) * _stored(spec.dtype).itemsize for spec in maps.values())
 
     def record_bytes(self, objects: int) -> int:
         """Bytes of a record with so many objects."""
-        return self._fixed.itemsize + objects * self._row.itemsize
+        return self._map_bytes + self._image.itemsize + objects * self._row.itemsize
 
     def encode(self, maps: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray]) -> bytes:
         """The record of one view."""
         count = int(np.count_nonzero(targets["classes"]))  # class 0 is padding, and comes last
-        fixed, rows = np.zeros([], self._fixed), np.zeros([count], self._row)
-        for level, array in maps.items():
-            fixed[f"map {level}"] = array.view(self._fixed[f"map {level}"].base)
+        image, rows = np.zeros([], self._image), np.zeros([count], self._row)
         for name in _OF_THE_IMAGE:
-            fixed[name] = targets[name]
-        fixed[_COUNT] = count
+            image[name] = targets[name]
+        image[_COUNT] = count
         for name in self._objects:
             rows[name] = targets[name][:count]
-        return fixed.tobytes() + rows.tobytes()
+        return b"".join([*(maps[level].tobytes() for level in self.maps), image.tobytes(), rows.tobytes()])
 
-    def decode(self, records: Sequence[bytes]) -> list[np.ndarray]:
-        """Maps, then targets, in the order of their specs, each with the batch as its first axis."""
-        found = [_aligned_zeros([len(records), *spec.shape], _stored(spec.dtype)) for spec in self._specs]
-        maps, targets = found[: len(self.maps)], dict(zip(self.targets, found[len(self.maps) :], strict=True))
-        for number, record in enumerate(records):
-            fixed = np.frombuffer(record, self._fixed, 1)[0]
-            rows = np.frombuffer(record, self._row, fixed[_COUNT], self._fixed.itemsize)
-            for level, array in zip(self.maps, maps, strict=True):
-                array[number] = fixed[f"map {level}"]
+    def decode(self, reads: Sequence[Callable[[Sequence[np.ndarray]], bytes]]) -> list[np.ndarray]:
+        """Maps, then targets, in the order of their specs, each with the batch as its first axis.
+
+        Each of `reads` fills the maps that it is given with the first bytes of a record, and returns the others.
+        """
+        count = len(reads)
+        maps = [_aligned(np.empty, [count, *spec.shape], _stored(spec.dtype)) for spec in self.maps.values()]
+        targets = {n: _aligned(np.zeros, [count, *spec.shape], _stored(spec.dtype)) for n, spec in self.targets.items()}
+        for number, read in enumerate(reads):
+            rest = read([array[number] for array in maps])
+            image = np.frombuffer(rest, self._image, 1)[0]
+            rows = np.frombuffer(rest, self._row, image[_COUNT], self._image.itemsize)
             for name in _OF_THE_IMAGE:
-                targets[name][number] = fixed[name]
+                targets[name][number] = image[name]
             for name in self._objects:
                 targets[name][number, : len(rows)] = rows[name]
-        return found
+        return [*maps, *targets.values()]
 
     @property
     def stored_dtypes(self) -> list[tf.DType]:
@@ -97,9 +98,9 @@ def _stored(dtype: tf.DType) -> np.dtype:
     return np.dtype("<u2") if dtype == tf.bfloat16 else np.dtype(dtype.as_numpy_dtype).newbyteorder("<")
 
 
-def _aligned_zeros(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
-    """Zeros that TensorFlow takes over as they are: it copies an array whose address is not a multiple of 64."""
+def _aligned(new: Callable, shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
+    """An array that TensorFlow takes over as it is: it copies one whose address is not a multiple of 64."""
     size = math.prod(shape) * dtype.itemsize
-    raw = np.zeros([size + _ALIGNMENT], np.uint8)
+    raw = new([size + _ALIGNMENT], np.uint8)
     start = -raw.ctypes.data % _ALIGNMENT
     return raw[start : start + size].view(dtype).reshape(shape)

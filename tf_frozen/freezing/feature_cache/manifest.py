@@ -34,7 +34,7 @@ class Manifest:
     def names(self) -> list[str]:
         """The file names of all shards, whole or not, in order."""
         count = -(-self.records // self.shard_records)
-        return [f"features-{number:05}-of-{count:05}.array_record" for number in range(count)]
+        return [f"features-{number:05}-of-{count:05}.shard" for number in range(count)]
 
     @property
     def complete(self) -> bool:

@@ -7,50 +7,47 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
+import zstandard
 
-from tf_frozen.backbones.backbone import Backbone
 from tf_frozen.data.pipeline import TrainBatches
+from tf_frozen.detectors.detector import Detector
 from tf_frozen.errors import RunError
 from tf_frozen.freezing.feature_cache.build import check_cachable
 from tf_frozen.freezing.feature_cache.key import key
 from tf_frozen.freezing.feature_cache.layout import Layout
 from tf_frozen.freezing.feature_cache.manifest import Manifest
-from tf_frozen.freezing.feature_cache.shards import open_shard, read
+from tf_frozen.freezing.feature_cache.shards import ShardReader
 
 
 class CacheReader:
     """Gives the records of a cache by their numbers; `failure` holds the RunError of a record that can't be read."""
 
-    def __init__(self, folder: str, batches: TrainBatches, backbone: Backbone):
+    def __init__(self, folder: str, batches: TrainBatches, detector: Detector):
         """Raises ConfigError where the backbone trains, RunError where the cache is stale, unfinished or cut short."""
-        check_cachable(backbone)
+        check_cachable(detector.backbone)
         manifest = Manifest.load(folder)
-        manifest.check(folder, key(batches, backbone), {}, backbone.weights_source or "random")
+        manifest.check(folder, key(batches, detector), {}, detector.backbone.weights_source or "random")
         self.views = manifest.settings["FeatureCache.views"]
         self.layout = Layout.from_dict(manifest.layout)
         self.failure: RunError | None = None
         self._paths = [os.path.join(folder, name) for name in manifest.names]
         self._shard_records = manifest.shard_records
         _check_files(folder, manifest)
-        self._open = functools.cache(open_shard)
+        compression = manifest.settings["FeatureCache.compression"]
+        self._open = functools.cache(functools.partial(ShardReader, compression=compression))
 
     def read(self, rows: np.ndarray) -> list[np.ndarray]:
         """What Layout.decode gives for records in any order; RunError naming the file that can't be read."""
-        records: list[bytes] = [b""] * len(rows)
-        shards, places = np.divmod(rows, self._shard_records)
-        for shard in np.unique(shards):
-            (found,) = np.nonzero(shards == shard)
-            for number, record in zip(found, self._read(self._paths[shard], places[found].tolist()), strict=True):
-                records[number] = record
-        return self.layout.decode(records)
+        places = zip(*(part.tolist() for part in np.divmod(rows, self._shard_records)), strict=True)
+        return self.layout.decode([functools.partial(self._read, self._paths[shard], place) for shard, place in places])
 
-    def _read(self, path: str, places: Sequence[int]) -> list[bytes]:
+    def _read(self, path: str, place: int, maps: Sequence[np.ndarray]) -> bytes | memoryview:
         try:
-            return read(self._open(path), places)
-        except Exception as error:  # array_record raises bare exceptions of several kinds
+            return self._open(path).read(place, maps)
+        except (OSError, ValueError, zstandard.ZstdError) as error:
             self.failure = RunError(
-                f"The feature cache's file {path} is damaged: {str(error).strip()}. Make it whole again by the command "
-                f"that made the cache: `tf-frozen cache` checks each file and writes a damaged one anew."
+                f"The feature cache's file {path} is damaged: {error}. Make it whole again by the command that made "
+                f"the cache: `tf-frozen cache` checks each file and writes a damaged one anew."
             )
             raise self.failure from error
 

@@ -1,4 +1,8 @@
-"""Shards of a feature cache: files of records, written whole or not at all, read in any order."""
+"""Shards of a feature cache: files of records, written whole or not at all, read in any order.
+
+A file is its records one after another, a row (end in the file, XXH3 of the stored bytes) for each, and their number.
+Read so, an uncompressed map goes from the file to where TensorFlow uses it without another copy.
+"""
 
 from __future__ import annotations
 
@@ -6,53 +10,110 @@ import hashlib
 import os
 from collections.abc import Sequence
 
-from array_record.python import array_record_module
+import numpy as np
+import xxhash
+import zstandard
 
 from tf_frozen.files import sync, write_error
 
-_OPTIONS = {"none": "group_size:1,uncompressed", "zstd": "group_size:1,zstd:1"}
-COMPRESSIONS = tuple(_OPTIONS)
-_BLOCK = 64 * 1024
+COMPRESSIONS = ("none", "zstd")
+_INDEX = np.dtype([("end", "<i8"), ("xxh3", "<u8")])
+_COUNT = np.dtype("<i8")
 
 
-class Shard:
+class ShardWriter:
     """A shard being written, under a temporary name until `finish`."""
 
     def __init__(self, path: str, compression: str):
-        self._path, self._temporary = path, temporary(path)
-        self._written = 0
-        self._writer = array_record_module.ArrayRecordWriter(self._temporary, _OPTIONS[compression])
+        self._path, self._temporary, self._compression = path, temporary(path), compression
+        self._index: list[tuple[int, int]] = []
+        self._file = open(self._temporary, "wb")  # noqa: SIM115 - finish and discard close it
 
     def write(self, record: bytes) -> None:
         """Adds a record; RunError when the disk does not take it."""
-        self._written += len(record)
+        stored = zstandard.compress(record, level=1) if self._compression == "zstd" else record
+        begin = self._index[-1][0] if self._index else 0
+        self._index.append((begin + len(stored), xxhash.xxh3_64_intdigest(stored)))
         try:
-            self._writer.write(record)
-        except (OSError, RuntimeError, ValueError) as error:
-            raise write_error(self._path, self._written, str(error)) from error
+            self._file.write(stored)
+        except OSError as error:
+            raise self._error(error) from error
 
     def finish(self) -> dict[str, int | str]:
         """Puts the shard on the disk under its name; gives its bytes and sha256."""
         try:
-            self._writer.close()
+            self._file.write(np.array(self._index, _INDEX).tobytes() + _COUNT.type(len(self._index)).tobytes())
+            self._file.close()
             sync(self._temporary)
             row = {"bytes": os.path.getsize(self._temporary), "sha256": sha256(self._temporary)}
             os.replace(self._temporary, self._path)
             sync(os.path.dirname(self._path))
-        except (OSError, RuntimeError, ValueError) as error:
-            raise write_error(self._path, self._written, str(error)) from error
+        except OSError as error:
+            raise self._error(error) from error
         return row
 
     def discard(self) -> None:
         """Removes what was written, after an error."""
-        self._writer.close()
+        try:
+            self._file.close()
+        except OSError:  # the disk that was full still is
+            pass
         if os.path.exists(self._temporary):
             os.remove(self._temporary)
 
+    def _error(self, error: OSError) -> Exception:
+        return write_error(self._path, self._index[-1][0], error.strerror or str(error))
 
-def on_disk(record_bytes: int, shards: int) -> int:
-    """Bytes that so many shards take for records of so many bytes in all: array_record fills blocks, and adds one."""
-    return shards * (-(-record_bytes // shards // _BLOCK) + 1) * _BLOCK
+
+class ShardReader:
+    """A finished shard; records may be read by several threads. Raises OSError or ValueError where it is damaged."""
+
+    def __init__(self, path: str, compression: str):
+        self._file, self._compression = open(path, "rb", buffering=0), compression  # noqa: SIM115 - read by and by
+        size = os.fstat(self._file.fileno()).st_size
+        (count,) = np.frombuffer(self._bytes(size - _COUNT.itemsize, _COUNT.itemsize), _COUNT)
+        if not 0 <= count <= size // _INDEX.itemsize:
+            raise ValueError(f"its last bytes give {count} records")
+        length = int(count) * _INDEX.itemsize
+        self._index = np.frombuffer(self._bytes(size - _COUNT.itemsize - length, length), _INDEX)
+
+    def read(self, record: int, heads: Sequence[np.ndarray]) -> bytes | memoryview:
+        """Fills the arrays with the first bytes of a record, by its number, and gives those that come after them."""
+        begin = int(self._index["end"][record - 1]) if record else 0
+        size, checksum = int(self._index["end"][record]) - begin, int(self._index["xxh3"][record])
+        if self._compression == "zstd":
+            stored = self._bytes(begin, size)
+            _check(checksum, [stored], record)
+            return _scatter(zstandard.decompress(stored), heads)
+        rest = bytearray(size - sum(head.nbytes for head in heads))
+        if os.preadv(self._file.fileno(), [*heads, rest], begin) != size:
+            raise ValueError(f"record {record} is cut short")
+        _check(checksum, [*heads, rest], record)
+        return memoryview(rest)
+
+    def _bytes(self, begin: int, size: int) -> bytes:
+        return os.pread(self._file.fileno(), size, begin)
+
+
+def _check(checksum: int, parts: Sequence, record: int) -> None:
+    found = xxhash.xxh3_64()
+    for part in parts:
+        found.update(part)
+    if found.intdigest() != checksum:
+        raise ValueError(f"record {record} does not have its checksum")
+
+
+def _scatter(record: bytes, heads: Sequence[np.ndarray]) -> memoryview:
+    rest = memoryview(record)
+    for head in heads:
+        np.copyto(head, np.frombuffer(rest[: head.nbytes], head.dtype).reshape(head.shape))
+        rest = rest[head.nbytes :]
+    return rest
+
+
+def on_disk(record_bytes: int, records: int, shards: int) -> int:
+    """Bytes that so many shards take for uncompressed records of so many bytes in all."""
+    return record_bytes + records * _INDEX.itemsize + shards * _COUNT.itemsize
 
 
 def temporary(path: str) -> str:
@@ -77,13 +138,3 @@ def is_whole(path: str, row: dict[str, int | str] | None) -> bool:
         and os.path.getsize(path) == row["bytes"]
         and sha256(path) == row["sha256"]
     )
-
-
-def open_shard(path: str) -> array_record_module.ArrayRecordReader:
-    """A reader of single records; without reading ahead, as they are read in random order."""
-    return array_record_module.ArrayRecordReader(path, "readahead_buffer_size:0")
-
-
-def read(reader: array_record_module.ArrayRecordReader, records: Sequence[int]) -> list[bytes]:
-    """The records of these numbers within the shard."""
-    return reader.read(list(records))
