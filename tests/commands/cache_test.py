@@ -43,7 +43,12 @@ class CacheTest(tf.test.TestCase):
         with self.subTest("made already"):
             self.assertRegex(job.command(*cache, f"--output={output}")[1], "finished already, and each of its files is")
         with self.subTest("trains"):
-            code, out, error = job.command(*train, f"--gin_param=FEATURE_CACHE = '{output}'")
+            (folder / "bright.gin").write_text(
+                "import tf_frozen.data.augmentation.channel_brightness\n"
+                "CachedBatches.augmentation = [@ChannelBrightness()]\n"
+            )
+            words = [f"--gin_param=FEATURE_CACHE = '{output}'", f"--gin_file={folder / 'bright.gin'}", "--strict"]
+            code, out, error = job.command(*train, *words)
             self.assertEqual(code, 0, f"{out}\n{error}")
             audit = json.loads((folder / "run" / "freezing.json").read_text())
             self.assertEqual((audit["verdict"], audit["violations"]), ("frozen", []))

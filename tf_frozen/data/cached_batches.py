@@ -54,12 +54,14 @@ class CachedBatches:
         layout, size = self._cache.layout, self._batches.batch_size
         found = tf.numpy_function(self._cache.read, [rows], layout.stored_dtypes)
         maps, targets = layout.restore(found, size)
-        seeds = tf.stack([tf.fill([size], tf.constant(self._batches.seed, tf.int64)), epochs], axis=1)
-        seeds = [
-            tf.random.experimental.stateless_fold_in(s, i)
-            for s, i in zip(tf.unstack(seeds), tf.unstack(targets["image_index"]), strict=True)
-        ]
+        return Features(self._augmented(maps, epochs, targets["image_index"]), self._batches.crop), targets
+
+    def _augmented(self, maps: dict[str, tf.Tensor], epochs: tf.Tensor, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        if not self.augmentation:
+            return maps
+        seeds = tf.stack([tf.fill(epochs.shape, tf.constant(self._batches.seed, tf.int64)), epochs], axis=1)
+        fold = tf.random.experimental.stateless_fold_in
+        seeds = [fold(seed, image) for seed, image in zip(tf.unstack(seeds), tf.unstack(images), strict=True)]
         for number, operation in enumerate(self.augmentation, start=1):
-            of_operation = [tf.random.experimental.stateless_fold_in(seed, number) for seed in seeds]
-            maps = operation(maps, tf.stack(of_operation))
-        return Features(maps, self._batches.crop), targets
+            maps = operation(maps, tf.stack([fold(seed, number) for seed in seeds]))
+        return maps

@@ -120,11 +120,12 @@ class Detector(Configured, keras.Model):
             parts = self.loss_parts(pyramid(), _frame(images), targets, seed)
             if self.weight_decay:
                 parts["weight_decay"] = self.weight_decay * _half_squares(variables)
-            loss = tf.add_n(list(parts.values()))
-            # Keras sums the gradients of replicas, so each gives its share of the mean.
-            share = loss / tf.distribute.get_strategy().num_replicas_in_sync
-        self.optimizer.minimize(share, variables, tape=tape)  # which scales the loss where float16 needs it
-        return {"loss": loss, **parts}
+            # Keras sums over replicas, gradients and reported values alike: each gives its share of the mean.
+            replicas = tf.distribute.get_strategy().num_replicas_in_sync
+            shares = {name: part / replicas for name, part in parts.items()}
+            loss = tf.add_n(list(shares.values()))
+        self.optimizer.minimize(loss, variables, tape=tape)  # which scales the loss where float16 needs it
+        return {"loss": loss, **shares}
 
     def _begun(self, images: tf.Tensor | Features) -> Callable[[], Mapping[int, tf.Tensor]]:
         """Runs what of backbone and neck needs no gradient, and gives what runs the rest and has the pyramid."""

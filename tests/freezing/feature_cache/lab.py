@@ -1,14 +1,17 @@
 """A small detector, its training views, and losses of training on them, from images or from a cache."""
 
+import dataclasses
 import functools
 import json
 import sys
 
 import tensorflow as tf
 
+from tests.evaluation.mask_scores_test import ellipse
 from tf_frozen.backbones.efficientnet_lite import EfficientNetLite
 from tf_frozen.data.annotations import CocoJson
 from tf_frozen.data.augmentation.color_jitter import ColorJitter
+from tf_frozen.data.augmentation.copy_paste import CopyPaste
 from tf_frozen.data.augmentation.quarter_turns import QuarterTurns
 from tf_frozen.data.augmentation.scale_jitter import ScaleJitter
 from tf_frozen.data.cached_batches import CachedBatches
@@ -40,12 +43,24 @@ def batches(batch_size=4, maximum=1.3, fixed_views=None, images=IMAGES, **option
     )  # fmt: skip
 
 
-def detector(mode="frozen"):
+def copy_pasted(fixed_views=None, probability=1.0):
+    """The photographs under Copy-Paste and large scale jittering, each tree with the ellipse in its box for a mask."""
+    masked = []
+    for example in examples():
+        boxes = [(x1, y1, x2 - x1, y2 - y1) for y1, x1, y2, x2 in example.boxes.tolist()]
+        masked.append(dataclasses.replace(example, segmentations=[ellipse(*box) for box in boxes]))
+    return TrainBatches(
+        masked, (SIZE, SIZE), 4, seed=3, augmentation=(QuarterTurns(turns=False),), placement=ScaleJitter(),
+        mask_size=28, fixed_views=fixed_views, mix=CopyPaste(probability, min_area=4),
+    )  # fmt: skip
+
+
+def detector(mode="frozen", levels=(3, 4), min_level=3):
     """A RetinaNet of eight filters on the first stages of EfficientNet-Lite0."""
     keras.utils.set_random_seed(5)
     head = DenseHead(num_classes=1, convs=1, filters=8)
     model = SingleStage(
-        EfficientNetLite(levels=(3, 4), mode=mode), FPN(filters=8, min_level=3, max_level=4), head, (SIZE, SIZE)
+        EfficientNetLite(levels=levels, mode=mode), FPN(filters=8, min_level=min_level, max_level=4), head, (SIZE, SIZE)
     )
     model.compile(keras.optimizers.SGD(0.01))
     return model
