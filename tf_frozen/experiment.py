@@ -64,13 +64,17 @@ def load_run(model_dir: str, gin_params: Sequence[str] = ()) -> None:
     """Makes gin's configuration of what `save` left in `model_dir`, then of bindings; RunError without it.
 
     Where the run's checkpoints hold all of the backbone, its mode becomes the one that starts from random weights: the
-    file that the pretrained ones came from may be gone. Where they leave weights out, these are read from there again.
+    file that the pretrained ones came from may be gone. Where they leave weights out, these are read from there again,
+    and so is a SavedModel, whose graph no checkpoint holds.
     """
     path = pathlib.Path(model_dir, "config.gin")
     if not path.is_file():
         raise RunError(f"{model_dir} holds no run: it has no config.gin. `tf-frozen train` makes them.")
     _load([read(path)], gin_params)
     mode = _bindings.get(("BACKBONE_MODE", MACRO, "value"))
+    backbone = _bindings.get(("BACKBONE", MACRO, "value"))
+    if backbone is not None and "SavedModelBackbone" in str(backbone.value):
+        return
     if mode is not None and str(mode.value) in _WITHOUT_PRETRAINED and not _left_out(path.parent):
         gin.bind_parameter(("BACKBONE_MODE", MACRO, "value"), _WITHOUT_PRETRAINED[str(mode.value)])
 

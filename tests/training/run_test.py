@@ -12,6 +12,7 @@ from tf_frozen import experiment
 from tf_frozen.backbones.efficientnet_lite import EfficientNetLite
 from tf_frozen.detectors.rcnn import RCNN
 from tf_frozen.errors import ConfigError, FreezeError
+from tf_frozen.freezing.audit import CHECKS
 from tf_frozen.freezing.fingerprint import fingerprints
 from tf_frozen.freezing.variable_paths import variable_paths
 from tf_frozen.keras_flavor import keras
@@ -25,6 +26,16 @@ class LeakyRCNN(RCNN):
     def train_step(self, data):
         kernel = self.backbone.network.get_layer("stem_conv").kernel
         kernel.assign_add(1e-3 * tf.ones_like(kernel))
+        return super().train_step(data)
+
+
+@gin.configurable
+class HiddenLeakRCNN(RCNN):
+    """Has the same fault where no trace shows it."""
+
+    def train_step(self, data):
+        kernel = self.backbone.network.get_layer("stem_conv").kernel
+        tf.py_function(lambda: [kernel.assign_add(1e-3 * tf.ones_like(kernel))][1:], [], [])
         return super().train_step(data)
 
 
@@ -69,6 +80,7 @@ class RunTest(tf.test.TestCase):
             said = "\n".join(log.output)
             self.assertIn("Going on from step 2: 2 steps", said)
             self.assertNotIn("step 2/2", said)
+            self.assertEqual([self.audit()[check] for check in CHECKS], [0] * 7)
             for change in ("- LEARNING_RATE = 0.01", "+ LEARNING_RATE = 0.0001"):
                 self.assertIn(change, said)
             self.assertNotIn("TRAIN_STEPS", said)
@@ -124,8 +136,14 @@ class RunTest(tf.test.TestCase):
         with self.assertRaisesRegex(ConfigError, "Run.precision is 'float16'.*mixed_bfloat16"):
             self.run_of("Run.precision = 'float16'")
 
+    def test_a_step_that_would_change_a_frozen_variable_is_found_before_it_runs(self):
+        written = "1 frozen variables are written to in the train step: backbone/.*stem_conv/kernel"
+        with self.assertRaisesRegex(FreezeError, written):
+            self.run_of("Run.detector = @LeakyRCNN").train()
+        self.assertFalse((self.model_dir / "checkpoints").exists())
+
     def test_a_frozen_variable_that_changes_fails_the_run(self):
-        leaky = ("Run.detector = @LeakyRCNN", "Run.train_steps = 1")
+        leaky = ("Run.detector = @HiddenLeakRCNN", "Run.train_steps = 1")
         with self.assertRaisesRegex(FreezeError, "1 frozen variables changed during training: backbone/.*stem_conv"):
             self.run_of(*leaky).train()
         found = self.audit()

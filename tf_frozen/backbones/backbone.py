@@ -76,6 +76,11 @@ class Backbone(keras.Model):
         return not self.trainable_variables
 
     @property
+    def graph_digest(self) -> str | None:
+        """The SHA-256 (hex) of the graph, where class, configuration and weights do not tell it."""
+        return None
+
+    @property
     def stage_layers(self) -> dict[str, keras.layers.Layer]:
         """The layers by stage and name, as 'stage_3/stem_conv'; none where the network is no functional one.
 

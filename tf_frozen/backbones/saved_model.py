@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -68,6 +70,12 @@ class SavedModelBackbone(Configured, Backbone):
     def channels(self) -> Mapping[int, int]:
         """Channels of each level's map."""
         return dict(self._channels)
+
+    @property
+    def graph_digest(self) -> str:
+        """The SHA-256 (hex) of the file that holds the graph, with what it has of constants."""
+        with open(os.path.join(self.path, tf.saved_model.SAVED_MODEL_FILENAME_PB), "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
 
     def preprocess(self, images: tf.Tensor) -> tf.Tensor:
         """Maps RGB in 0…255 to (x − mean) / deviation."""

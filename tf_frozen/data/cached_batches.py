@@ -19,7 +19,7 @@ class CachedBatches:
 
     `cache` has `views`, `layout`, `failure` and `read(rows)`. `augmentation` are operations on a batch's maps, called
     with maps {level: [B, h, w, channels]} and seeds [B, 2], which differ by epoch. `workers` batches are read at once.
-    Raises ConfigError where `fixed_views` of the batches is another number than the cache's.
+    Raises ConfigError where `fixed_views` of the batches is another number than the cache's, or `workers` none.
     """
 
     def __init__(self, batches: TrainBatches, cache: Any, augmentation: Sequence[Callable] = (), workers: int = 2):
@@ -28,9 +28,16 @@ class CachedBatches:
                 f"TrainBatches.fixed_views is {batches.fixed_views}, but the feature cache has {cache.views} views. "
                 f"Leave it out: the cache's own are used."
             )
+        if type(workers) is not int or workers < 1:
+            raise ConfigError(f"CachedBatches.workers is {workers!r}; it must be a whole number from 1.")
         batches.fixed_views = cache.views
         self._batches, self._cache = batches, cache
         self.augmentation, self.workers = tuple(augmentation), workers
+
+    @property
+    def crop(self) -> tuple[int, int]:
+        """Height and width of the frames that the features are of, in pixels."""
+        return self._batches.crop
 
     @property
     def failure(self) -> Exception | None:
@@ -54,7 +61,7 @@ class CachedBatches:
         layout, size = self._cache.layout, self._batches.batch_size
         found = tf.numpy_function(self._cache.read, [rows], layout.stored_dtypes)
         maps, targets = layout.restore(found, size)
-        return Features(self._augmented(maps, epochs, targets["image_index"]), self._batches.crop), targets
+        return Features(self._augmented(maps, epochs, targets["image_index"]), self.crop), targets
 
     def _augmented(self, maps: dict[str, tf.Tensor], epochs: tf.Tensor, images: tf.Tensor) -> dict[str, tf.Tensor]:
         if not self.augmentation:

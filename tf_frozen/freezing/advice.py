@@ -33,10 +33,10 @@ _WAYS_OUT = (
 
 
 def advice(detector: keras.Model) -> list[str]:
-    """Warnings, each with its figure; none where the backbone trains. The detector's variables must exist."""
+    """Warnings, each with its figure; none where all of the backbone trains. The detector's variables must exist."""
     backbone = detector.backbone
     if not backbone.frozen:
-        return []
+        return [line for line in (_epsilon(backbone),) if line]
     if backbone.weights_source is None:
         return [
             f"The backbone's weights are random and frozen (mode {backbone.mode!r}): they have learnt nothing from any "
@@ -67,6 +67,9 @@ def _capacity(detector: keras.Model) -> str | None:
 def _epsilon(backbone: Backbone) -> str | None:
     """Whether frozen norms divide by something else than in the training of the published weights."""
     published = getattr(backbone, "published_norm_epsilon", None)
+    norms = (layer for layer in backbone.submodules if isinstance(layer, keras.layers.BatchNormalization))
+    if backbone.weights_source is None or all(norm.trainable for norm in norms):
+        return None
     if published is None or backbone.norm_epsilon == published:
         return None
     return (

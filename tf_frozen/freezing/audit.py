@@ -38,8 +38,9 @@ class Audit:
     """Takes the fingerprints of a model's frozen variables now, and compares them when `finish` is called.
 
     Checks besides, both times, that the optimizer has no slot for a frozen variable and that no regularisation loss
-    uses one; and, in the traced step that `finish` gets, that no gradient goes through what is frozen before all that
-    trains, that nothing frozen is in the loss or written to, and that frozen batch norms use their own statistics.
+    uses one; and, in the traced step that `look_into` and `finish` get, that no gradient goes through what is frozen
+    before all that trains, that nothing frozen is in the loss or written to, and that frozen batch norms use their own
+    statistics.
 
     Where what trains changes during a run, each phase has its audit: `from_step` is the step that the phase began at.
     `earlier` is what `as_dict` gave before, for a run that goes on: the phase goes on where it began at the same step,
@@ -65,17 +66,25 @@ class Audit:
         _check_promise(model, self._frozen)
         self._check("since the run began")
 
+    def look_into(self, step: tf.types.experimental.ConcreteFunction) -> None:
+        """Checks a traced train step, before it runs or after."""
+        self._read(step)
+        self._check("since the run began")
+
     def finish(self, step: tf.types.experimental.ConcreteFunction | None = None) -> None:
         """Compares with the start, and looks into the traced train step where there is one."""
         self._now, self._ended = fingerprints(self._frozen), True
         if step is not None:
-            held = {id(variable) for variable in self._frozen.values()}
-            traced = TracedStep(step, self._frozen, [v for v in self._model.weights if id(v) not in held])
-            self._note("backward_ops", traced.backward_ops())
-            self._note("loss_terms", traced.loss_terms())
-            self._note("writes", [{path} for path in traced.writes()])
-            self._note("batch_statistics", [{path} for path in traced.batch_statistics()])
+            self._read(step)
         self._check("during training")
+
+    def _read(self, step: tf.types.experimental.ConcreteFunction) -> None:
+        held = {id(variable) for variable in self._frozen.values()}
+        traced = TracedStep(step, self._frozen, [v for v in self._model.weights if id(v) not in held])
+        self._note("backward_ops", traced.backward_ops())
+        self._note("loss_terms", traced.loss_terms())
+        self._note("writes", [{path} for path in traced.writes()])
+        self._note("batch_statistics", [{path} for path in traced.batch_statistics()])
 
     def as_dict(self) -> dict[str, Any]:
         """The content of freezing.json: verdict, counts, violations, fingerprints at both ends, phases before this."""

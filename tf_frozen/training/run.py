@@ -102,10 +102,8 @@ class Run:
         keras.utils.set_random_seed(self.seed)
         detector, phases, checkpoints = self._built
         step = checkpoints.restore_latest()
-        audit = Audit(
-            detector, detector.optimizer, self._read("freezing.json") if step else None, from_step=phases.begin
-        )
         batches = self._batches(train_data, detector)
+        audit = self._audit(phases, batches, self._read("freezing.json") if step else None)
         experiment.report_unused(strict)
         self._advise(detector, batches, step)
         self._record(train_data.categories, audit.as_dict() | {"left_out": checkpoints.summary()}, step)
@@ -122,7 +120,15 @@ class Run:
             # Keras has left averages in the place of weights.
             step = checkpoints.restore(f"ckpt-{end}")
             checkpoints.follow(self._enter(phases)(step))
-            audit = Audit(detector, detector.optimizer, self._read("freezing.json"), from_step=phases.begin)
+            audit = self._audit(phases, batches, self._read("freezing.json"))
+
+    def _audit(self, phases: Phases, batches: TrainBatches | CachedBatches, earlier: dict | None) -> Audit:
+        """The audit of a phase, which has looked into its step before that runs."""
+        detector = self._built[0]
+        audit = Audit(detector, detector.optimizer, earlier, from_step=phases.begin)
+        with self._strategy.scope():
+            audit.look_into(trace(detector, self.batch_size, batches.crop))
+        return audit
 
     def _finish(self, audit: Audit, detector: Detector, checkpoints: Checkpoints, batches: TrainBatches) -> None:
         """Ends the audit of a phase, and leaves it in the run directory."""
@@ -148,7 +154,9 @@ class Run:
         (train_data,) = _checked(self._train_data)
         keras.utils.set_random_seed(self.seed)  # as in `train`, so that random frozen weights are the same
         detector = self._built[0]
-        return self._image_batches(train_data, detector), detector
+        batches = self._image_batches(train_data, detector)
+        self._advise(detector, batches, 0)
+        return batches, detector
 
     def _image_batches(self, train_data: CocoJson, detector: Detector) -> TrainBatches:
         return self._train_batches(train_data.examples, detector.frame, self.batch_size, self.seed)
@@ -157,7 +165,7 @@ class Run:
         batches = self._image_batches(train_data, detector)
         if self.feature_cache is None:
             return batches
-        if self._policy.until and not detector.backbone.mode.startswith("frozen"):
+        if self._policy.until and detector.backbone.mode not in ("frozen", "frozen_random"):
             raise ConfigError(
                 f"Run.feature_cache is {self.feature_cache!r}, but Policy.until is {self._policy.until}: from that "
                 f"step on the backbone trains (mode {detector.backbone.mode!r}) and its features change. Leave one out."
@@ -249,7 +257,7 @@ class Run:
     def _advise(self, detector: Detector, batches: TrainBatches, step: int) -> None:
         """Warns of what the paper and the first batch say against the configuration; FreezeError for a mistake."""
         lines = advice(detector)
-        if not step:
+        if not step and not isinstance(batches, CachedBatches):  # a cache's images were looked at when it was made
             images, targets = next(iter(batches.dataset(0, 1)))
             lines += advice_on_batch(detector, images, targets["image_size"])
         for line in lines:

@@ -1,27 +1,55 @@
 import collections
+import dataclasses
+import functools
 import json
 import logging
 import os
 import pathlib
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 
+import gin
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.freezing.feature_cache import lab
 from tf_frozen.data.augmentation.channel_brightness import ChannelBrightness
+from tf_frozen.data.augmentation.quarter_turns import QuarterTurns
 from tf_frozen.data.cached_batches import CachedBatches
 from tf_frozen.errors import ConfigError, RunError
+from tf_frozen.freezing.feature_cache import reader
 from tf_frozen.freezing.feature_cache.build import MARGIN, FeatureCache
+from tf_frozen.freezing.feature_cache.key import differences, key
 from tf_frozen.freezing.feature_cache.manifest import Manifest
 from tf_frozen.freezing.feature_cache.reader import CacheReader
+from tf_frozen.keras_flavor import keras
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 STEPS = 6  # four epochs of six images, two views of each
+
+
+@gin.configurable
+def random_grey(image, objects, seed, probability=0.5):
+    """An augmentation of a user."""
+    del seed, probability
+    return image, objects
+
+
+class OtherTurns(QuarterTurns):
+    """A user's own."""
+
+
+class Table:
+    """An augmentation that holds an array of more values than NumPy prints."""
+
+    def __init__(self, middle):
+        self.values = np.zeros([2000], np.float32)
+        self.values[1000] = middle
 
 
 class FeatureCacheTest(tf.test.TestCase):
@@ -177,9 +205,7 @@ class FeatureCacheTest(tf.test.TestCase):
                 self.build(**options)
         with self.assertRaisesRegex(RunError, "FeatureCache.dtype: 'float32' in the cache, 'float16' here"):
             self.build(cache=FeatureCache(lab.VIEWS))
-        with self.assertRaisesRegex(
-            RunError, "mode|backbone's weights: .*… in the cache, .*… here\n.*source: Eff.*random"
-        ):
+        with self.assertRaisesRegex(RunError, "backbone's weights: .*… in the cache, .*… here\n.*source: Eff.*random"):
             lab.cached(self.folder, lab.detector("frozen_random"))
         with self.assertRaisesRegex(ConfigError, "fixed_views is 3, but the feature cache has 2"):
             self.cached(fixed_views=3)
@@ -207,6 +233,101 @@ class FeatureCacheTest(tf.test.TestCase):
         with self.assertRaisesRegex(RunError, "not finished: it has"):
             self.cached()
 
+    def test_a_damaged_list_of_records_and_compressed_record_are_named(self):
+        self.build(cache=FeatureCache(lab.VIEWS, "float32", "zstd", shard_bytes=300_000))
+        name = sorted(self.shards())[0]
+        path = pathlib.Path(self.folder, name)
+        whole = path.read_bytes()
+        # The number of records, the end of the last one, its high bits, and the first record.
+        for place, bit in ((-8, 2), (-24, 1), (-19, 64), (100, 1)):
+            content = bytearray(whole)
+            content[place] ^= bit
+            path.write_bytes(content)
+            data = self.cached()
+            with self.assertRaises(tf.errors.OpError):
+                list(data.dataset(0, STEPS))
+            self.assertRegex(str(data.failure), f"{name} is damaged.*tf-frozen cache")
+
+    def test_more_files_than_a_process_may_open(self):
+        self.build(cache=FeatureCache(4, "float32", shard_bytes=1))
+        self.assertGreater(len(self.shards()), 5)
+        expected = [features.maps["3"] for features, _ in self.cached().dataset(0, STEPS)]
+        before = reader._OPEN
+        self.addCleanup(setattr, reader, "_OPEN", before)
+        reader._OPEN = 2
+        data = self.cached()
+        found = [features.maps["3"] for features, _ in data.dataset(0, STEPS)]
+        self.assertAllEqual(found, expected)
+        self.assertLessEqual(data._cache._open.cache_info().currsize, 2)
+
+    def test_two_builds_in_one_folder(self):
+        def at_work(views, total):
+            with self.assertRaisesRegex(RunError, "Another .* is at work in"):
+                self.build()
+            return views
+
+        strangers = pathlib.Path(self.folder, "download.part")
+        strangers.parent.mkdir()
+        strangers.write_text("of somebody else")
+        (strangers.parent / "features-00000-of-00001.shard.part").write_text("of a build that was killed")
+        FeatureCache(lab.VIEWS, shard_bytes=300_000).build(lab.batches(), self.model, self.folder, at_work)
+        self.assertEqual([path.name for path in strangers.parent.glob("*.part")], ["download.part"])
+
+    def test_where_it_cannot_write(self):
+        blocked = pathlib.Path(self.folder)
+        blocked.write_text("a file")
+        with self.assertRaisesRegex(RunError, "Cannot write .*cache"):
+            self.build()
+        # A limit on the size of files stands for a full disk.
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_FSIZE, limits)
+        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        self.addCleanup(signal.signal, signal.SIGXFSZ, handler)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+        with self.assertRaisesRegex(RunError, "Cannot write .*shard: File too large.*bytes are free"):
+            self.build(f"{self.folder}_full")
+        self.assertEqual(list(pathlib.Path(f"{self.folder}_full").glob("*.part")), [])
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        self.assertTrue(self.build(f"{self.folder}_full"))
+
+    def test_the_key_tells_functions_arrays_and_classes_apart(self):
+        self.addCleanup(gin.clear_config)
+
+        def found(*augmentation):
+            source = lab.batches()
+            source.augmentation = augmentation
+            return key(source, self.model)
+
+        gin.bind_parameter("random_grey.probability", 0.1)
+        first = found(random_grey, functools.partial(random_grey, probability=0.2), Table(0.0), QuarterTurns())
+        self.assertEqual(
+            first, found(random_grey, functools.partial(random_grey, probability=0.2), Table(0.0), QuarterTurns())
+        )
+        gin.bind_parameter("random_grey.probability", 0.9)
+        second = found(random_grey, functools.partial(random_grey, probability=0.3), Table(1.0), OtherTurns())
+        lines = "\n".join(differences(first, second))
+        for line in (
+            "random_grey.probability: 0.1 in the cache, 0.9 here",
+            r"partial.keywords\[probability\]: 0.2 in the cache, 0.3 here",
+            "Table.values: [0-9a-f]{12}… in the cache, [0-9a-f]{12}… here",
+            r"augmentation\[4\]: 'tf_frozen.*QuarterTurns' in the cache, 'tests.*OtherTurns' here",
+        ):
+            self.assertRegex(lines, line)
+        with self.assertRaisesRegex(ConfigError, r"augmentation\[1\] is .*could not tell whether that changes"):
+            found(keras.layers.RandomFlip())
+
+    def test_an_image_that_was_replaced_by_one_of_its_size(self):
+        self.build()
+        example = lab.examples()[0]
+        content = bytearray(pathlib.Path(example.path).read_bytes())
+        content[-3] ^= 1
+        other = pathlib.Path(self.folder, os.path.basename(example.path))
+        other.write_bytes(content)
+        source = lab.batches()
+        source.examples = [dataclasses.replace(example, path=str(other)), *source.examples[1:]]
+        with self.assertRaisesRegex(RunError, "images' names, sizes and first and last bytes: "):
+            CacheReader(self.folder, source, self.model)
+
     def test_what_cannot_be_cached_is_refused(self):
         model = lab.detector("fine_tune")
         with self.assertRaisesRegex(ConfigError, "can't be cached: .* train .mode 'fine_tune'"):
@@ -219,14 +340,10 @@ class FeatureCacheTest(tf.test.TestCase):
                 FeatureCache(**options)
 
     def test_a_feature_too_large_for_float16_is_an_error_that_says_what_to_use(self):
-        before = self.model.backbone.preprocess
-        self.addCleanup(setattr, self.model.backbone, "preprocess", before)
-        kernel = self.model.backbone.network.layers[-2].weights[0]
         norm = next(layer for layer in reversed(self.model.backbone.network.layers) if hasattr(layer, "gamma"))
         values = norm.get_weights()
         self.addCleanup(norm.set_weights, values)
         norm.set_weights([values[0] * 1e6, *values[1:]])
-        self.assertIsNotNone(kernel)
         with self.assertRaisesRegex(RunError, "(?s)not finite as float16: .*jpg.*'bfloat16'"):
             self.build(cache=FeatureCache(1))
         self.assertTrue(self.build(f"{self.folder}_b", FeatureCache(1, "bfloat16")))

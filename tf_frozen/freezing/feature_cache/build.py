@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import glob
-import itertools
 import logging
 import os
 import shutil
@@ -18,6 +19,7 @@ from tf_frozen.backbones.backbone import Backbone
 from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.detectors.detector import Detector
 from tf_frozen.errors import ConfigError, DataError, RunError
+from tf_frozen.files import write_error
 from tf_frozen.freezing.feature_cache.key import key
 from tf_frozen.freezing.feature_cache.layout import Layout
 from tf_frozen.freezing.feature_cache.manifest import NAME, Manifest
@@ -84,6 +86,11 @@ class FeatureCache:
         `progress(batches, number of them)` may watch the batches go by. Raises ConfigError where the backbone trains,
         RunError where the folder holds another cache, the disk is too small, or a value does not fit the dtype.
         """
+        if batches.fixed_views not in (None, self.views):
+            raise ConfigError(
+                f"TrainBatches.fixed_views is {batches.fixed_views}, but FeatureCache.views is {self.views}. Leave the "
+                f"first out: training from a cache takes the cache's own views."
+            )
         layout = self._layout(batches, detector)
         estimate = self._estimate(batches, layout, folder)
         _LOGGER.info("%s", estimate)
@@ -95,7 +102,9 @@ class FeatureCache:
         if len(missing) < len(manifest.names):
             done = len(manifest.names) - len(missing)
             _LOGGER.info("%d of %d shards are there and whole.", done, len(manifest.names))
-        self._write(batches, detector, layout, manifest, missing, folder, progress)
+        with _only_builder(folder):
+            manifest.save(folder)
+            self._write(batches, detector, layout, manifest, missing, folder, progress)
         return True
 
     def _layout(self, batches: TrainBatches, detector: Detector) -> Layout:
@@ -130,7 +139,8 @@ class FeatureCache:
         records = self.views * len(batches.examples)
         settings = {
             **{f"FeatureCache.{name}": getattr(self, name) for name in ("views", "dtype", "compression")},
-            "records of a shard": estimate.shard_records,
+            "FeatureCache.shard_bytes": self.shard_bytes,
+            "TrainBatches.batch_size": batches.batch_size,
         }
         present, source = key(batches, detector), detector.backbone.weights_source or "random"
         if os.path.exists(os.path.join(folder, NAME)):
@@ -140,10 +150,6 @@ class FeatureCache:
         return Manifest(present, settings, layout.as_dict(), source, records, estimate.shard_records)
 
     def _write(self, batches, detector, layout, manifest: Manifest, missing: Sequence[str], folder, progress) -> None:
-        os.makedirs(folder, exist_ok=True)
-        for left in glob.glob(os.path.join(glob.escape(folder), temporary("*"))):
-            os.remove(left)
-        manifest.save(folder)
         numbers = [manifest.names.index(name) for name in missing]
         rows = [row for number in numbers for row in manifest.rows_of(number)]
         count = -(-len(rows) // batches.batch_size)
@@ -152,12 +158,12 @@ class FeatureCache:
         for name, number in zip(missing, numbers, strict=True):
             shard = ShardWriter(os.path.join(folder, name), self.compression)
             try:
-                for record in itertools.islice(records, len(manifest.rows_of(number))):
-                    shard.write(record)
+                for _ in manifest.rows_of(number):
+                    shard.write(next(records))
+                manifest.shards[name] = shard.finish()
             except BaseException:
                 shard.discard()
                 raise
-            manifest.shards[name] = shard.finish()
             manifest.save(folder)
 
     def _records(self, views: Iterator, detector: Detector, layout: Layout, batches: TrainBatches) -> Iterator[bytes]:
@@ -177,18 +183,39 @@ class FeatureCache:
                 )
 
 
+@contextlib.contextmanager
+def _only_builder(folder: str) -> Iterator[None]:
+    """Makes the folder, keeps other builds out of it, and removes what one that was killed left half written."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise write_error(folder, 0, error.strerror or str(error)) from error
+    try:
+        _lock(descriptor, folder)
+        for left in glob.glob(os.path.join(glob.escape(folder), temporary("features-*"))):
+            os.remove(left)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: str) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise RunError(f"Another `tf-frozen cache` is at work in {folder}. Wait for it, or stop it.") from error
+    except OSError:  # a file system without locks
+        _LOGGER.warning("%s can't be locked: do not build two caches there at once.", folder)
+
+
 def check_cachable(backbone: Backbone) -> None:
-    """Raises ConfigError for a backbone whose features change while training, or that can't be recognised again."""
+    """Raises ConfigError for a backbone whose features change while training."""
     if not backbone.frozen:
         raise ConfigError(
             f"The features of {type(backbone).__name__} can't be cached: {len(backbone.trainable_weights)} of its "
             f"weights train (mode {backbone.mode!r}), so that its features change at every step. Set BACKBONE_MODE = "
             f"'frozen', and no policy that trains a part of it; or train without a cache (FEATURE_CACHE = None)."
-        )
-    if not backbone.weights:
-        raise ConfigError(
-            f"The features of {type(backbone).__name__} ({backbone.weights_source}) can't be cached: its weights are "
-            f"constants of a graph and have no fingerprint by which a cache could be known to be of them."
         )
 
 
@@ -222,7 +249,7 @@ def _check_disk(folder: str, estimate: Estimate, part: float) -> None:
     if needed + MARGIN > estimate.free:
         raise RunError(
             f"The feature cache {folder} needs up to {needed / 1e9:.2f} GB and {MARGIN / 1e9:.0f} GB must stay free, "
-            f"but only {estimate.free / 1e9:.2f} GB are. Make room, choose another --output, or lower "
+            f"but only {estimate.free / 1e9:.2f} GB are. Make room, choose another folder, or lower "
             f"FeatureCache.views ({estimate.views}), the crop or CocoJson.fraction."
         )
 

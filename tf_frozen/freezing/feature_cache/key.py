@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import inspect
+import itertools
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import gin
 import numpy as np
 import tensorflow as tf
 
@@ -15,6 +19,7 @@ from tf_frozen.backbones.backbone import Backbone
 from tf_frozen.data.annotations import Example
 from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.detectors.detector import Detector
+from tf_frozen.errors import ConfigError
 from tf_frozen.freezing.fingerprint import digest, fingerprints
 from tf_frozen.freezing.variable_paths import variable_paths
 
@@ -23,26 +28,31 @@ FORMAT = 2
 _NOT_COMPARED = ("name", "trainable", "mode", "weights", "init_checkpoint", "path")
 # The order of the batches is no part of what a view shows, and views are the cache's own.
 _OF_THE_ORDER = ("examples", "batch_size", "fixed_views")
+_END = 4096
 _PLAIN = (str, int, float, bool, type(None))
 
 
 def key(batches: TrainBatches, detector: Detector) -> dict[str, Any]:
     """Everything that decides the features and targets of a view, flat and ready for JSON."""
     backbone = detector.backbone
-    config = {name: value for name, value in backbone.get_config().items() if name not in _NOT_COMPARED}
-    pipeline = {name: value for name, value in vars(batches).items() if name not in _OF_THE_ORDER}
     rows = {
         "format": FORMAT,
-        "backbone": type(backbone).__name__,
-        **_attributes(type(backbone).__name__, config),
+        "backbone": f"{type(backbone).__module__}.{type(backbone).__qualname__}",
+        "backbone's graph": backbone.graph_digest,
         "backbone's weights": digest(fingerprints(variable_paths(backbone))),
         "backbone's precision": backbone.compute_dtype,
         "backbone's preprocessing": _preprocessing(backbone),
         "levels that the neck reads": {str(level): backbone.channels[level] for level in detector.levels_read},
         **_data(batches.examples),
-        **_attributes(type(batches).__name__, pipeline),
     }
-    return json.loads(json.dumps(rows, default=str))
+    for owner, attributes, left_out in (
+        (backbone, backbone.get_config(), _NOT_COMPARED),
+        (batches, vars(batches), _OF_THE_ORDER),
+    ):
+        for name, value in attributes.items():
+            if name not in left_out:
+                _add(rows, f"{type(owner).__name__}.{name}", value)
+    return json.loads(json.dumps(rows))
 
 
 def differences(cached: dict[str, Any], present: dict[str, Any]) -> list[str]:
@@ -71,46 +81,82 @@ def _preprocessing(backbone: Backbone) -> str:
 def _data(examples: Sequence[Example]) -> dict[str, Any]:
     images, annotations = hashlib.sha256(), hashlib.sha256()
     for example in examples:
-        name, size = os.path.basename(example.path), os.path.getsize(example.path)
-        images.update(f"{example.image_id}\0{name}\0{size}\0{example.orientation}\n".encode())
+        images.update(f"{example.image_id}\0{os.path.basename(example.path)}\0{example.orientation}\n".encode())
+        images.update(_ends(example.path))
         for array in (example.boxes, example.classes, example.crowd):
             annotations.update(f"{array.shape}".encode() + array.tobytes())
         annotations.update(json.dumps(example.segmentations).encode())
     return {
         "number of images": len(examples),
-        "images' names and sizes": images.hexdigest(),
+        "images' names, sizes and first and last bytes": images.hexdigest(),
         "annotations": annotations.hexdigest(),
     }
 
 
-def _attributes(owner: str, attributes: dict[str, Any]) -> dict[str, Any]:
-    """'Owner.attribute' and its value; those of objects among the values too, under the names of their classes."""
-    rows: dict[str, Any] = {}
-    for attribute, value in attributes.items():
-        label = f"{owner}.{attribute.lstrip('_')}"
-        items = value if isinstance(value, list | tuple) else [value]
-        names = [_name(item) for item in items]
-        rows[label] = names if isinstance(value, list | tuple) else names[0]
-        for item, name in zip(items, names, strict=True):
-            if _is_object(item):
-                inner = _attributes(name, vars(item))
-                # Two of one class are told apart by their place.
-                taken = any(row in rows for row in inner)
-                rows.update(
-                    {f"{row} ({label}, {items.index(item) + 1})" if taken else row: v for row, v in inner.items()}
-                )
-    return rows
+def _ends(path: str) -> bytes:
+    """Size, first and last bytes of a file: to read every image in full would take minutes at each start."""
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        first = file.read(_END)
+        file.seek(max(0, size - _END))
+        return b"%d\n" % size + first + file.read(_END)
 
 
-def _name(value: Any) -> Any:
-    if _is_object(value):
-        return type(value).__name__
-    return getattr(value, "__qualname__", value) if callable(value) else value
+def _add(rows: dict[str, Any], name: str, value: Any) -> None:
+    """Adds a value by its name, and what it consists of by names of their own: 'ScaleJitter.maximum'."""
+    if isinstance(value, np.ndarray | tf.Tensor | tf.Variable):
+        value = digest(fingerprints({"value": tf.convert_to_tensor(value)}))
+    if _is_plain(value):
+        rows[_free(rows, name)] = value
+    elif isinstance(value, Mapping):
+        for entry, item in value.items():
+            _add(rows, f"{name}[{entry}]", item)
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value, start=1):
+            _add(rows, f"{name}[{number}]", item)
+    else:
+        kind = _kind(name, value)
+        rows[_free(rows, name)] = f"{kind.__module__}.{kind.__qualname__}"
+        for part, item in _parts(value).items():
+            _add(rows, f"{kind.__qualname__}.{part.lstrip('_')}", item)
 
 
-def _is_object(value: Any) -> bool:
-    return (
-        not isinstance(value, (*_PLAIN, list, tuple, dict))
-        and hasattr(value, "__dict__")
-        and not hasattr(value, "__qualname__")
+def _parts(value: Any) -> dict[str, Any]:
+    """What decides the behaviour of an object or function, beside its code."""
+    if isinstance(value, functools.partial):
+        return {"func": value.func, "args": value.args, "keywords": value.keywords}
+    if not inspect.isfunction(value):
+        return vars(value)
+    function = inspect.unwrap(value)  # of gin's wrapper
+    parameters = inspect.signature(function).parameters.items()
+    defaults = {name: parameter.default for name, parameter in parameters if parameter.default is not parameter.empty}
+    try:
+        bound = gin.get_bindings(value)
+    except ValueError:  # gin does not know it
+        bound = {}
+    return {**inspect.getclosurevars(function).nonlocals, **defaults, **bound}
+
+
+def _kind(name: str, value: Any) -> Any:
+    """A function itself, or the class of an object; ConfigError for what has no attributes to compare."""
+    if inspect.isfunction(value):
+        return value
+    if hasattr(value, "__dict__") and not isinstance(value, tf.Module | type):
+        return type(value)
+    raise ConfigError(
+        f"{name} is {value!r}: a feature cache could not tell whether that changes. Make it an object of a class whose "
+        f"attributes are numbers, words, arrays or such objects; or train without a cache."
     )
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return isinstance(value, _PLAIN)
+
+
+def _free(rows: Mapping[str, Any], name: str) -> str:
+    """The name, with a number where there is one already: two operations of one class."""
+    names = itertools.chain([name], (f"{name} #{number}" for number in itertools.count(2)))
+    return next(free for free in names if free not in rows)

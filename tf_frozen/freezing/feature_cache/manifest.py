@@ -65,13 +65,23 @@ class Manifest:
             raise RunError(f"The feature cache {folder} can't be used: {path} can't be read ({error}).") from error
 
     def check(self, folder: str, key: Mapping[str, Any], settings: Mapping[str, Any], source: str) -> None:
-        """Raises RunError with each difference to the present configuration; `settings` are those of a build."""
-        found = differences({**self.key, **self.settings}, {**key, **self.settings, **settings})
+        """Raises RunError with each difference to the present configuration.
+
+        `settings` are those of a build, which may go on only as it began; none are compared where there are none.
+        """
+        found = differences(self.key, key)
+        if any(line.startswith("backbone's weights") for line in found):
+            found.append(f"(their source: {self.source} in the cache, {source} here)")
         if found:
-            if any(line.startswith("backbone's weights") for line in found):
-                found.append(f"(their source: {self.source} in the cache, {source} here)")
             raise RunError(
                 f"The feature cache {folder} was made with another configuration, so its features would be wrong:\n  "
                 + "\n  ".join(found)
                 + "\nUse that configuration, or make another cache: `tf-frozen cache --output ANOTHER_FOLDER`."
+            )
+        found = differences(self.settings, {**self.settings, **settings})
+        if found:
+            raise RunError(
+                f"The feature cache {folder} was begun with other settings:\n  "
+                + "\n  ".join(found)
+                + "\nTo go on with it, use those; or make another: `tf-frozen cache --output ANOTHER_FOLDER`."
             )

@@ -18,6 +18,8 @@ from tf_frozen.freezing.feature_cache.layout import Layout
 from tf_frozen.freezing.feature_cache.manifest import Manifest
 from tf_frozen.freezing.feature_cache.shards import ShardReader
 
+_OPEN = 256
+
 
 class CacheReader:
     """Gives the records of a cache by their numbers; `failure` holds the RunError of a record that can't be read."""
@@ -34,7 +36,8 @@ class CacheReader:
         self._shard_records = manifest.shard_records
         _check_files(folder, manifest)
         compression = manifest.settings["FeatureCache.compression"]
-        self._open = functools.cache(functools.partial(ShardReader, compression=compression))
+        # Few enough for what a process may have open; which shard comes next is random.
+        self._open = functools.lru_cache(_OPEN)(functools.partial(ShardReader, compression=compression))
 
     def read(self, rows: np.ndarray) -> list[np.ndarray]:
         """What Layout.decode gives for records in any order; RunError naming the file that can't be read."""
@@ -44,7 +47,10 @@ class CacheReader:
     def _read(self, path: str, place: int, maps: Sequence[np.ndarray]) -> bytes | memoryview:
         try:
             return self._open(path).read(place, maps)
-        except (OSError, ValueError, zstandard.ZstdError) as error:
+        except OSError as error:
+            self.failure = RunError(f"The feature cache's file {path} can't be read: {error.strerror or error}.")
+            raise self.failure from error
+        except (ValueError, zstandard.ZstdError) as error:
             self.failure = RunError(
                 f"The feature cache's file {path} is damaged: {error}. Make it whole again by the command that made "
                 f"the cache: `tf-frozen cache` checks each file and writes a damaged one anew."

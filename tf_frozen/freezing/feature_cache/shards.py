@@ -6,9 +6,10 @@ Read so, an uncompressed map goes from the file to where TensorFlow uses it with
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import xxhash
@@ -22,47 +23,51 @@ _COUNT = np.dtype("<i8")
 
 
 class ShardWriter:
-    """A shard being written, under a temporary name until `finish`."""
+    """A shard being written, under a temporary name until `finish`; RunError where the disk does not take it."""
 
     def __init__(self, path: str, compression: str):
         self._path, self._temporary, self._compression = path, temporary(path), compression
         self._index: list[tuple[int, int]] = []
-        self._file = open(self._temporary, "wb")  # noqa: SIM115 - finish and discard close it
+        self._size, self._sha256 = 0, hashlib.sha256()
+        with self._told():
+            self._file = open(self._temporary, "wb")  # noqa: SIM115 - finish and discard close it
 
     def write(self, record: bytes) -> None:
-        """Adds a record; RunError when the disk does not take it."""
+        """Adds a record."""
         stored = zstandard.compress(record, level=1) if self._compression == "zstd" else record
-        begin = self._index[-1][0] if self._index else 0
-        self._index.append((begin + len(stored), xxhash.xxh3_64_intdigest(stored)))
-        try:
-            self._file.write(stored)
-        except OSError as error:
-            raise self._error(error) from error
+        self._append(stored)
+        self._index.append((self._size, xxhash.xxh3_64_intdigest(stored)))
 
     def finish(self) -> dict[str, int | str]:
         """Puts the shard on the disk under its name; gives its bytes and sha256."""
-        try:
-            self._file.write(np.array(self._index, _INDEX).tobytes() + _COUNT.type(len(self._index)).tobytes())
+        self._append(np.array(self._index, _INDEX).tobytes() + _COUNT.type(len(self._index)).tobytes())
+        with self._told():
             self._file.close()
             sync(self._temporary)
-            row = {"bytes": os.path.getsize(self._temporary), "sha256": sha256(self._temporary)}
             os.replace(self._temporary, self._path)
             sync(os.path.dirname(self._path))
-        except OSError as error:
-            raise self._error(error) from error
-        return row
+        # Of what was to be written, so that a file that is not that can't pass for it.
+        return {"bytes": self._size, "sha256": self._sha256.hexdigest()}
 
     def discard(self) -> None:
         """Removes what was written, after an error."""
-        try:
+        with contextlib.suppress(OSError):  # the disk that was full still is
             self._file.close()
-        except OSError:  # the disk that was full still is
-            pass
         if os.path.exists(self._temporary):
             os.remove(self._temporary)
 
-    def _error(self, error: OSError) -> Exception:
-        return write_error(self._path, self._index[-1][0], error.strerror or str(error))
+    def _append(self, stored: bytes) -> None:
+        self._size += len(stored)
+        self._sha256.update(stored)
+        with self._told():
+            self._file.write(stored)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise write_error(self._path, self._size, error.strerror or str(error)) from error
 
 
 class ShardReader:
@@ -72,10 +77,11 @@ class ShardReader:
         self._file, self._compression = open(path, "rb", buffering=0), compression  # noqa: SIM115 - read by and by
         size = os.fstat(self._file.fileno()).st_size
         (count,) = np.frombuffer(self._bytes(size - _COUNT.itemsize, _COUNT.itemsize), _COUNT)
-        if not 0 <= count <= size // _INDEX.itemsize:
-            raise ValueError(f"its last bytes give {count} records")
         length = int(count) * _INDEX.itemsize
-        self._index = np.frombuffer(self._bytes(size - _COUNT.itemsize - length, length), _INDEX)
+        end = size - _COUNT.itemsize - length
+        self._index = np.frombuffer(self._bytes(end, length), _INDEX) if 0 < length < size and end >= 0 else []
+        if not len(self._index) or self._index["end"][-1] != end or (np.diff(self._index["end"], prepend=0) < 0).any():
+            raise ValueError("its list of records does not fit it")
 
     def read(self, record: int, heads: Sequence[np.ndarray]) -> bytes | memoryview:
         """Fills the arrays with the first bytes of a record, by its number, and gives those that come after them."""
