@@ -270,7 +270,8 @@ class FeatureCacheTest(tf.test.TestCase):
         strangers.parent.mkdir()
         strangers.write_text("of somebody else")
         (strangers.parent / "features-00000-of-00001.shard.part").write_text("of a build that was killed")
-        FeatureCache(lab.VIEWS, shard_bytes=300_000).build(lab.batches(), self.model, self.folder, at_work)
+        cache = FeatureCache(lab.VIEWS, "float32", shard_bytes=300_000)
+        cache.build(lab.batches(), self.model, self.folder, at_work)
         self.assertEqual([path.name for path in strangers.parent.glob("*.part")], ["download.part"])
 
     def test_where_it_cannot_write(self):
