@@ -22,6 +22,20 @@ def write_weights(path, scale=1.0):
     np.savez(path, **{name: array * scale for name, array in arrays.items()})
 
 
+class Pyramid(tf.Module):
+    """Two strided convolutions, to be saved as a backbone."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches = tf.Variable(tf.random.stateless_normal([4, 4, 3, 8], [1, 2]) / 500)
+        self.halves = tf.Variable(tf.random.stateless_normal([2, 2, 8, 8], [3, 4]))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3])])
+    def __call__(self, images):
+        fine = tf.nn.conv2d(images, self.patches, 4, "SAME")
+        return {"2": fine, "3": tf.nn.conv2d(fine, self.halves, 2, "SAME")}
+
+
 class SettingTest(tf.test.TestCase):
     def test_what_checkpoints_hold_is_one_of_two(self):
         for value in ("all", None, True):
@@ -38,9 +52,9 @@ class SourceTest(tf.test.TestCase):
         self.source, self.model_dir = self.folder / "weights.npz", str(self.folder / "run")
         write_weights(self.source)
 
-    def started(self, *params):
+    def started(self, *params, files=()):
         """The detector of a run that has left what one has after a step, without the time that a step takes."""
-        files = [job.FILES[0], str(self.folder / job.FILES[1])]
+        files = [job.FILES[0], str(self.folder / job.FILES[1]), *files]
         experiment.load(files, [*job.data_params(self.folder), f"EfficientNetLite.weights = '{self.source}'", *params])
         run = Run(self.model_dir)
         detector, _, checkpoints = run._built
@@ -82,6 +96,18 @@ class SourceTest(tf.test.TestCase):
         run = self.again()
         self.assertIn("AP50", run.evaluate().metrics)
         self.assert_same(run.restored_detector(), trained)
+
+    def test_a_run_on_a_saved_model_is_opened_again(self):
+        path = str(self.folder / "pyramid")
+        tf.saved_model.save(Pyramid(), path)
+        for holds in ("trained", "everything"):
+            params = (f"BACKBONE_SAVED_MODEL = '{path}'", "SavedModelBackbone.levels = (2, 3)")
+            params += (f"Run.checkpoints = '{holds}'", f"Run.seed = {len(holds)}")
+            trained = self.started(*params, files=["backbones/saved_model.gin"])
+            self.assertNotEmpty(trained.backbone.weights)
+            found = self.again().restored_detector()
+            for weight, expected in zip(found.get_weights(), trained.get_weights(), strict=True):
+                self.assertAllEqual(weight, expected)
 
     def test_fine_tuned_with_adapters_it_is_restored_as_it_was(self):
         trained = self.started("BACKBONE_MODE = 'fine_tune_with_adapters'", "ResidualAdapters.depthwise = True")
