@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tests.commands import job
+from tests.training.tiny import state
 
 
 def shards(folder):
@@ -19,7 +20,8 @@ class CacheTest(tf.test.TestCase):
     def test_goes_on_after_kill_9_and_a_run_trains_from_it(self):
         folder = job.write_job(self.enter_context(tempfile.TemporaryDirectory()) + "/job")
         train = job.train_words(folder, folder / "run", "TRAIN_STEPS = 6")
-        options = ["--gin_param=FeatureCache.views = 15", "--gin_param=FeatureCache.shard_bytes = 150_000"]
+        options = ["--gin_param=FeatureCache.views = 15", "--gin_param=FeatureCache.shard_bytes = 300_000"]
+        options += ["--gin_param=FeatureCache.dtype = 'float32'"]
         cache = ["cache", *train[1:-1], *options]
         output = folder / "cache"
         with self.subTest("an estimate writes nothing"):
@@ -52,6 +54,14 @@ class CacheTest(tf.test.TestCase):
             self.assertEqual(code, 0, f"{out}\n{error}")
             audit = json.loads((folder / "run" / "freezing.json").read_text())
             self.assertEqual((audit["verdict"], audit["violations"]), ("frozen", []))
+        with self.subTest("ends with the weights of training on the images of the same views"):
+            for name, param in (("images", "TrainBatches.fixed_views = 15"), ("cached", f"FEATURE_CACHE = '{output}'")):
+                words = job.train_words(folder, folder / name, "TRAIN_STEPS = 3", param)
+                self.assertEqual(job.command(*words)[0], 0)
+            expected, found = (state(str(folder / name))[0] for name in ("images", "cached"))
+            self.assertEqual(set(found), set(expected))
+            for name, value in expected.items():
+                self.assertAllEqual(found[name], value, name)
         with self.subTest("a stale one"):
             words = job.train_words(folder, folder / "run2", f"FEATURE_CACHE = '{output}'", "ScaleJitter.maximum = 1.5")
             code, _, error = job.command(*words)
