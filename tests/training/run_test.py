@@ -141,6 +141,9 @@ class RunTest(tf.test.TestCase):
         with self.assertRaisesRegex(FreezeError, written):
             self.run_of("Run.detector = @LeakyRCNN").train()
         self.assertFalse((self.model_dir / "checkpoints").exists())
+        found = self.audit()
+        self.assertEqual((found["verdict"], found["writes"]), ("broken", 1))
+        self.assertRegex(found["names"]["writes"][0], "stem_conv/kernel")
 
     def test_a_frozen_variable_that_changes_fails_the_run(self):
         leaky = ("Run.detector = @HiddenLeakRCNN", "Run.train_steps = 1")

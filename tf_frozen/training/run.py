@@ -18,7 +18,7 @@ from tf_frozen.data.annotations import Category, CocoJson
 from tf_frozen.data.cached_batches import CachedBatches
 from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.detectors.detector import Detector
-from tf_frozen.errors import ConfigError, DataError, RunError
+from tf_frozen.errors import ConfigError, DataError, FreezeError, RunError
 from tf_frozen.files import write_atomic
 from tf_frozen.freezing.advice import advice, advice_on_batch
 from tf_frozen.freezing.audit import Audit
@@ -126,8 +126,12 @@ class Run:
         """The audit of a phase, which has looked into its step before that runs."""
         detector = self._built[0]
         audit = Audit(detector, detector.optimizer, earlier, from_step=phases.begin)
-        with self._strategy.scope():
-            audit.look_into(trace(detector, self.batch_size, batches.crop))
+        try:
+            with self._strategy.scope():
+                audit.look_into(trace(detector, self.batch_size, batches.crop))
+        except FreezeError:
+            self._write("freezing.json", audit.as_dict() | {"left_out": self._built[2].summary()})
+            raise
         return audit
 
     def _finish(self, audit: Audit, detector: Detector, checkpoints: Checkpoints, batches: TrainBatches) -> None:
