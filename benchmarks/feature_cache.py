@@ -4,9 +4,8 @@ Example: python benchmarks/feature_cache.py --config resnet50_retinanet --json
 
 The three are run in turns, round by round, in one process. Of a turn neither the first step is timed, in which its
 dataset starts, nor its end, as TensorFlow may take seconds to stop what tunes a dataset; batches read ahead are as many
-at the beginning as at the end.
-`backbone` is the frozen forward pass alone. Data are the embedded NEON photographs; ResNet-50 has random weights, which
-take as long.
+at the beginning as at the end. `backbone` is the frozen forward pass alone. Data are the embedded NEON photographs;
+ResNet-50 has random weights, which take as long.
 """
 
 from __future__ import annotations
@@ -30,10 +29,7 @@ from tf_frozen.training.run import Run
 
 _RESNET = ["BACKBONE_MODE = 'frozen_random'", "INIT_CHECKPOINT = None", "FRAME = (384, 384)", "BACKBONE = @ResNet()"]
 CONFIGS = {
-    "resnet50_retinanet": (
-        ["runs/small_retinanet.gin", "backbones/resnet50.gin"],
-        _RESNET,
-    ),
+    "resnet50_retinanet": (["runs/small_retinanet.gin", "backbones/resnet50.gin"], _RESNET),
     "quickstart": (["quickstart.gin"], []),
     "small_retinanet": (["runs/small_retinanet.gin"], []),
     "small_efficientdet": (["runs/small_efficientdet.gin"], []),

@@ -43,6 +43,17 @@ class StatisticsOfTheBatch(RCNN):
         return {**super().loss_parts(*arguments), "nothing": 0.0 * tf.reduce_sum(outputs[0])}
 
 
+class UnfusedStatisticsOfTheBatch(RCNN):
+    """The same as a synchronised norm computes it, without a write."""
+
+    def loss_parts(self, pyramid, *arguments):
+        norm = self.backbone.network.get_layer("stem_bn")
+        outputs = pyramid[min(pyramid)]
+        mean, variance = tf.nn.moments(outputs, [0, 1, 2])
+        outputs = tf.nn.batch_normalization(outputs, mean, variance, norm.beta[:8], norm.gamma[:8], 1e-3)
+        return {**super().loss_parts(pyramid, *arguments), "nothing": 0.0 * tf.reduce_sum(outputs)}
+
+
 def frozen_dense(**options):
     model = keras.Sequential([keras.layers.Dense(2, trainable=False, **options), keras.layers.Dense(1)])
     model.build([None, 3])
@@ -189,6 +200,14 @@ class AuditTest(tf.test.TestCase):
         self.assertEqual(report["names"]["batch_statistics"], [f"{norm}/gamma", f"{norm}/beta"])
         self.assertRegex(report["violations"][-2], f"1 frozen variables are written to .*: {tiny.STEM_MEAN}")
         self.assertRegex(report["violations"][-1], f"2 .* use the batch's statistics .*: {norm}/gamma, {norm}/beta")
+
+    def test_batch_statistics_of_an_unfused_norm_are_found(self):
+        model = tiny.detector(kind=UnfusedStatisticsOfTheBatch)
+        audit = Audit(model, model.optimizer, raises=False)
+        audit.finish(tiny.traced_step(model))
+        norm = tiny.STEM_MEAN.rpartition("/")[0]
+        self.assertEqual(audit.as_dict()["names"]["batch_statistics"], [f"{norm}/gamma"])
+        self.assertEqual(audit.as_dict()["writes"], 0)
 
     def test_a_phase_that_begins_later_has_a_start_of_its_own_and_keeps_the_one_before(self):
         first = Audit(self.model, self.optimizer)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import tensorflow as tf
 
-from tf_frozen.freezing.dataflow import Sources, sourced_ops
+from tf_frozen.freezing.dataflow import DATA, Sources, sourced_ops
 from tf_frozen.keras_flavor import keras
 
 TRAINED = "what trains"
@@ -65,8 +65,16 @@ class TracedStep:
         found = []
         for op, sources in self._ops:
             if op.type.startswith("FusedBatchNorm") and "Grad" not in op.type and op.get_attr("is_training"):
-                found += [path for inputs in sources[1:3] for path in inputs if path in self._frozen]
+                found += [path for inputs in sources[1:3] for path in inputs if self._of_frozen_norm(path)]
+            if op.type == "Mul":  # unfused, as synchronised norms are: rsqrt(variance) times the scale
+                for this, other in ((0, 1), (1, 0)):
+                    if op.inputs[this].op.type == "Rsqrt" and DATA in sources[this] and sources[other] <= self._frozen:
+                        found += [path for path in sources[other] if self._of_frozen_norm(path)]
         return list(dict.fromkeys(found))
+
+    def _of_frozen_norm(self, path: str) -> bool:
+        """Whether a frozen variable stands beside frozen moving statistics; layer norms have none."""
+        return path in self._frozen and f"{path.rpartition('/')[0]}/moving_variance" in self._frozen
 
     def _uses(self, scalars: bool = False) -> Iterator[_Use]:
         """Ops where a value made of frozen variables alone meets others: those variables, and the others' sources."""
