@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 from tf_frozen.export.saved_model import CLASSES
 
+from tf_frozen.data.checks.images import look_at
 from tf_frozen.data.faults import Problem
-from tf_frozen.data.image_checks import look_at
 from tf_frozen.data.images import read
 from tf_frozen.errors import RunError
 from tf_frozen.evaluation.coco import to_results

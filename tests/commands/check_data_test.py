@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tests.data.small_set import TILES, SmallSetTestCase
 from tf_frozen.commands import check_data
-from tf_frozen.data import image_checks
+from tf_frozen.data.checks import images as image_checks
 
 
 def run(*arguments):

@@ -4,7 +4,7 @@ import shutil
 
 import tensorflow as tf
 
-from tf_frozen.data import checks
+from tf_frozen.data.checks import inspection
 from tf_frozen.data.paths import resolve
 
 TILES = ("train_0000_0000.jpg", "train_0345_0380.jpg")
@@ -42,7 +42,7 @@ class SmallSetTestCase(tf.test.TestCase):
         return os.path.join(self.folder, name)
 
     def faults(self, check="decode"):
-        return checks.check(*self.write(), check)
+        return inspection.check(*self.write(), check)
 
     def only_fault(self, kind, check="decode"):
         """Returns the one fault of the data set, after making sure that it is of that kind."""

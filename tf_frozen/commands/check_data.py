@@ -22,10 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the faults, or one line that counts what was checked; returns 1 if there are faults, else 0."""
-    from tf_frozen.data import checks, faults
+    from tf_frozen.data import faults
+    from tf_frozen.data.checks.inspection import inspect
 
     with _without_progress() if args.json else contextlib.nullcontext():
-        inspection = checks.inspect(args.annotations, args.images, masks=args.masks)
+        inspection = inspect(args.annotations, args.images, masks=args.masks)
     found = inspection.faults
     if args.json:
         print(json.dumps({"faults": [fault.as_dict() for fault in found]}, indent=2, allow_nan=False))

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 import gin
 import numpy as np
 
-from tf_frozen.data import checks, coco_json, paths, row_checks
-from tf_frozen.data.box_checks import is_number
+from tf_frozen.data import coco_json, paths
+from tf_frozen.data.checks.boxes import is_number
+from tf_frozen.data.checks.inspection import Header, Inspection, inspect
+from tf_frozen.data.checks.rows import check_categories
 from tf_frozen.data.faults import Fault, describe
 from tf_frozen.errors import ConfigError, DataError
 
@@ -82,7 +84,7 @@ class CocoJson:
         """
         if not is_number(fraction) or not 0 < fraction <= 1:
             raise ConfigError(f"CocoJson.fraction is {fraction!r}; it must be a number above 0 and up to 1.")
-        inspection = checks.inspect(annotations, images, check, masks)
+        inspection = inspect(annotations, images, check, masks)
         to_drop = (*_OF_ONE_BOX, *_OF_ONE_MASK) if drop_faulty_boxes else ()
         dropped = [fault for fault in inspection.faults if fault.kind in to_drop]
         faults = [fault for fault in inspection.faults if fault.kind not in to_drop]
@@ -120,7 +122,7 @@ class CocoJson:
 def num_classes(annotations: str) -> int:
     """Returns the number of categories of a COCO JSON; raises DataError if it or they are faulty."""
     document = coco_json.read(annotations)
-    faults = list(row_checks.check_categories(document["categories"], paths.resolve(annotations)))
+    faults = list(check_categories(document["categories"], paths.resolve(annotations)))
     if faults:
         raise DataError(describe(faults, _FAULTS_SHOWN), faults)
     return len(document["categories"])
@@ -137,7 +139,7 @@ def _subset(count: int, fraction: float, seed: int) -> list[int]:
 
 
 def _examples(
-    inspection: checks.Inspection,
+    inspection: Inspection,
     kept: Sequence[int],
     rows: Sequence[dict],
     categories: Sequence[Category],
@@ -153,7 +155,7 @@ def _examples(
 
 
 def _example(
-    image_id: int | str, path: str, header: checks.Header, rows: Sequence[dict], class_of: dict[int, int], masks: bool
+    image_id: int | str, path: str, header: Header, rows: Sequence[dict], class_of: dict[int, int], masks: bool
 ) -> Example:
     x, y, w, h = np.asarray([row["bbox"] for row in rows], np.float64).reshape([-1, 4]).T
     corners = np.stack([y, x, y + h, x + w], axis=-1)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from tf_frozen.data.box_checks import is_finite, is_number
+from tf_frozen.data.checks.boxes import is_finite, is_number
 from tf_frozen.data.faults import Problem
 
 _LEAST_NUMBERS = 6  # a triangle; public data sets hold points and lines among their polygons, which cover nothing

@@ -6,7 +6,7 @@ import gin
 import tensorflow as tf
 
 from tf_frozen.data.augmentation.objects import Objects
-from tf_frozen.data.box_checks import is_number
+from tf_frozen.data.checks.boxes import is_number
 from tf_frozen.errors import ConfigError
 from tf_frozen.geometry import masks as mask_ops
 

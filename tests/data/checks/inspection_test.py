@@ -6,7 +6,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tests.data.small_set import TILES, SmallSetTestCase
-from tf_frozen.data import checks
+from tf_frozen.data.checks import inspection
 from tf_frozen.errors import ConfigError
 
 
@@ -16,7 +16,7 @@ class CheckTest(SmallSetTestCase):
 
     def test_embedded_data_has_no_fault(self):
         for split in ("train", "val"):
-            self.assertEqual(checks.check(f"embedded:neon_trees/{split}.json", f"embedded:neon_trees/{split}"), [])
+            self.assertEqual(inspection.check(f"embedded:neon_trees/{split}.json", f"embedded:neon_trees/{split}"), [])
 
     def test_missing_image(self):
         os.remove(self.path(TILES[0]))
@@ -108,7 +108,7 @@ class CheckTest(SmallSetTestCase):
         annotations, folder = self.write()
 
         for images, message in [(folder + "2", "no such folder"), (annotations, "a file, not a folder")]:
-            (fault,) = checks.check(annotations, images)
+            (fault,) = inspection.check(annotations, images)
             self.assertEqual((fault.kind, fault.file), ("missing_images_folder", images))
             self.assertIn(message, fault.message)
 
@@ -116,7 +116,7 @@ class CheckTest(SmallSetTestCase):
         self.annotation["bbox"] = [1, 2, 3, 0]
         annotations, folder = self.write()
 
-        kinds = [fault.kind for fault in checks.check(annotations, folder + "2")]
+        kinds = [fault.kind for fault in inspection.check(annotations, folder + "2")]
 
         self.assertEqual(kinds, ["missing_images_folder", "box_without_area"])
 
@@ -125,7 +125,7 @@ class CheckTest(SmallSetTestCase):
             ("none.json", "none", ["missing_annotations", "missing_images_folder"]),
             ("embedded:none.json", "embedded:none", ["missing_embedded", "missing_embedded"]),
         ]:
-            self.assertEqual([fault.kind for fault in checks.check(annotations, images)], kinds)
+            self.assertEqual([fault.kind for fault in inspection.check(annotations, images)], kinds)
 
     def test_everything_wrong_at_once_is_listed_at_once(self):
         self.document = {

@@ -1,6 +1,6 @@
 import tensorflow as tf
 
-from tf_frozen.data.row_checks import check_categories, check_images
+from tf_frozen.data.checks.rows import check_categories, check_images
 
 
 class CheckCategoriesTest(tf.test.TestCase):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tf_frozen.data.box_checks import is_finite, is_number
+from tf_frozen.data.checks.boxes import is_finite, is_number
 from tf_frozen.data.faults import Fault
 
 

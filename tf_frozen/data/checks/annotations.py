@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tf_frozen.data.box_checks import check_box, is_finite, is_normalised, is_number
+from tf_frozen.data.checks.boxes import check_box, is_finite, is_normalised, is_number
+from tf_frozen.data.checks.rows import excerpt, is_id
 from tf_frozen.data.faults import Fault, Problem
-from tf_frozen.data.row_checks import excerpt, is_id
 from tf_frozen.data.segmentations import check_segmentation
 
 

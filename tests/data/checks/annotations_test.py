@@ -1,6 +1,6 @@
 import tensorflow as tf
 
-from tf_frozen.data.annotation_checks import Place, check_annotations
+from tf_frozen.data.checks.annotations import Place, check_annotations
 
 PLACES = {1: Place("a.jpg", 100, 200), "x": Place("b.jpg", None, None), "2": Place("c.jpg", 50, 50)}
 CATEGORIES = {1: {"name": "tree"}}

@@ -7,10 +7,11 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from tf_frozen.data import annotation_checks, coco_json, paths, row_checks
-from tf_frozen.data.annotation_checks import Place
+from tf_frozen.data import coco_json, paths
+from tf_frozen.data.checks.annotations import Place, check_annotations
+from tf_frozen.data.checks.images import Header, look_at_all
+from tf_frozen.data.checks.rows import check_categories, check_images, is_category_id, is_id, is_side
 from tf_frozen.data.faults import Fault, Problem
-from tf_frozen.data.image_checks import Header, look_at_all
 from tf_frozen.errors import ConfigError, DataError
 
 
@@ -42,8 +43,8 @@ def inspect(annotations: str, images: str, check: str = "decode", masks: bool = 
     except DataError as error:
         return Inspection({}, [], [], [*error.faults, *folder_faults])
     file, rows = paths.resolve(annotations), document["images"]
-    faults = [*row_checks.check_categories(document["categories"], file)]
-    faults += [*row_checks.check_images(rows, file), *folder_faults]
+    faults = [*check_categories(document["categories"], file)]
+    faults += [*check_images(rows, file), *folder_faults]
     headers: list[Header | None] = [None] * len(rows)
     files = [""] * len(rows)
     if not folder_faults:
@@ -52,7 +53,7 @@ def inspect(annotations: str, images: str, check: str = "decode", masks: bool = 
         faults += _with_hints(file_faults, paths.resolve(images))
     places = _places(rows, files, headers, file)
     categories = _by_id(document["categories"])
-    faults += annotation_checks.check_annotations(document["annotations"], file, places, categories, masks)
+    faults += check_annotations(document["annotations"], file, places, categories, masks)
     return Inspection(document, files, headers, faults)
 
 
@@ -120,19 +121,19 @@ def _places(rows: list[Any], files: list[str], headers: list[Header | None], fil
     """Returns where each image's boxes lie; the JSON stands in for an image file that is not known."""
     places: dict[int | str, Place] = {}
     for row, path, header in zip(rows, files, headers, strict=True):
-        if isinstance(row, Mapping) and row_checks.is_id(row.get("id")):
+        if isinstance(row, Mapping) and is_id(row.get("id")):
             places.setdefault(row["id"], Place(path or file, *_size(row, header)))
     return places
 
 
 def _by_id(rows: list[Any]) -> dict[int, Mapping]:
     rows = [row for row in rows if isinstance(row, Mapping)]
-    return {row["id"]: row for row in rows if row_checks.is_category_id(row.get("id"))}
+    return {row["id"]: row for row in rows if is_category_id(row.get("id"))}
 
 
 def _size(row: Mapping, header: Header | None) -> tuple[Any, Any]:
     """Returns (height, width) that boxes must fit: the JSON's, to which they belong, or the file's."""
     sides = []
     for key, of_file in (("height", header and header.height), ("width", header and header.width)):
-        sides.append(row[key] if row.get(key) and row_checks.is_side(row[key]) else of_file)
+        sides.append(row[key] if row.get(key) and is_side(row[key]) else of_file)
     return sides[0], sides[1]

@@ -1,6 +1,6 @@
 import tensorflow as tf
 
-from tf_frozen.data.box_checks import check_box, is_normalised
+from tf_frozen.data.checks.boxes import check_box, is_normalised
 
 NAN, INFINITY = float("nan"), float("inf")
 

@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from tf_frozen.data import image_checks
-from tf_frozen.data.image_checks import Header, look_at, look_at_all
+from tf_frozen.data.checks import images as image_checks
+from tf_frozen.data.checks.images import Header, look_at, look_at_all
 from tf_frozen.data.paths import resolve
 
 TILE = os.path.join(resolve("embedded:neon_trees/val"), "val_0000_0000.jpg")
