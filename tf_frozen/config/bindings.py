@@ -1,0 +1,53 @@
+"""The bindings of gin's configuration, each with the file and line that gives it.
+
+Gin's configuration belongs to the whole process, and so does this record of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import gin
+
+MACRO = "gin.macro"
+# Scope, selector and parameter, as gin has them: the scope of a macro is its name.
+Key = tuple[str, str, str]
+
+
+class Binding(NamedTuple):
+    """The value given to one parameter or macro, where (as in run.gin:12), and the line that gives it."""
+
+    name: str
+    value: Any
+    where: str
+    text: str
+
+
+bindings: dict[Key, Binding] = {}
+macros_mentioned: set[str] = set()
+
+
+def clear() -> None:
+    """Empties gin's configuration and the record."""
+    gin.clear_config()
+    bindings.clear()
+    macros_mentioned.clear()
+
+
+def bind(key: Key, binding: Binding) -> None:
+    """Gives gin the value of a binding, and records it."""
+    gin.bind_parameter(key, binding.value)
+    bindings[key] = binding
+
+
+def macro(name: str) -> Binding | None:
+    """Returns the binding of a macro; None where nothing gives it a value."""
+    return bindings.get((name, MACRO, "value"))
+
+
+def effective(scope: str, selector: str) -> Iterable[Key]:
+    """Returns the keys of the bindings, one a parameter, that win in a scope over those of the scopes around it."""
+    bound = [key for key in bindings if key[1] == selector]
+    around = [key for key in bound if not key[0] or f"{scope}/".startswith(f"{key[0]}/")]
+    return {key[2]: key for key in sorted(around, key=lambda key: len(key[0]))}.values()

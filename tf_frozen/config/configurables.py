@@ -1,0 +1,46 @@
+"""What gin can configure: the registered classes and functions, and their parameters."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+
+from gin import config as gin_config
+
+from tf_frozen.errors import ConfigError
+from tf_frozen.gin_files import did_you_mean
+
+
+def find_configurable(selector: str) -> gin_config.Configurable:
+    """Returns what gin has registered as `selector`; ConfigError unless that is exactly one thing."""
+    matching = gin_config._REGISTRY.get_all_matches(selector)
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        names = " or ".join(sorted(match.selector for match in matching))
+        raise ConfigError(f"'{selector}' may mean {names}. Write more of the name.")
+    names = [known.name for _, known in gin_config._REGISTRY.items() if known.module != "gin"]
+    advice = did_you_mean(selector.rpartition(".")[2], names)
+    advice = advice or " Does a gin file import the module that defines it?"
+    raise ConfigError(f"Nothing configurable is named '{selector}'.{advice}")
+
+
+def parameters(configurable: gin_config.Configurable) -> tuple[list[str], bool]:
+    """Returns the parameters that may be bound by name, and whether any other keyword is taken as well."""
+    function = configurable.wrapped
+    if inspect.isclass(function):
+        function = gin_config._find_class_construction_fn(function)
+    kinds = {name: parameter.kind for name, parameter in inspect.signature(function).parameters.items()}
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    names = [name for name, kind in kinds.items() if kind in by_name and name != "self"]
+    if configurable.allowlist:
+        return list(configurable.allowlist), False
+    if configurable.denylist:
+        return [name for name in names if name not in configurable.denylist], False
+    return names, inspect.Parameter.VAR_KEYWORD in kinds.values()
+
+
+def unknown_parameter(selector: str, parameter: str, names: Sequence[str]) -> str:
+    """Returns the message for a parameter that is none of `names`."""
+    advice = did_you_mean(parameter, names) or f" It has: {', '.join(names) or 'none'}."
+    return f"'{selector}' has no parameter '{parameter}'.{advice}"

@@ -1,0 +1,134 @@
+"""Reading of gin files and parameters into gin's configuration, with errors that name file, line and nearest names."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import pathlib
+import pkgutil
+import re
+import tokenize
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import gin
+from gin import config as gin_config
+from gin import config_parser
+
+from tf_frozen.config import bindings
+from tf_frozen.config.configurables import find_configurable, parameters, unknown_parameter
+from tf_frozen.config.explained import without_gin
+from tf_frozen.config.required import DATA_MACROS, Required, check_macros
+from tf_frozen.config.syntax import syntax_error
+from tf_frozen.errors import ConfigError
+from tf_frozen.gin_files import Source, did_you_mean, find
+
+
+def read(sources: Iterable[Source], gin_params: Iterable[str]) -> None:
+    """Replaces gin's configuration by that of the sources, then of single bindings; what comes later wins."""
+    bindings.clear()
+    for source in sources:
+        _read(source)
+    for number, text in enumerate(gin_params, start=1):
+        _read(Source(f"--gin_param {number}", text, pathlib.Path(), is_param=True))
+    check_macros()
+
+
+class _Delegate(gin_config.ParserDelegate):
+    """Builds gin's references; ConfigError with the nearest names for an unknown one."""
+
+    def configurable_reference(self, name: str, evaluate: bool) -> gin_config.ConfigurableReference:
+        find_configurable(name.rpartition("/")[2])
+        return super().configurable_reference(name, evaluate)
+
+    def macro(self, name: str) -> gin_config.ConfigurableReference:
+        if name in ("gin.REQUIRED", "REQUIRED"):
+            return Required()
+        bindings.macros_mentioned.add(name)
+        return super().macro(name)
+
+
+def _read(source: Source, including: tuple[str, ...] = ()) -> None:
+    """Adds the statements of `source` to gin's configuration; `including` names the files that led here."""
+    if source.name in including:
+        raise ConfigError(f"A gin file includes itself: {' -> '.join([*including, source.name])}.")
+    for statement in _statements(source):
+        included = None
+        with _located(source, statement.location.line_num):
+            if isinstance(statement, config_parser.BindingStatement):
+                _bind(statement, source)
+            elif isinstance(statement, config_parser.BlockDeclaration):
+                find_configurable(statement.selector)
+            elif isinstance(statement, config_parser.ImportStatement):
+                _import(statement)
+            else:
+                folders = () if source.folder is None else (source.folder, pathlib.Path())
+                included = find(statement.filename, *folders)
+        if included is not None:
+            _read(included, (*including, source.name))
+
+
+def _statements(source: Source) -> Iterator[Any]:
+    """Yields gin's statements; ConfigError where the text is not gin or refers to an unknown name."""
+    try:
+        parser = config_parser.ConfigParser(source.text, _Delegate())
+        while (statement := parser.parse_statement()) is not None:
+            yield statement
+    except ConfigError as error:
+        line = re.search(r"\n  In .* line (\d+)\n", str(error))[1]
+        with _located(source, int(line)):
+            raise without_gin(error) from None
+    except SyntaxError as error:
+        raise syntax_error(source, error.lineno or 1, str(error.msg)) from None
+    except tokenize.TokenError as error:
+        raise syntax_error(source, error.args[1][0], str(error.args[0])) from None
+
+
+@contextlib.contextmanager
+def _located(source: Source, line: int) -> Iterator[None]:
+    """Puts the place before the message of a ConfigError, and the line below it."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{source.where(line)}: {error}\n    {source.line(line)}") from error.__cause__
+
+
+def _bind(statement: config_parser.BindingStatement, source: Source) -> None:
+    scope, selector, parameter, value, location = statement
+    name = f"{scope}/{selector}" if scope else selector
+    if not parameter:
+        key = (name, bindings.MACRO, "value")
+        value = _absolute(value) if name in DATA_MACROS else value
+    else:
+        configurable = find_configurable(selector)
+        names, takes_any = parameters(configurable)
+        if parameter not in names and not takes_any:
+            raise ConfigError(unknown_parameter(selector, parameter, names))
+        name, key = f"{name}.{parameter}", (scope, configurable.selector, parameter)
+    line = location.line_num
+    bindings.bind(key, bindings.Binding(name, value, source.where(line), source.line(line)))
+
+
+def _import(statement: config_parser.ImportStatement) -> None:
+    """Imports a module; ConfigError when it, or a module that it needs, does not exist."""
+    module = statement.module
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if not f"{module}.".startswith(f"{missing}."):
+            raise ConfigError(f"{module} needs the module '{missing}', which is not installed.") from error
+        parent = missing.rpartition(".")[0]
+        path = importlib.import_module(parent).__path__ if parent else None
+        beside = [f"{parent}.{found.name}".lstrip(".") for found in pkgutil.iter_modules(path)]
+        advice = did_you_mean(missing, beside) or " If it is your own, put its folder on PYTHONPATH."
+        raise ConfigError(f"There is no module '{missing}'.{advice}") from error
+    gin.parse_config(statement.format())  # Gin's own record: a saved configuration imports what it names.
+
+
+def _absolute(path: Any) -> Any:
+    """Makes a path mean the same file from any folder, as the saved configuration must."""
+    if not isinstance(path, str) or not path or path.startswith("embedded:") or "://" in path:
+        return path
+    return os.path.abspath(os.path.expanduser(path))
