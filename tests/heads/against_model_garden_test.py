@@ -78,7 +78,7 @@ def copy_region_proposal(theirs, ours):
 def copy_box_head(theirs, ours):
     layers = zip(theirs._convs + theirs._fcs, theirs._conv_norms + theirs._fc_norms, strict=True)
     for (layer, norm), block in zip(layers, ours.conv_blocks + ours.fc_blocks, strict=True):
-        copy_block(layer, norm, block.conv, block.norm)
+        copy_block(layer, norm, getattr(block, "conv", None) or block.dense, block.norm)
     ours.classes.set_weights(theirs._classifier.get_weights())
     ours.deltas.set_weights(theirs._box_regressor.get_weights())
 
@@ -114,9 +114,7 @@ class HeadsTest(tf.test.TestCase):
             ours(features)
             shake(theirs)
             copy_box_head(theirs, ours)
-            # Inference comes first: of a batch of n RoIs the norm after a fully connected layer keeps the variance
-            # times n / (n - 1), as after convolutions; Model Garden's there keeps it as it is. n is 512 an image.
-            for training in (False, True):
+            for training in (True, False):  # inference with the statistics that training left
                 classes, boxes = model(features, training=training)
                 logits, deltas = ours(features, training=training)
                 self.assertAllClose(logits, classes, rtol=0, atol=1e-4)
@@ -158,8 +156,8 @@ class PaperSettingsTest(tf.test.TestCase):
             (proposal.score, rpn._classifier),
             (proposal.delta, rpn._box_regressor),
             (head.conv_blocks[0].conv, detection._convs[0]),
-            (head.fc_blocks[0].conv, detection._fcs[0]),
-            (head.fc_blocks[1].conv, detection._fcs[1]),
+            (head.fc_blocks[0].dense, detection._fcs[0]),
+            (head.fc_blocks[1].dense, detection._fcs[1]),
             (head.classes, detection._classifier),
             (head.deltas, detection._box_regressor),
         ):

@@ -143,7 +143,7 @@ class DetectTest(tf.test.TestCase):
             head = BoxHead(1, convs=0, fcs=1, fc_units=1, activation="linear")
             layer = BoxCascade(head, (0.5,), CODERS[:1], roi_aligned=aligned)
             layer((maps, PROPOSALS, SIZE))
-            hidden, stage = layer.heads[0].fc_blocks[0].conv, layer.heads[0]
+            hidden, stage = layer.heads[0].fc_blocks[0].dense, layer.heads[0]
             hidden.kernel.assign(tf.fill(hidden.kernel.shape, 1 / 49))
             stage.classes.kernel.assign([[0.0, 0.1]])
             probabilities, _ = layer((maps, PROPOSALS, SIZE))

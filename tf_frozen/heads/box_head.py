@@ -8,6 +8,7 @@ import tensorflow as tf
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.configured import ConfiguredLayer
 from tf_frozen.layers.conv_block import ConvBlock
+from tf_frozen.layers.dense_block import DenseBlock
 
 
 @gin.configurable
@@ -16,8 +17,9 @@ class BoxHead(ConfiguredLayer):
     """Convolutions, fully connected layers and two outputs, on RoI features [batch, n, size, size, channels].
 
     Class 0 is background, so `num_classes` foreground classes give num_classes + 1 logits. Class-agnostic boxes are
-    one refinement a RoI, else there is one for each logit. `fc_scale` over the fan out is the variance that kernels of
-    fully connected layers start with. Defaults: the official YAMLs (4 convolutions, 2 FC).
+    one refinement a RoI, else there is one for each logit. `separable` concerns the convolutions. `fc_scale` over the
+    fan out is the variance that kernels of fully connected layers start with. Defaults: the official YAMLs (4
+    convolutions, 2 FC).
     """
 
     def __init__(
@@ -41,10 +43,7 @@ class BoxHead(ConfiguredLayer):
         self.conv_blocks = [
             ConvBlock(filters, 3, norm, activation, separable, name=f"conv_{index}") for index in range(convs)
         ]
-        # A fully connected layer is a 1×1 convolution over [n, 1, 1, features], so it shares ConvBlock.
-        self.fc_blocks = [
-            ConvBlock(fc_units, 1, norm, activation, scale=fc_scale, name=f"fc_{index}") for index in range(fcs)
-        ]
+        self.fc_blocks = [DenseBlock(fc_units, norm, activation, fc_scale, name=f"fc_{index}") for index in range(fcs)]
         boxes = 1 if class_agnostic else num_classes + 1
         self.classes = keras.layers.Dense(num_classes + 1, kernel_initializer=_normal(0.01), name="classes")
         self.deltas = keras.layers.Dense(boxes * 4, kernel_initializer=_normal(0.001), name="deltas")
@@ -55,10 +54,9 @@ class BoxHead(ConfiguredLayer):
         x = tf.reshape(features, [-1, size, size, channels])
         for block in self.conv_blocks:
             x = block(x, training=training)
-        x = tf.reshape(x, [-1, 1, 1, size * size * x.shape[-1]])
+        x = tf.reshape(x, [-1, size * size * x.shape[-1]])
         for block in self.fc_blocks:
             x = block(x, training=training)
-        x = tf.reshape(x, [-1, x.shape[-1]])
         logits = tf.reshape(self.classes(x), [count[0], count[1], self.num_classes + 1])
         deltas = tf.reshape(self.deltas(x), [count[0], count[1], self.deltas.units // 4, 4])
         return tf.cast(logits, tf.float32), tf.cast(deltas, tf.float32)

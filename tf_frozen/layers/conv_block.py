@@ -34,10 +34,7 @@ def conv(
 
 @keras.utils.register_keras_serializable("tf_frozen")
 class ConvBlock(ConfiguredLayer):
-    """k×k convolution, norm, activation: [batch, h, w, c] → [batch, h, w, filters]; with no norm a bias instead.
-
-    `scale` divided by the kernel's fan out is the variance that the kernel starts with.
-    """
+    """k×k convolution, norm, activation: [batch, h, w, c] → [batch, h, w, filters]; with no norm a bias instead."""
 
     def __init__(
         self,
@@ -46,14 +43,13 @@ class ConvBlock(ConfiguredLayer):
         norm: keras.layers.Layer | None = None,
         activation: str = "relu",
         separable: bool = False,
-        scale: float = 2.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.filters, self.kernel_size, self.separable = filters, kernel_size, separable
-        self.activation, self.scale = activation, scale
+        self.activation = activation
         self.norm = copy_of(norm, "norm") if norm is not None else None
-        self.conv = conv(filters, kernel_size, separable, bias=norm is None, name="conv", scale=scale)
+        self.conv = conv(filters, kernel_size, separable, bias=norm is None, name="conv")
         self.activate = keras.activations.get(activation)
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
