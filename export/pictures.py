@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from tf_frozen.export.predictor import Detections
 
 from tf_frozen.errors import RunError
+from tf_frozen.evaluation.detections import Detections
 from tf_frozen.evaluation.drawing import draw
 
 RESULTS = "predictions.json"

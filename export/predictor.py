@@ -7,30 +7,19 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from tf_frozen.export.saved_model import CLASSES
+from tf_frozen.export.saved_model import CLASSES, OUTPUTS
 
 from tf_frozen.data.checks.images import look_at
 from tf_frozen.data.faults import Problem
 from tf_frozen.data.images import read
 from tf_frozen.errors import RunError
-from tf_frozen.evaluation.coco import to_results
-from tf_frozen.evaluation.masks import to_rles
+from tf_frozen.evaluation.detections import Detections, detections_of
 
 _LOG = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 10
-
-
-class Detections(NamedTuple):
-    """What was found on one image of n objects, best score first."""
-
-    boxes: np.ndarray  # float32 [n, 4]: y1, x1, y2, x2 in pixels of the image
-    scores: np.ndarray  # float32 [n]
-    classes: np.ndarray  # int32 [n]: category ids of the data set
-    segmentations: list[dict] | None = None  # COCO's run lengths of n masks, where the detector finds them
 
 
 class Predictor:
@@ -55,12 +44,9 @@ class Predictor:
 
     def detect(self, image: np.ndarray, score_threshold: float = 0.0) -> Detections:
         """Returns the objects of score >= `score_threshold` on `image`, uint8 RGB [h, w, 3]."""
-        found = {name: values[0].numpy() for name, values in self._detect(images=tf.constant(image[None])).items()}
-        kept = np.flatnonzero(found["detection_scores"][: found["num_detections"]] >= score_threshold)
-        boxes, scores, classes = (found[f"detection_{key}"][kept] for key in ("boxes", "scores", "classes"))
-        if "detection_masks" not in found:
-            return Detections(boxes, scores, classes)
-        return Detections(boxes, scores, classes, to_rles(found["detection_masks"][kept], boxes, *image.shape[:2]))
+        served = self._detect(images=tf.constant(image[None]))
+        found = {name: served[key].numpy() for name, key in OUTPUTS.items() if key in served}
+        return detections_of(found, 0, *image.shape[:2], score_threshold)
 
     def predict(
         self,
@@ -90,7 +76,7 @@ class Predictor:
                 continue
             image = read(path)
             found = self.detect(image, score_threshold)
-            rows += to_results(image_ids[path], *found)
+            rows += found.rows(image_ids[path])
             show(path, image, found)
             if time.monotonic() - said > _SECONDS_BETWEEN_LINES:
                 said = time.monotonic()

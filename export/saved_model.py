@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -14,13 +14,20 @@ from tf_frozen import __version__
 from tf_frozen.backbones.residual_adapters import adapted_convs, folded
 from tf_frozen.data.annotations import Category
 from tf_frozen.data.images import decode
-from tf_frozen.data.resize import fit
 from tf_frozen.errors import RunError
-from tf_frozen.geometry import boxes as box_ops
+from tf_frozen.evaluation.detections import ImageDetector
 from tf_frozen.keras_flavor import keras
 
 CLASSES = os.path.join("assets.extra", "classes.json")
 ABOUT = os.path.join("assets.extra", "tf_frozen.json")
+# The names by which a signature gives what `ImageDetector.detect` does.
+OUTPUTS = {
+    "boxes": "detection_boxes",
+    "scores": "detection_scores",
+    "classes": "detection_classes",
+    "count": "num_detections",
+    "masks": "detection_masks",
+}
 _CONTENTS = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra"}
 
 
@@ -35,47 +42,22 @@ class Server:
     """
 
     def __init__(self, detector: keras.Model, categories: Sequence[Category]):
-        self._detector = detector
-        self._category_ids = [0, *(category.id for category in categories)]
+        self._detector = ImageDetector(detector, categories)
 
     def detect(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns the detections on `images`, uint8 RGB [N, H, W, 3]."""
-        return self._detect(tf.map_fn(self._fit, images, fn_output_signature=self._fitted()))
+        return _outputs(self._detector.detect_each(images))
 
     def detect_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns the detections on `image_bytes`, strings [N], each a JPEG or PNG of a size of its own.
 
         A rotation noted in EXIF is not applied: boxes are in the pixels as they are stored.
         """
+        return _outputs(self._detector.detect_each(image_bytes, lambda contents: decode(contents, tf.constant(1))))
 
-        def decode_and_fit(contents: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            return self._fit(decode(contents, tf.constant(1)))
 
-        return self._detect(tf.map_fn(decode_and_fit, image_bytes, fn_output_signature=self._fitted()))
-
-    def _fitted(self) -> tuple[tf.TensorSpec, ...]:
-        return (
-            tf.TensorSpec((*self._detector.frame, 3), tf.float32),
-            tf.TensorSpec((2,), tf.float32),
-            tf.TensorSpec((), tf.float32),
-            tf.TensorSpec((2,), tf.float32),
-        )
-
-    def _fit(self, image: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        return *fit(image, self._detector.frame), tf.cast(tf.shape(image)[:2], tf.float32)
-
-    def _detect(self, fitted: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
-        frames, frame_sizes, scales, sizes = fitted
-        found = self._detector(frames, image_size=frame_sizes, training=False)
-        boxes = box_ops.clip(found["boxes"] / scales[:, None, None], sizes)
-        masks = {"detection_masks": found["masks"]} if "masks" in found else {}
-        return {
-            "detection_boxes": boxes,
-            "detection_scores": found["scores"],
-            "detection_classes": tf.gather(tf.constant(self._category_ids, tf.int32), found["classes"]),
-            "num_detections": found["count"],
-            **masks,
-        }
+def _outputs(found: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    return {OUTPUTS[name]: tensor for name, tensor in found.items()}
 
 
 def export(detector: keras.Model, categories: Sequence[Category], output: str) -> str:

@@ -6,7 +6,7 @@ from tf_frozen.backbones.efficientnet_lite import EfficientNetLite
 from tf_frozen.data.pipeline import TrainBatches, eval_batches
 from tf_frozen.detectors.mask_rcnn import MaskRCNN
 from tf_frozen.evaluation.coco import score
-from tf_frozen.evaluation.detections import detect_all
+from tf_frozen.evaluation.detections import ImageDetector, detect_all
 from tf_frozen.heads.box_cascade import BoxCascade
 from tf_frozen.heads.box_head import BoxHead
 from tf_frozen.heads.mask_head import MaskHead
@@ -26,7 +26,8 @@ class MaskOverfitTest(tf.test.TestCase):
         model.compile(keras.optimizers.Adam(rate, global_clipnorm=10.0))
         batches = TrainBatches([example], FRAME, batch_size=1).dataset(0, 1)
         model.fit(batches.cache().repeat(STEPS), verbose=0)
-        rows = detect_all(model, eval_batches([example], FRAME, 1), [example], shapes.CATEGORIES)
+        detect = ImageDetector(model, shapes.CATEGORIES).detect
+        rows = detect_all(detect, eval_batches([example], FRAME, 1), [example])
         metrics = score(shapes.ground_truth(example), rows, masks=True)
         # Overlaps of 0.9 and more; a full box overlaps its shape by 0.5.
         self.assertGreater(metrics["mask_AP"], 0.89)

@@ -11,7 +11,7 @@ from tf_frozen.data.paths import resolve
 from tf_frozen.data.pipeline import TrainBatches, eval_batches
 from tf_frozen.detectors.rcnn import RCNN
 from tf_frozen.evaluation.coco import score
-from tf_frozen.evaluation.detections import detect_all
+from tf_frozen.evaluation.detections import ImageDetector, detect_all
 from tf_frozen.heads.box_cascade import BoxCascade
 from tf_frozen.heads.box_head import BoxHead
 from tf_frozen.heads.region_proposal import RegionProposal
@@ -47,7 +47,8 @@ class OverfitTest(tf.test.TestCase):
         model.compile(keras.optimizers.Adam(rate, global_clipnorm=10.0))
         batches = TrainBatches(examples, model.frame, batch_size=2).dataset(0, 1)
         model.fit(batches.cache().repeat(STEPS), verbose=0)
-        rows = detect_all(model, eval_batches(examples, model.frame, 2), examples, [Category(7, "tree")])
+        detect = ImageDetector(model, [Category(7, "tree")]).detect
+        rows = detect_all(detect, eval_batches(examples, model.frame, 2), examples)
         metrics = score(_ground_truth(), rows)
         self.assertGreater(metrics["AP"], 0.9)
         self.assertEqual(metrics["AP50"], 1.0)

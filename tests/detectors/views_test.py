@@ -83,6 +83,10 @@ class ViewsTest(tf.test.TestCase):
         sink = Finder(shift=(0.25, 0, 0.25, 0))
         self.assertAllClose(self.detect(Views(turns=True), sink)["boxes"][:, 0], BOXES, 1e-6)
 
+    def test_boxes_end_with_the_image_where_it_ends_within_a_pixel(self):
+        found = self.detect(Views(), Finder(shift=(0, 0, 20, 0)))
+        self.assertAllClose(found["boxes"][:, 0, 2], SIZES[:, 0])
+
     def test_classes_stay_apart(self):
         found = self.detect(Views(), Finder(class_of_view=lambda view: view))
         self.assertAllEqual(found["count"], [2, 2])

@@ -127,13 +127,18 @@ class TrainBatches:
 
 
 def eval_batches(examples: Sequence[Example], frame: tuple[int, int], batch_size: int) -> tf.data.Dataset:
-    """Each example once, in order, fitted into the frame: elements like TrainBatches', the last batch may be short."""
+    """Each example once, in order, fitted into the frame; the last batch may be short.
+
+    Elements are like TrainBatches', and their targets have original_size [B, 2] float32, the image's own.
+    """
     columns = _columns(examples)
 
     def element(index: tf.Tensor) -> tuple[tf.Tensor, dict]:
         image, objects = _read(columns, index)
         framed, size, scale = fit(image, tuple(frame))
-        return _element(columns, framed, {**objects, "boxes": objects["boxes"] * scale}, index, size, scale)
+        objects = {**objects, "boxes": objects["boxes"] * scale}
+        framed, targets = _element(columns, framed, objects, index, size, scale)
+        return framed, {**targets, "original_size": tf.cast(tf.shape(image)[:2], tf.float32)}
 
     return _batched(tf.data.Dataset.range(len(examples)).map(element, tf.data.AUTOTUNE), batch_size, False)
 

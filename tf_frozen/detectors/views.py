@@ -41,8 +41,8 @@ class Views(ConfiguredLayer):
     def detect(self, detect: Detect, images: tf.Tensor, image_size: tf.Tensor) -> Detections:
         """What `detect(images, image_size)` finds on the views of frames [batch, H, W, 3], merged.
 
-        The part that is no padding, `image_size` [batch, 2], is flipped in its place. Like `detect` it gives boxes
-        [batch, D, 4], scores and classes [batch, D], and count [batch].
+        The part that is not padding, `image_size` [batch, 2], is flipped in its place. Like `detect` it gives boxes
+        [batch, D, 4] within that part, scores and classes [batch, D], and count [batch].
         """
         size = tf.math.ceil(image_size)  # flips move whole pixels
         choices = (False, True) if self.turns else (False,)
@@ -57,6 +57,7 @@ class Views(ConfiguredLayer):
         # A view rarely has two boxes this close; where it has, no score is to pass 1.
         scores = tf.minimum(votes / len(flips), 1.0)
         most = tf.shape(scores)[1] // len(flips)
+        boxes = box_ops.clip(boxes, image_size)
         kept, valid = batched_nms(boxes, scores, classes, self.nms_iou, most, score_threshold=0.0)
         return gather_detections(boxes, scores, classes, kept, valid)
 

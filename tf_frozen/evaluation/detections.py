@@ -1,36 +1,94 @@
-"""From a detector's output on frames to rows that are scored: original pixels, the data set's own ids."""
+"""From a detector's output on frames to objects in pixels of the original images, with the data set's own ids."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tf_frozen.data.annotations import Category, Example
+from tf_frozen.data.resize import fit
 from tf_frozen.evaluation.coco import to_results
 from tf_frozen.evaluation.masks import to_rles
+from tf_frozen.geometry import boxes as box_ops
+from tf_frozen.keras_flavor import keras
 
 
-def detect_all(
-    detect: Callable[[tf.Tensor, tf.Tensor], dict],
-    batches: Iterable,
-    examples: Sequence[Example],
-    categories: Sequence[Category],
-) -> list[dict]:
-    """Runs `detect` (images, image_size) over evaluation batches; gives COCO-results rows in original pixels.
+class Detections(NamedTuple):
+    """The n objects found on one image, best score first."""
 
-    Where it finds masks, rows have their run lengths: one image's are full-sized at a time.
+    boxes: np.ndarray  # float32 [n, 4]: y1, x1, y2, x2 in pixels of the image and within it
+    scores: np.ndarray  # float32 [n]
+    classes: np.ndarray  # int32 [n]: category ids of the data set
+    segmentations: list[dict] | None = None  # COCO's RLE of n masks, where the detector finds them
+
+    def rows(self, image_id: int | str) -> list[dict]:
+        """The objects as rows of a COCO results file."""
+        return to_results(image_id, *self)
+
+
+class ImageDetector:
+    """A detector of frames as one of images of any size: boxes in pixels of the image, within it, and category ids.
+
+    `evaluate`, `predict` and an export all detect through it. Class k is `categories[k - 1]`.
+    """
+
+    def __init__(self, detector: keras.Model, categories: Sequence[Category]):
+        self._detector = detector
+        self._category_ids = [0, *(category.id for category in categories)]
+
+    def detect(
+        self, frames: tf.Tensor, image_size: tf.Tensor, scale: tf.Tensor, original_size: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Detects on images that `fit` placed in frames [N, H, W, 3].
+
+        `image_size` [N, 2] and `scale` [N] are what `fit` gave, `original_size` [N, 2] is (height, width). Returns
+        boxes [N, D, 4], scores [N, D], classes [N, D] int32, count [N] int32, and masks [N, D, h, w] where the detector
+        finds them; rows from count on are zeros.
+        """
+        found = self._detector(frames, image_size=image_size, training=False)
+        return {
+            **found,
+            "boxes": box_ops.clip(found["boxes"] / scale[:, tf.newaxis, tf.newaxis], original_size),
+            "classes": tf.gather(tf.constant(self._category_ids, tf.int32), found["classes"]),
+        }
+
+    def detect_each(self, inputs: tf.Tensor, read: Callable[[tf.Tensor], tf.Tensor] = tf.identity) -> dict:
+        """What `detect` gives for the image, uint8 RGB [h, w, 3], that `read` makes of each of the inputs [N, ...]."""
+        frame = self._detector.frame
+        signature = tuple(tf.TensorSpec(shape, tf.float32) for shape in ((*frame, 3), (2,), (), (2,)))
+
+        def prepare(each: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            image = read(each)
+            return *fit(image, frame), tf.cast(tf.shape(image)[:2], tf.float32)
+
+        return self.detect(*tf.map_fn(prepare, inputs, fn_output_signature=signature))
+
+
+def detections_of(
+    found: Mapping[str, np.ndarray], place: int, height: int, width: int, score_threshold: float = 0.0
+) -> Detections:
+    """The objects of score >= `score_threshold` on the image at that place of what `ImageDetector.detect` gave."""
+    kept = np.flatnonzero(found["scores"][place, : found["count"][place]] >= score_threshold)
+    boxes, scores, classes = (found[name][place, kept] for name in ("boxes", "scores", "classes"))
+    masks = found.get("masks")
+    return Detections(
+        boxes, scores, classes, None if masks is None else to_rles(masks[place, kept], boxes, height, width)
+    )
+
+
+def detect_all(detect: Callable[..., dict], batches: Iterable, examples: Sequence[Example]) -> list[dict]:
+    """Runs `ImageDetector.detect` over evaluation batches; gives COCO-results rows in original pixels.
+
+    Where it finds masks, rows have their RLE: one image's are full-sized at a time.
     """
     rows = []
     for images, targets in batches:
-        found = {name: value.numpy() for name, value in detect(images, targets["image_size"]).items()}
-        scales = targets["scale"].numpy()
+        placed = (targets[name] for name in ("image_size", "scale", "original_size"))
+        found = {name: value.numpy() for name, value in detect(images, *placed).items()}
         for place, index in enumerate(targets["image_index"].numpy()):
-            count = found["count"][place]
-            ids = [categories[k - 1].id for k in found["classes"][place, :count]]
-            boxes, scores = found["boxes"][place, :count] / scales[place], found["scores"][place, :count]
-            example, rles = examples[index], None
-            if "masks" in found:
-                rles = to_rles(found["masks"][place, :count], boxes, example.height, example.width)
-            rows += to_results(example.image_id, boxes, scores, ids, rles)
+            example = examples[index]
+            rows += detections_of(found, place, example.height, example.width).rows(example.image_id)
     return rows

@@ -15,7 +15,7 @@ from tf_frozen.data.images import read
 from tf_frozen.data.pipeline import eval_batches
 from tf_frozen.detectors.detector import Detector
 from tf_frozen.evaluation.coco import evaluate
-from tf_frozen.evaluation.detections import detect_all
+from tf_frozen.evaluation.detections import ImageDetector, detect_all
 from tf_frozen.evaluation.drawing import draw
 from tf_frozen.files import write_atomic
 from tf_frozen.training.callbacks.tensorboard import TensorBoard
@@ -35,14 +35,14 @@ class Scorer:
         self._batches = eval_batches(data.examples, detector.frame, batch_size)
         self._masks = detector.finds_masks
         # Here, so that it is traced once for all the times that a run is scored.
-        self._detect = tf.function(lambda images, size: detector(images, size, training=False))
+        self._detect = tf.function(ImageDetector(detector, categories).detect)
         self.metrics: dict[str, float | None] = {}
         self.per_class: list[dict] = []
         self.results: list[dict] = []
 
     def score(self, step: int) -> dict[str, float | None]:
         """Adds a line to metrics.jsonl, and scalars and pictures to TensorBoard; gives the metrics."""
-        self.results = detect_all(self._detect, self._batches, self._data.examples, self._categories)
+        self.results = detect_all(self._detect, self._batches, self._data.examples)
         self.metrics, self.per_class = evaluate(self._data.ground_truth, self.results, self._masks)
         with open(self._model_dir / "metrics.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **self.metrics}) + "\n")
