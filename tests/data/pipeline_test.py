@@ -9,7 +9,7 @@ from tf_frozen.data.augmentation.color_jitter import ColorJitter
 from tf_frozen.data.augmentation.quarter_turns import QuarterTurns
 from tf_frozen.data.augmentation.scale_jitter import ScaleJitter
 from tf_frozen.data.pipeline import TrainBatches, eval_batches
-from tf_frozen.data.resize import PADDING
+from tf_frozen.geometry.resample import PADDING
 
 FRAME = (64, 64)
 

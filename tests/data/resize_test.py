@@ -3,7 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from tf_frozen.data.resize import PADDING, fit
+from tf_frozen.data.resize import fit
+from tf_frozen.geometry.resample import PADDING
 
 
 def _ramp(height: int, width: int) -> np.ndarray:

@@ -2,7 +2,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_frozen.data.augmentation.scale_jitter import ScaleJitter
-from tf_frozen.data.resize import PADDING
+from tf_frozen.geometry.resample import PADDING
 
 FRAME = (48, 64)
 BOX = np.float32([24, 30, 36, 54])

@@ -6,9 +6,7 @@ import gin
 import tensorflow as tf
 
 from tf_frozen.data.augmentation.objects import Objects
-from tf_frozen.data.resize import PADDING
-from tf_frozen.geometry import boxes as box_ops
-from tf_frozen.geometry import masks as mask_ops
+from tf_frozen.data.augmentation.placing import place_objects
 
 
 @gin.configurable
@@ -35,22 +33,5 @@ class ScaleJitter:
         stretch = tf.exp(tf.math.log(1.0 + self.aspect) * (draw[3] - 0.5))
         scales = scale * tf.stack([stretch, 1.0 / stretch])
         shift = -tf.round(tf.maximum(size * scales - goal, 0.0) * draw[1:3])
-        padding = tf.constant(PADDING)
-        framed = tf.raw_ops.ScaleAndTranslate(
-            images=(tf.cast(image, tf.float32) - padding)[tf.newaxis],
-            size=crop,
-            scale=scales,
-            translation=shift,
-            kernel_type="triangle",
-        )[0]
-        image_size = tf.minimum(size * scales + shift, goal)
-        moved = objects["boxes"] * tf.tile(scales, [2]) + tf.tile(shift, [2])
-        clipped = box_ops.clip(moved, image_size[tf.newaxis])
-        visible = tf.math.divide_no_nan(box_ops.area(clipped), box_ops.area(moved))
-        stay = (box_ops.area(clipped) > 0) & (visible >= self.min_visible)
-        placed = {**objects, "boxes": clipped}
-        if "masks" in objects:
-            masks = mask_ops.crop(objects["masks"], moved, clipped, objects["masks"].shape[-1]) > 0.5
-            placed["masks"] = tf.cast(masks, tf.uint8)
-            stay &= tf.reduce_any(masks, [1, 2])  # of a box that is cut the object itself may be outside
-        return tf.ensure_shape(framed, (*crop, 3)) + padding, placed, stay, image_size, scale
+        framed, placed, stay, image_size = place_objects(image, objects, crop, scales, shift, self.min_visible)
+        return framed, placed, stay, image_size, scale
