@@ -14,9 +14,10 @@ def match(
 
     `iou` [..., n, m] holds the overlap of n anchors with m boxes, `valid` [..., m] bool tells boxes from
     padding. Returns index [..., n] int32 into the m boxes (0 when none is valid) and label [..., n] int32: 1
-    where the overlap is at least `positive`, 0 below `negative`, -1 (ignore) between. With `force_match` the
-    row or rows that overlap a valid box most become positive for that box, however small the overlap, unless
-    it is 0; a row that is the best of several boxes goes to the one it overlaps most.
+    where the overlap is at least `positive`, 0 below `negative`, -1 (ignore) between. With `force_match` one
+    row becomes positive for each valid box: the row that overlaps it most, of equal ones the first, however
+    small the overlap, unless it is 0. A row that several boxes claim goes to the first of them. All as in
+    Model Garden's BoxMatcher, except that there a box that overlaps no row claims row 0.
     """
     if not iou.shape[-1]:  # An arg max over no column is an error: give it one that never matches.
         iou, valid = _pad_last(iou, 0.0), _pad_last(valid, False)
@@ -28,10 +29,11 @@ def match(
 
 
 def _force(iou: tf.Tensor, index: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Index and label after each column has claimed its best rows."""
-    is_best = (iou == tf.reduce_max(iou, axis=-2, keepdims=True)) & (iou > 0.0)
-    forced = tf.reduce_any(is_best, axis=-1)
-    forced_index = tf.argmax(tf.where(is_best, iou, tf.zeros_like(iou)), axis=-1, output_type=tf.int32)
+    """Index and label after each column has claimed its best row."""
+    best_row = tf.argmax(iou, axis=-2, output_type=tf.int32)[..., tf.newaxis, :]
+    claims = (tf.range(tf.shape(iou)[-2])[:, tf.newaxis] == best_row) & (iou > 0.0)
+    forced = tf.reduce_any(claims, axis=-1)
+    forced_index = tf.argmax(tf.cast(claims, iou.dtype), axis=-1, output_type=tf.int32)
     return tf.where(forced, forced_index, index), tf.where(forced, POSITIVE, label)
 
 
