@@ -28,6 +28,7 @@ TRAIN_STEPS = {STEPS}
 BATCH_SIZE = 2
 FRAME = (128, 128)
 LEARNING_RATE = 1e-2
+LEARNING_RATE_BATCH = 2
 WARMUP_STEPS = 2
 AdamW.ema_momentum = 0.8
 EfficientNetLite.levels = (2, 3)

@@ -232,7 +232,7 @@ class RefusalTest(tf.test.TestCase):
             "BATCH_SIZE = 2.5": "batch_size is 2.5",
             "TRAIN_STEPS = 'many'": "train_steps is 'many'",
             "TRAIN_STEPS = -1": "train_steps is -1",
-            "LEARNING_RATE = 'fast'": "optimizer can't be built: Cast string to float is not supported.",
+            "LEARNING_RATE = 'fast'": "WarmupCosine.peak is 'fast'; a learning rate must be a number",
             "SEED = None": "seed is None",
             "FRAME = 512": "frame is 512",
             "FRAME = (0, 128)": "frame is (0, 128)",

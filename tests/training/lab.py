@@ -148,6 +148,26 @@ def two_replicas(folder):
     print(json.dumps({"step": step, "weights": weights, "statistics": statistics}), flush=True)
 
 
+def average_of_two_replicas():
+    """Three steps of gradient 1 on each of two replicas; prints the average that each of them has."""
+    import tensorflow as tf
+
+    from tf_frozen.keras_flavor import keras
+    from tf_frozen.training.averaging import ramp_momentum
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        variable = tf.Variable(100.0)
+        optimizer = ramp_momentum(keras.optimizers.SGD(1.0, use_ema=True, ema_momentum=0.99))
+        optimizer.build([variable])
+    step = tf.function(lambda: strategy.run(lambda: optimizer.apply_gradients([(tf.ones([]), variable)])))
+    for _ in range(3):
+        step()
+    print(*(float(each) for each in optimizer._model_variables_moving_average[0].values), flush=True)
+
+
 def save_with_limit(folder, most_bytes):
     """Saves twice, the second time without leave to write files as large as the checkpoint needs."""
     from tests.training import tiny

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tf_frozen.detectors.detector import Detector
 from tf_frozen.freezing.policy import Decision, Policy
 from tf_frozen.keras_flavor import keras
+from tf_frozen.training.averaging import ramp_momentum
 from tf_frozen.training.checkpoint_contents import saved_variables
 
 
@@ -32,9 +33,10 @@ class Phases:
             return self._optimizer
         self.decisions = self._policy.apply(self._detector, step)
         optimizer, before = self._new_optimizer(), self._optimizer
-        optimizer.build(self._detector.trainable_variables)
-        if before is not None:
-            carry_over(before, optimizer, self._detector.trainable_variables)
+        variables = self._detector.trainable_variables
+        optimizer.build(variables)
+        new = [] if before is None else carry_over(before, optimizer, variables)
+        ramp_momentum(getattr(optimizer, "inner_optimizer", optimizer), late=new, begin=begin)
         self._detector.compile(optimizer)
         self.begin, self._optimizer = begin, optimizer
         return optimizer
@@ -47,10 +49,10 @@ class Phases:
 
 def carry_over(
     before: keras.optimizers.Optimizer, after: keras.optimizers.Optimizer, variables: Sequence[tf.Variable]
-) -> None:
+) -> list[tf.Variable]:
     """Copies to a new optimizer what another one of its kind kept: step, loss scale, and slots of those `variables`.
 
-    An average of a variable that the other did not train starts from its value, every other slot from zero.
+    Returns those that the other did not train, whose slots are zero and whose averages are their values.
     """
     old, new = _state(before), _state(after)
     for path in old.keys() & new.keys():
@@ -63,6 +65,7 @@ def carry_over(
         if key in before._index_dict:
             for name, slots in kinds.items():
                 slots[after._index_dict[key]].assign(getattr(before, name)[before._index_dict[key]])
+    return [variable for variable in variables if variable._unique_id not in before._index_dict]
 
 
 def _state(optimizer: keras.optimizers.Optimizer) -> dict[str, tf.Variable]:

@@ -41,6 +41,7 @@ from tf_frozen.training.checkpoint import HOLDS, Checkpoints
 from tf_frozen.training.environment import environment
 from tf_frozen.training.phases import Phases
 from tf_frozen.training.precision import PRECISIONS, precision_of_layers
+from tf_frozen.training.schedules import described, schedule_of, unfinished
 from tf_frozen.training.scorer import Scorer
 from tf_frozen.training.strategy import default_strategy
 
@@ -108,6 +109,7 @@ class Run:
         self._advise(detector, batches, step)
         self._record(train_data.categories, audit.as_dict() | {"left_out": checkpoints.summary()}, step)
         _LOGGER.info("%s", table(savings(detector, detector.optimizer, checkpoints=self.checkpoints)))
+        self._log_schedule(detector.optimizer)
         begun = f"Going on from step {step}" if step else "Starting"
         _LOGGER.info("%s: %d steps of %d images in all.", begun, self.train_steps, self.batch_size)
         while True:
@@ -152,6 +154,15 @@ class Run:
     def _log_policy(self, phases: Phases) -> None:
         _LOGGER.info("What trains from step %d on:\n%s\n", phases.begin, policy_table(phases.decisions))
         self._write("policy.json", {"from_step": phases.begin, **policy_as_dict(phases.decisions)})
+
+    def _log_schedule(self, optimizer: keras.optimizers.Optimizer) -> None:
+        schedule = schedule_of(optimizer)
+        if schedule is None:
+            return
+        _LOGGER.info("Learning rate: %s.", described(schedule, self.train_steps))
+        warning = unfinished(schedule, self.train_steps)
+        if warning:
+            _LOGGER.warning("%s", warning)
 
     def feature_source(self) -> tuple[TrainBatches, Detector]:
         """What a feature cache is made of: the training batches, and the detector whose backbone they go through."""

@@ -1,0 +1,157 @@
+"""Learning rate schedules that are as long as the run, and a check of those that are not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any
+
+import gin
+import numpy as np
+import tensorflow as tf
+from official.modeling.optimization import lr_schedule
+
+from tf_frozen.errors import ConfigError
+from tf_frozen.keras_flavor import keras
+
+_schedules = keras.optimizers.schedules
+_WARMUP_SHARE = 10
+_SAMPLES = 50
+_FAR = 10**9
+_REST = 0.05
+
+
+class _Fitted(_schedules.LearningRateSchedule):
+    """Is `schedule`, made for the length and the batch of a run by a class whose arguments `config` holds."""
+
+    def __init__(self, schedule: _schedules.LearningRateSchedule, **config: Any):
+        self._schedule, self._config = schedule, config
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        """The rate once `step` steps are done, a float32 scalar."""
+        return self._schedule(step)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return dict(self._config)
+
+
+@gin.configurable(module="schedules")
+@keras.utils.register_keras_serializable("tf_frozen")
+class WarmupCosine(_Fitted):
+    """A line from 0 to `peak`, then half a cosine that reaches 0 after `steps`, the length of the run.
+
+    The warm-up takes `warmup_steps`, and a tenth of a run that is shorter than ten times that. `peak` is the rate for
+    batches of `reference_batch` images; for those of `batch_size` it is in proportion (Goyal et al. 2017, arXiv
+    1706.02677, section 2.1). Without `reference_batch` it is as given. Raises ConfigError for a value out of range.
+    """
+
+    def __init__(
+        self,
+        peak: float = gin.REQUIRED,
+        steps: int = gin.REQUIRED,
+        warmup_steps: int = 0,
+        batch_size: int | None = None,
+        reference_batch: int | None = None,
+    ):
+        config = {"peak": peak, "steps": steps, "warmup_steps": warmup_steps}
+        config |= {"batch_size": batch_size, "reference_batch": reference_batch}
+        _check_length("WarmupCosine", steps, warmup_steps, batch_size, reference_batch)
+        _check_rates("WarmupCosine.peak", peak)
+        warmup, top = min(warmup_steps, steps // _WARMUP_SHARE), peak * _scale(batch_size, reference_batch)
+        cosine = _schedules.CosineDecay(0.0, steps - warmup, warmup_target=top, warmup_steps=warmup)
+        super().__init__(cosine if warmup else _schedules.CosineDecay(top, steps), **config)
+
+
+@gin.configurable(module="schedules")
+@keras.utils.register_keras_serializable("tf_frozen")
+class StepDecay(_Fitted):
+    """The first of `rates`, and the next one from each of `drops` on, which are fractions of `steps`, the run's length.
+
+    Before them a line from `warmup_from`. The warm-up is cut, and all rates are scaled, as in WarmupCosine. Raises
+    ConfigError for a value out of range.
+    """
+
+    def __init__(
+        self,
+        rates: Sequence[float] = gin.REQUIRED,
+        drops: Sequence[float] = gin.REQUIRED,
+        steps: int = gin.REQUIRED,
+        warmup_steps: int = 0,
+        warmup_from: float = 0.0,
+        batch_size: int | None = None,
+        reference_batch: int | None = None,
+    ):
+        config = {"rates": rates, "drops": drops, "steps": steps, "warmup_steps": warmup_steps}
+        config |= {"warmup_from": warmup_from, "batch_size": batch_size, "reference_batch": reference_batch}
+        _check_length("StepDecay", steps, warmup_steps, batch_size, reference_batch)
+        _check_rates("StepDecay.rates", rates)
+        _check_rates("StepDecay.warmup_from", warmup_from)
+        _check_drops(rates, drops)
+        warmup, scale = min(warmup_steps, steps // _WARMUP_SHARE), _scale(batch_size, reference_batch)
+        schedule = _schedules.PiecewiseConstantDecay(
+            [round(drop * steps) for drop in drops], [rate * scale for rate in rates]
+        )
+        if warmup:
+            schedule = lr_schedule.LinearWarmup(schedule, warmup, warmup_from * scale)
+        super().__init__(schedule, **config)
+
+
+def schedule_of(optimizer: keras.optimizers.Optimizer) -> _schedules.LearningRateSchedule | None:
+    """The schedule of an optimizer's learning rate, None where that is a number."""
+    rate = getattr(optimizer, "inner_optimizer", optimizer)._learning_rate
+    return rate if isinstance(rate, _schedules.LearningRateSchedule) else None
+
+
+def described(schedule: _schedules.LearningRateSchedule, steps: int) -> str:
+    """The rates of a run of `steps` steps in words: of its first step, of its last, and of two between."""
+    numbers = sorted({1, max(steps // _WARMUP_SHARE, 1), max(steps // 2, 1), steps})
+    return ", ".join(f"{_rate(schedule, number - 1):.3g} in step {number}" for number in numbers)
+
+
+def unfinished(schedule: _schedules.LearningRateSchedule, steps: int) -> str:
+    """What to say of a schedule that would still change much after a run of `steps` steps, '' if it would not."""
+    rates = [_rate(schedule, step) for step in np.linspace(0, steps, _SAMPLES).astype(int)]
+    last, far = rates[-1], _rate(schedule, _FAR)
+    if abs(last - far) <= _REST * max(*rates, far):
+        return ""
+    return (
+        f"The learning rate does not come to its end: it is {last:.3g} after the {steps} steps of the run and would "
+        f"become {far:.3g}. Fit the schedule's steps to Run.train_steps, or use WarmupCosine or StepDecay with "
+        f"steps = %TRAIN_STEPS."
+    )
+
+
+def _rate(schedule: _schedules.LearningRateSchedule, done: int) -> float:
+    return float(schedule(tf.constant(done, tf.int64)))
+
+
+def _scale(batch_size: int | None, reference_batch: int | None) -> float:
+    return 1.0 if reference_batch is None or batch_size is None else batch_size / reference_batch
+
+
+def _check_length(
+    name: str, steps: int, warmup_steps: int, batch_size: int | None, reference_batch: int | None
+) -> None:
+    for argument, value, least in (("steps", steps, 1), ("warmup_steps", warmup_steps, 0)):
+        if type(value) is not int or value < least:
+            raise ConfigError(f"{name}.{argument} is {value!r}; it must be a whole number, {least} or more.")
+    for argument, value in (("batch_size", batch_size), ("reference_batch", reference_batch)):
+        if value is not None and (type(value) is not int or value < 1):
+            raise ConfigError(f"{name}.{argument} is {value!r}; it must be a whole number, 1 or more, or None.")
+
+
+def _check_rates(name: str, values: Any) -> None:
+    rates = values if isinstance(values, Sequence) and not isinstance(values, str) else [values]
+    if not rates or not all(isinstance(rate, Real) and rate >= 0 for rate in rates):
+        raise ConfigError(f"{name} is {values!r}; a learning rate must be a number, 0 or more.")
+
+
+def _check_drops(rates: Any, drops: Any) -> None:
+    if not isinstance(drops, Sequence) or not all(isinstance(drop, Real) and 0 < drop < 1 for drop in drops):
+        raise ConfigError(f"StepDecay.drops is {drops!r}; it must be fractions of the run, as (0.667, 0.944).")
+    if list(drops) != sorted(drops) or not isinstance(rates, Sequence) or len(rates) != len(drops) + 1:
+        raise ConfigError(
+            f"StepDecay.drops is {drops!r} and StepDecay.rates {rates!r}; drops must rise, and there must be one rate "
+            f"more than drops."
+        )
