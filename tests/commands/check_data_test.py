@@ -44,7 +44,7 @@ class CheckDataTest(SmallSetTestCase):
     def test_good_data_as_json(self):
         code, output = self.run_on_set("--json")
 
-        self.assertEqual((code, json.loads(output)), (0, {"faults": []}))
+        self.assertEqual((code, json.loads(output)), (0, {"faults": [], "warnings": []}))
 
     def test_every_fault_is_printed_however_many(self):
         self.document["annotations"] += [
@@ -56,6 +56,43 @@ class CheckDataTest(SmallSetTestCase):
         self.assertEqual((code, output.splitlines()[0][:10]), (1, "50 faults "))
         for number in range(100, 150):
             self.assertIn(f"{self.path(TILES[0])}, image 1, annotation {number}, box [0, 0, 0, 9]: ", output)
+
+    def test_of_very_many_faults_some_are_printed_and_all_are_in_the_json(self):
+        self.document["annotations"] += [
+            {"id": number, "image_id": 1, "category_id": 5, "bbox": [0, 0, 0, 9]} for number in range(100, 2100)
+        ]
+
+        _, text = self.run_on_set()
+        _, output = self.run_on_set("--json")
+
+        self.assertStartsWith(text, "2000 faults ")
+        self.assertLess(len(text.splitlines()), 230)
+        self.assertIn("box_without_area (2000): ", text)
+        self.assertIn("... and 1800 more\n", text)
+        self.assertIn("All of them: the same command with --json", text)
+        self.assertLen(json.loads(output)["faults"], 2000)
+
+    def test_warnings_are_printed_apart_and_leave_exit_0(self):
+        self.document["annotations"].append({**self.annotation, "id": 99})
+
+        code, text = self.run_on_set()
+        _, output = self.run_on_set("--json")
+
+        self.assertEqual(code, 0)
+        self.assertIn("1 warning:\nduplicate_annotation (1): ", text)
+        self.assertEqual(json.loads(output)["faults"], [])
+        self.assertEqual([row["annotation_id"] for row in json.loads(output)["warnings"]], [99])
+
+    def test_a_box_beyond_its_image_and_what_clipping_leaves(self):
+        self.annotation["bbox"] = [390, 20, 14, 40]
+
+        code, text = self.run_on_set()
+        self.assertEqual(code, 1)
+        self.assertIn("CocoJson.clip_boxes = True", text)
+        self.assertIn("with --clip_boxes", text)
+        code, text = self.run_on_set("--clip_boxes")
+        self.assertEqual(code, 0)
+        self.assertIn("clipped_box (1): ", text)
 
     def test_json_has_the_six_fields_and_null_for_nan(self):
         self.annotation["bbox"] = [1, float("nan"), 3, 4]

@@ -50,6 +50,24 @@ class CocoJsonTest(SmallSetTestCase):
         self.assertAllEqual(source.examples[0].boxes[0], [390, 0, 400, 19])
         self.assertEqual(source.ground_truth["annotations"][0]["bbox"], [-1, 390, 20, 11])
 
+    def test_boxes_beyond_their_images_can_be_clipped(self):
+        self.annotation.update(bbox=[390, -30, 14, 90], area=14 * 90)
+        with self.assertRaisesRegex(DataError, "CocoJson.clip_boxes = True"):
+            self.source()
+
+        with self.assertLogs("tf_frozen", "WARNING") as logs:
+            source = self.source(clip_boxes=True)
+
+        self.assertIn("clipped_box (1)", logs.output[0])
+        self.assertIn("30.0 px beyond the top edge", logs.output[0])
+        self.assertAllEqual(source.examples[0].boxes[0], [0, 390, 60, 400])
+        truth = source.ground_truth["annotations"]
+        self.assertEqual((truth[0]["bbox"], truth[0]["area"]), ([390, 0, 10, 60], 600))
+        self.assertEqual(truth[1:], self.document["annotations"][1:])
+        self.annotation["bbox"] = [400, 20, 14, 40]
+        with self.assertRaisesRegex(DataError, "box_outside_image"):
+            self.source(clip_boxes=True)
+
     def test_segmentations_are_kept_where_masks_are_learnt(self):
         for row in self.document["annotations"]:
             x, y, w, h = row["bbox"]

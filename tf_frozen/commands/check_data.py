@@ -1,4 +1,4 @@
-"""The command check-data: every fault of annotations and images, before any training."""
+"""The command check-data: faults, warnings and a summary of annotations and images, before any training."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import json
 import logging
 from collections.abc import Iterator
 
-HELP = "list every fault of a COCO JSON and its images; exit 1 if there is any"
+HELP = "list the faults of a COCO JSON and its images, and sum them up; exit 1 if there is a fault"
 EXAMPLE = "tf-frozen check-data --annotations my/train.json --images my/photos"
+
+_ROWS_SHOWN = 200
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,25 +19,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--annotations", required=True, help="COCO JSON, or embedded:neon_trees/train.json")
     parser.add_argument("--images", required=True, help="folder that the JSON's file names start from")
     parser.add_argument("--masks", action="store_true", help="every annotation must have a usable segmentation too")
-    parser.add_argument("--json", action="store_true", help="print the faults as one JSON object")
+    parser.add_argument(
+        "--clip_boxes",
+        action="store_true",
+        help="accept boxes that reach beyond their images, as training does with CocoJson.clip_boxes = True",
+    )
+    parser.add_argument("--json", action="store_true", help="print faults, warnings and summary as one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the faults, or one line that counts what was checked; returns 1 if there are faults, else 0."""
+    """Prints faults, warnings and a summary; returns 1 if there are faults, else 0."""
     from tf_frozen.data import faults
     from tf_frozen.data.checks.inspection import inspect
 
     with _without_progress() if args.json else contextlib.nullcontext():
-        inspection = inspect(args.annotations, args.images, masks=args.masks)
-    found = inspection.faults
+        found = inspect(args.annotations, args.images, masks=args.masks, clip_boxes=args.clip_boxes)
     if args.json:
-        print(json.dumps({"faults": [fault.as_dict() for fault in found]}, indent=2, allow_nan=False))
-    elif found:
-        print(f"{_count(len(found), 'fault')} in {args.annotations} with the images of {args.images}:")
-        print(faults.describe(found))
+        lists = {"faults": found.faults, "warnings": found.warnings}
+        content = {name: [fault.as_dict() for fault in rows] for name, rows in lists.items()}
+        print(json.dumps(content, indent=2, allow_nan=False))
+        return 1 if found.faults else 0
+    if found.faults:
+        print(f"{_count(len(found.faults), 'fault')} in {args.annotations} with the images of {args.images}:")
+        print(faults.describe(found.faults, _ROWS_SHOWN))
     else:
-        print(_summary(inspection.document))
-    return 1 if found else 0
+        print(_summary(found.document))
+    if found.warnings:
+        print(f"{_count(len(found.warnings), 'warning')}:\n{faults.describe(found.warnings, _ROWS_SHOWN)}")
+    if len(found.faults) > _ROWS_SHOWN:
+        print("All of them: the same command with --json")
+    if any(fault.kind == "box_outside_image" for fault in found.faults):
+        print("See what clipping leaves: the same command with --clip_boxes")
+    return 1 if found.faults else 0
 
 
 @contextlib.contextmanager

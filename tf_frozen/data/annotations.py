@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any, NamedTuple
 
 import gin
@@ -20,6 +20,7 @@ from tf_frozen.errors import ConfigError, DataError
 
 _logger = logging.getLogger(__name__)
 _FAULTS_SHOWN = 20
+_WARNINGS_SHOWN = 8
 _OF_ONE_BOX = ("malformed_box", "non_finite_box", "box_without_area", "box_outside_image")
 _OF_ONE_MASK = ("missing_segmentation", "malformed_segmentation", "segmentation_outside_box")
 
@@ -64,6 +65,7 @@ class CocoJson:
         images: str,
         check: str = "decode",
         drop_faulty_boxes: bool = False,
+        clip_boxes: bool = False,
         masks: bool = False,
         fraction: float = 1.0,
         seed: int = 0,
@@ -77,6 +79,8 @@ class CocoJson:
           drop_faulty_boxes: leave out boxes that are faulty in themselves (no area, outside the image, NaN; with
             `masks`, no usable segmentation) and log how many, where otherwise DataError is raised; public data sets
             hold a few.
+          clip_boxes: clip boxes that reach beyond their images to them, examples' and ground truth's, and log how many,
+            where otherwise a box more than a pixel beyond is faulty.
           masks: every annotation must have a usable segmentation, and the examples keep it.
           fraction: the part of the images, above 0 and up to 1, that is kept, at least one; the paper's ablation of
             the data's size. What a seed keeps of 10 % is among what it keeps of 25 %. Categories stay.
@@ -84,7 +88,7 @@ class CocoJson:
         """
         if not is_number(fraction) or not 0 < fraction <= 1:
             raise ConfigError(f"CocoJson.fraction is {fraction!r}; it must be a number above 0 and up to 1.")
-        inspection = inspect(annotations, images, check, masks)
+        inspection = inspect(annotations, images, check, masks, clip_boxes)
         to_drop = (*_OF_ONE_BOX, *_OF_ONE_MASK) if drop_faulty_boxes else ()
         dropped = [fault for fault in inspection.faults if fault.kind in to_drop]
         faults = [fault for fault in inspection.faults if fault.kind not in to_drop]
@@ -93,6 +97,8 @@ class CocoJson:
             raise DataError(_explain(faults or dropped, annotations, images, masks), faults or dropped)
         if dropped:
             _logger.warning("Left out %d of the boxes of %s: faulty", len(without), annotations)
+        if inspection.warnings:
+            _logger.warning("%s\n%s", annotations, describe(inspection.warnings, _WARNINGS_SHOWN))
         self.annotations_path = paths.resolve(annotations)
         self.categories = _categories(inspection.document)
         self._document, self._masks = inspection.document, masks
@@ -100,8 +106,21 @@ class CocoJson:
         self._images = [inspection.document["images"][index] for index in kept]
         ids = {image["id"] for image in self._images}
         rows = inspection.document["annotations"]
+        beyond = {warning.annotation_id for warning in inspection.warnings if warning.kind == "clipped_box"}
         self._rows = [row for row in rows if row["id"] not in without and row["image_id"] in ids]
         self.examples = _examples(inspection, kept, self._rows, self.categories, masks)
+        if beyond:
+            self._clip_rows(beyond)
+
+    def _clip_rows(self, beyond: Set[int | str]) -> None:
+        """Gives the rows of these annotations the boxes that their examples have."""
+        clipped = {
+            number: [float(x1), float(y1), float(x2 - x1), float(y2 - y1)]
+            for example in self.examples
+            for number, (y1, x1, y2, x2) in zip(example.annotation_ids, example.boxes, strict=True)
+            if number in beyond
+        }
+        self._rows = [_with_box(row, clipped[row["id"]]) if row["id"] in clipped else row for row in self._rows]
 
     @property
     def ground_truth(self) -> dict[str, Any]:
@@ -171,6 +190,13 @@ def _example(
         annotation_ids=[row["id"] for row in rows],
         segmentations=[row["segmentation"] for row in rows] if masks else None,
     )
+
+
+def _with_box(row: dict[str, Any], box: list[float]) -> dict[str, Any]:
+    """Returns a copy of the row with another box; an area that was the box's goes, one of a mask stays."""
+    area = row.get("area")
+    of_box = area is not None and np.isclose(area, row["bbox"][2] * row["bbox"][3])
+    return {key: value for key, value in row.items() if key != "area" or not of_box} | {"bbox": box}
 
 
 def _filled(row: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:

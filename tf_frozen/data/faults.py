@@ -8,24 +8,30 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+_CONVENTION = "A box is [x, y, width, height] in pixels; x and y are its top left corner."
+
 # Every kind of fault, with what the user can do about it. Boxes in faults are as in the JSON.
-ADVICE = {
+_FAULTS = {
     "missing_annotations": "Correct the path of the annotations.",
     "missing_embedded": "Correct the name after 'embedded:'.",
-    "broken_json": "Mend the file at that place, or export it again.",
+    "broken_json": "Fix the file at that place, or export it again.",
     "not_coco": "Export the annotations as COCO detection JSON: an object with three lists, 'images',"
     " 'annotations' and 'categories'.",
     "no_images": "Add the images to the list 'images'.",
     "no_categories": "Add at least one, such as {'id': 1, 'name': 'tree'}.",
-    "no_boxes": "Draw at least one box; without boxes there is nothing to learn or to score.",
+    "no_boxes": "Draw at least one box, or set iscrowd to 0 where an annotation is one object: without such boxes there is"
+    " nothing to learn or to score.",
     "missing_images_folder": "Correct the path of the images; it is the folder that file names start from.",
-    "malformed_image": "An image needs 'id' (a number or a text) and 'file_name'; 'width' and 'height' are"
-    " whole numbers of pixels.",
-    "malformed_category": "A category needs 'id' (a whole number of 32 bits at most) and 'name' (a text).",
+    "malformed_image": "An image needs 'id' (an int of 64 bits or a str) and 'file_name'; 'width' and 'height'"
+    " are integers, in pixels.",
+    "malformed_category": "A category needs 'id' (an int of 32 bits) and 'name' (a str).",
     "malformed_annotation": "An annotation needs 'id', 'image_id', 'category_id' and 'bbox'; 'iscrowd' is 0"
     " or 1, 'area' a number.",
     "duplicate_image_id": "Give every image its own id, and correct the annotations that point to it.",
+    "duplicate_image_file": "List every file once, and give all its annotations that image_id: where a file is shown,"
+    " the objects of its other rows count as background.",
     "duplicate_category_id": "Give every category its own id.",
+    "duplicate_category_name": "Delete the one that no annotation has, or give every category its own name.",
     "duplicate_annotation_id": "Give every annotation its own id; merged files often need new numbers.",
     "unknown_image_id": "Add the image to 'images', correct the image_id, or delete the annotation.",
     "unknown_category_id": "Add it to 'categories', correct the category_id, or delete the annotation.",
@@ -33,11 +39,12 @@ ADVICE = {
     "non_finite_box": "Draw the box again, or delete the annotation.",
     "box_without_area": "Draw the box again, or delete the annotation. A box is [x, y, width, height].",
     "box_outside_image": "Correct the box, or delete the annotation. A box is [x, y, width, height] in pixels"
-    " from the top left corner, not two corners.",
+    " from the top left corner, not two corners. CocoJson.clip_boxes = True clips boxes that are only partly outside.",
     "normalised_boxes": "Give boxes in pixels: multiply x and width by the image's width, y and height by its height.",
+    "other_box_convention": f"Convert the boxes. {_CONVENTION}",
     "missing_segmentation": "Draw the object's outline, or delete the annotation; a detector of boxes alone needs none"
     " (CocoJson.masks = False).",
-    "malformed_segmentation": "A segmentation is a list of polygons [x1, y1, x2, y2, ...] in pixels, or run lengths"
+    "malformed_segmentation": "A segmentation is a list of polygons [x1, y1, x2, y2, ...] in pixels, or an RLE"
     " {'size': [height, width], 'counts': ...} of the whole image.",
     "segmentation_outside_box": "Make the box enclose the segmentation, or draw one of them again.",
     "missing_image": "Put the file into the folder of images, or correct its file_name.",
@@ -50,6 +57,17 @@ ADVICE = {
     "size_mismatch": "Correct width and height in the JSON, and make sure that the boxes fit the image.",
 }
 
+# What is worth a look, but may be right.
+_WARNINGS = {
+    "suspected_box_convention": f"Convert the boxes if it is so. {_CONVENTION}",
+    "some_normalised_boxes": "Correct these boxes, or delete the annotations. A box is in pixels.",
+    "clipped_box": "The object is learnt as far as the image shows it.",
+    "duplicate_annotation": "Delete one of them: such an object counts twice, in training and in scores.",
+    "similar_category_names": "Merge them if they mean the same.",
+    "moved_image": "Check that these are the right images, then correct the file_name or the folder of images.",
+}
+ADVICE = _FAULTS | _WARNINGS
+
 
 class Problem(NamedTuple):
     """A kind of fault and what was seen, before it is known where it belongs."""
@@ -60,7 +78,7 @@ class Problem(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """One fault; `file` is the image, or the JSON if no image is concerned; `box` is as in the JSON."""
+    """One fault or warning; `file` is the image, or the JSON if no image is concerned; `box` is as in the JSON."""
 
     kind: str
     file: str
@@ -68,6 +86,11 @@ class Fault:
     annotation_id: Any = None
     box: Any = None
     message: str = ""
+
+    @property
+    def is_warning(self) -> bool:
+        """Whether the data can be used all the same."""
+        return self.kind in _WARNINGS
 
     @property
     def advice(self) -> str:

@@ -9,7 +9,8 @@ GOOD = {"id": 5, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}
 
 class CheckAnnotationsTest(tf.test.TestCase):
     def faults(self, *rows):
-        return list(check_annotations([GOOD, *rows], "train.json", PLACES, CATEGORIES))
+        found = check_annotations([GOOD, *rows], "train.json", PLACES, CATEGORIES)
+        return [fault for fault in found if not fault.is_warning]
 
     def only(self, **changes):
         """Returns the one fault of GOOD and a second annotation with these changes."""
@@ -37,8 +38,13 @@ class CheckAnnotationsTest(tf.test.TestCase):
         rows = [whole, {**GOOD, "id": 6}, {**whole, "id": 7, "segmentation": [[90, 90, 99, 90, 99, 99]]}]
         rows += [{**whole, "id": 8, "segmentation": {"size": [100, 200], "counts": "1"}}]
 
-        self.assertEqual(list(check_annotations(rows, "train.json", PLACES, CATEGORIES)), [])
-        faults = list(check_annotations(rows, "train.json", PLACES, CATEGORIES, masks=True))
+        kinds = {fault.kind for fault in check_annotations(rows, "train.json", PLACES, CATEGORIES)}
+        self.assertEqual(kinds, {"duplicate_annotation"})
+        faults = [
+            fault
+            for fault in check_annotations(rows, "train.json", PLACES, CATEGORIES, masks=True)
+            if not fault.is_warning
+        ]
         self.assertEqual(
             [(fault.kind, fault.file, fault.annotation_id, fault.box) for fault in faults],
             [
@@ -64,12 +70,17 @@ class CheckAnnotationsTest(tf.test.TestCase):
         self.assertEqual(fault.message, "no image has the id 99")
 
     def test_an_id_of_the_other_type_is_hinted_at(self):
-        self.assertIn("'1', a text; but one has the id 1, a number", self.only(image_id="1").message)
-        self.assertIn("2, a number; but one has the id '2', a text", self.only(image_id=2).message)
-        self.assertIn("'1', a text; but one has the id 1, a number", self.only(category_id="1").message)
+        self.assertIn("'1', a str; but one has the id 1, an int", self.only(image_id="1").message)
+        self.assertIn("2, an int; but one has the id '2', a str", self.only(image_id=2).message)
+        self.assertIn("'1', a str; but one has the id 1, an int", self.only(category_id="1").message)
+
+    def test_a_float_or_a_name_in_place_of_an_id_is_hinted_at(self):
+        self.assertIn("1.0, a float; but one has the id 1, an int", self.only(image_id=1.0).message)
+        self.assertIn("'b.jpg'; that is the name of the one with the id 'x'", self.only(image_id="b.jpg").message)
+        self.assertIn("'tree'; that is the name of the one with the id 1", self.only(category_id="tree").message)
 
     def test_ids_that_can_be_no_ids(self):
-        for value in (None, [1], {}, 1.5, True):
+        for value in (None, [1], {}, 1.5, True, 10**400, "\ud800"):
             self.assertEqual(self.only(image_id=value).kind, "unknown_image_id", value)
             self.assertEqual(self.only(category_id=value).kind, "unknown_category_id", value)
 
@@ -119,7 +130,26 @@ class CheckTogetherTest(tf.test.TestCase):
     def test_fractions_in_place_of_pixels(self):
         kind, _, message = self.only([{**GOOD, "bbox": [0.2, 0.3, 0.5, 0.5]}])
 
-        self.assertEqual((kind, message[:11]), ("normalised_boxes", "all 1 boxes"))
+        self.assertEqual((kind, message[:12]), ("normalised_boxes", "1 of 1 boxes"))
+
+    def test_boxes_of_another_convention_are_one_fault_each_box_by_itself_is_none(self):
+        fractions = [{**GOOD, "id": k, "bbox": [0.1 * k, 0.1, 0.0005, 0.002]} for k in range(9)]
+        pixels = [{**GOOD, "id": 9, "bbox": [190, 90, 30, 30]}]
+        self.assertEqual(self.only(fractions + pixels)[0], "normalised_boxes")
+        self.assertIn("9 of 10 boxes lie between 0 and 1", self.only(fractions + pixels)[2])
+        corners = [{**GOOD, "id": k, "bbox": [100 + k, 60 + k, 180 + k, 90 + k]} for k in range(9)]
+        self.assertEqual(self.only(corners)[0], "other_box_convention")
+        kinds = {fault.kind for fault in check_annotations(corners[:6], "train.json", PLACES, CATEGORIES)}
+        self.assertEqual(kinds, {"box_outside_image", "suspected_box_convention"})
+
+    def test_the_same_annotation_twice_is_a_warning_that_names_both(self):
+        (twin,) = check_annotations([GOOD, {**GOOD, "id": 8}], "train.json", PLACES, CATEGORIES)
+        self.assertEqual((twin.kind, twin.file, twin.annotation_id), ("duplicate_annotation", "a.jpg", 8))
+        self.assertStartsWith(twin.message, "annotation 5 has the same")
+        self.assertTrue(twin.is_warning)
+        for change in ({"image_id": "x"}, {"category_id": 2}, {"bbox": [1, 2, 3, 4.5]}):
+            rows = [GOOD, {**GOOD, "id": 8, **change}]
+            self.assertEqual(list(check_annotations(rows, "train.json", PLACES, {1: {}, 2: {}})), [])
 
 
 if __name__ == "__main__":

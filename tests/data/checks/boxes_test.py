@@ -1,6 +1,6 @@
 import tensorflow as tf
 
-from tf_frozen.data.checks.boxes import check_box, is_normalised
+from tf_frozen.data.checks.boxes import check_box
 
 NAN, INFINITY = float("nan"), float("inf")
 
@@ -24,6 +24,15 @@ class CheckBoxTest(tf.test.TestCase):
             problem = check_box(box, height=100, width=200)
             self.assertEqual(problem.kind, "box_outside_image")
             self.assertIn(f"1.5 px beyond the {edge} edge of the image, 200 px wide and 100 high", problem.message)
+
+    def test_a_box_that_is_to_be_clipped_is_a_warning_if_any_of_it_shows(self):
+        beyond = check_box([190, 10, 14, 20], height=100, width=200, clip=True)
+        self.assertEqual(beyond.kind, "clipped_box")
+        self.assertEqual(
+            beyond.message, "the box reaches 4.0 px beyond the right edge of the image and is clipped to it"
+        )
+        self.assertEqual(check_box([210, 10, 14, 20], height=100, width=200, clip=True).kind, "box_outside_image")
+        self.assertIsNone(check_box([190, 10, 10, 20], height=100, width=200, clip=True))
 
     def test_a_box_in_the_tolerated_margin_only(self):
         self.assertEqual(self.kind([200, 10, 1, 20]), "box_outside_image")
@@ -57,14 +66,6 @@ class CheckBoxTest(tf.test.TestCase):
     def test_without_a_size_only_the_box_itself_is_checked(self):
         self.assertIsNone(check_box([1e6, 1e6, 5, 5], None, None))
         self.assertEqual(check_box([1e6, 1e6, 0, 5], None, None).kind, "box_without_area")
-
-
-class IsNormalisedTest(tf.test.TestCase):
-    def test_fractions_but_not_pixels_nor_malformed_boxes(self):
-        self.assertTrue(is_normalised([0.25, 0, 0.5, 1]))
-        self.assertFalse(is_normalised([0, 0, 2, 2]))
-        self.assertFalse(is_normalised([NAN, 0, 0.5, 1]))
-        self.assertFalse(is_normalised(None))
 
 
 if __name__ == "__main__":

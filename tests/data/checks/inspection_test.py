@@ -30,14 +30,29 @@ class CheckTest(SmallSetTestCase):
         os.makedirs(self.path("north"))
         shutil.move(self.path(TILES[0]), self.path("north/" + TILES[0].upper()))
 
-        self.assertEndsWith(self.only_fault("missing_image").message, f"{TILES[0].upper()}?")
+        self.assertEndsWith(
+            self.only_fault("missing_image").message,
+            f"did you mean {self.path('north/' + TILES[0].upper())}? It differs in the folder and upper and lower case",
+        )
 
-    def test_a_windows_path_is_hinted_at(self):
+    def test_an_image_that_is_found_elsewhere_is_a_warning(self):
         os.makedirs(self.path("north"))
         shutil.move(self.path(TILES[0]), self.path("north"))
-        self.image["file_name"] = "north\\" + TILES[0]
+        self.image["file_name"] = "C:\\photos\\north\\" + TILES[0]
 
-        self.assertIn(os.path.join("north", TILES[0]), self.only_fault("missing_image").message)
+        found = inspection.inspect(*self.write())
+
+        self.assertEqual((found.faults, found.files[0]), ([], self.path(f"north/{TILES[0]}")))
+        self.assertEqual([warning.kind for warning in found.warnings], ["moved_image"])
+
+    def test_a_file_under_two_ids(self):
+        self.document["images"][1]["file_name"] = "./" + TILES[0]
+
+        fault = self.only_fault("duplicate_image_file")
+
+        self.assertEqual(
+            (fault.file, fault.message), (self.path(TILES[0]), "the file is listed under 2 image ids: [1, 2]")
+        )
 
     def test_truncated_image_is_found_by_decoding_only(self):
         size = os.path.getsize(self.path(TILES[0]))
@@ -67,6 +82,14 @@ class CheckTest(SmallSetTestCase):
         self.document["annotations"] = self.document["annotations"][:2]
 
         self.assertIn("before EXIF orientation 6", self.only_fault("size_mismatch").message)
+
+    def test_boxes_as_shown_are_no_faults_where_the_json_has_the_size_before_rotation(self):
+        self.turn(TILES[0], crop=(0, 0, 400, 300), orientation=6)
+        self.image.update(width=400, height=300)
+        self.document["annotations"] = self.document["annotations"][:2]
+        self.annotation["bbox"] = [10, 350, 30, 40]
+
+        self.only_fault("size_mismatch")
 
     def test_rotated_image_with_its_displayed_size_is_good(self):
         self.turn(TILES[0], crop=(0, 0, 400, 300), orientation=6)

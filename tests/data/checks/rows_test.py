@@ -22,6 +22,7 @@ class CheckCategoriesTest(tf.test.TestCase):
             {"id": 2**31, "name": "tree"},
             {"id": 1},
             {"id": 1, "name": " "},
+            {"id": 1, "name": "half \ud83d"},
         ):
             self.assertEqual(self.kinds([row]), ["malformed_category"], row)
 
@@ -29,6 +30,16 @@ class CheckCategoriesTest(tf.test.TestCase):
         rows = [{"id": 1, "name": "tree"}, {"id": 2, "name": "shrub"}, {"id": 1, "name": "rock"}]
 
         self.assertEqual(self.kinds(rows), ["duplicate_category_id"])
+
+    def test_one_name_twice_is_a_fault_and_nearly_one_a_warning(self):
+        rows = [{"id": number, "name": name} for number, name in enumerate(["tree", "tree", " Tree", "trees", "three"])]
+
+        twice, near = check_categories(rows, "train.json")
+
+        self.assertEqual((twice.kind, twice.is_warning), ("duplicate_category_name", False))
+        self.assertEqual(twice.message, "the categories 0 and 1 have the name 'tree'")
+        self.assertEqual((near.kind, near.is_warning), ("similar_category_names", True))
+        self.assertEqual(near.message, "the categories 0 and 2 have the names 'tree' and ' Tree'")
 
 
 class CheckImagesTest(tf.test.TestCase):
@@ -59,6 +70,10 @@ class CheckImagesTest(tf.test.TestCase):
             {**good, "id": None},
             {**good, "id": [1]},
             {**good, "id": 1.5},
+            {**good, "id": 10**400},
+            {**good, "id": "half \ud83d"},
+            {**good, "file_name": "half \ud83d"},
+            {**good, "file_name": "a\0.jpg"},
             {**good, "file_name": ""},
             {**good, "file_name": 7},
             {**good, "width": 0},

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tf_frozen.data.checks.boxes import check_box, is_finite, is_normalised, is_number
+from tf_frozen.data.checks.boxes import check_box, is_finite, is_number
+from tf_frozen.data.checks.conventions import check_convention
 from tf_frozen.data.checks.rows import excerpt, is_id
 from tf_frozen.data.faults import Fault, Problem
 from tf_frozen.data.segmentations import check_segmentation
@@ -20,37 +22,60 @@ class Place(NamedTuple):
 
 
 def check_annotations(
-    rows: Sequence[Any], file: str, places: Mapping[Any, Place], categories: Mapping[Any, Any], masks: bool = False
+    rows: Sequence[Any],
+    file: str,
+    places: Mapping[Any, Place],
+    categories: Mapping[Any, Any],
+    masks: bool = False,
+    clip_boxes: bool = False,
 ) -> Iterator[Fault]:
-    """Yields all faults; `file` is the JSON; `places` and `categories` have the known ids as keys.
+    """Yields all faults and warnings; `file` is the JSON; `places` and `categories` have the known ids as keys.
 
-    With `masks` an annotation needs a usable segmentation.
+    With `masks` an annotation needs a usable segmentation; with `clip_boxes` a box may reach beyond its image.
     """
+    objects = [row for row in rows if isinstance(row, Mapping)]
+    together = list(_check_together(objects, file, places))
+    convention_known = not any(fault.kind in ("normalised_boxes", "other_box_convention") for fault in together)
+    image_names = {os.path.basename(place.file): number for number, place in places.items()}
+    category_names = {str(category.get("name")): number for number, category in categories.items()}
     seen = set()
     for index, row in enumerate(rows):
         if not isinstance(row, Mapping):
             yield Fault("malformed_annotation", file, message=f"annotations[{index}] is {excerpt(row)}")
             continue
         image_id, number = row.get("image_id"), row.get("id")
-        place = places[image_id] if is_id(image_id) and image_id in places else None
-        height, width = place and place.height, place and place.width
-        box_problem = check_box(row.get("bbox"), height, width)
+        place = _place(row, places)
         problems = [
             _check_fields(row, index),
-            _check_reference("image", row, places),
-            _check_reference("category", row, categories),
-            box_problem,
+            _check_reference("image", row, places, image_names),
+            _check_reference("category", row, categories, category_names),
+            *_check_geometry(row, place, masks, clip_boxes, convention_known),
         ]
-        if masks and not box_problem:
-            problems.append(check_segmentation(row.get("segmentation"), row["bbox"], height, width))
         if is_id(number) and number in seen:
             problems.append(Problem("duplicate_annotation_id", "another annotation has the same id"))
         if is_id(number):
             seen.add(number)
         for problem in filter(None, problems):
-            where = place.file if place else file
-            yield Fault(problem.kind, where, image_id, number, row.get("bbox"), problem.message)
-    yield from _check_together([row for row in rows if isinstance(row, Mapping)], file)
+            yield Fault(problem.kind, place.file or file, image_id, number, row.get("bbox"), problem.message)
+    yield from together
+    yield from _check_twins(objects, file, places)
+
+
+def _place(row: Mapping, places: Mapping[Any, Place]) -> Place:
+    """Returns where the row's box lies; nothing is known of an image that is not listed."""
+    image_id = row.get("image_id")
+    return places[image_id] if is_id(image_id) and image_id in places else Place("", None, None)
+
+
+def _check_geometry(
+    row: Mapping, place: Place, masks: bool, clip_boxes: bool, convention_known: bool
+) -> Iterator[Problem | None]:
+    """Yields what is wrong with box and segmentation; of boxes of another convention only what is no number."""
+    box_problem = check_box(row.get("bbox"), place.height, place.width, clip_boxes)
+    if convention_known or (box_problem and box_problem.kind in ("malformed_box", "non_finite_box")):
+        yield box_problem
+    if masks and convention_known and (not box_problem or box_problem.kind == "clipped_box"):
+        yield check_segmentation(row.get("segmentation"), row["bbox"], place.height, place.width)
 
 
 def _check_fields(row: Mapping, index: int) -> Problem | None:
@@ -69,29 +94,54 @@ def _check_fields(row: Mapping, index: int) -> Problem | None:
     return Problem("malformed_annotation", f"annotations[{index}] {wrong}")
 
 
-def _check_reference(noun: str, row: Mapping, known: Mapping) -> Problem | None:
-    """Returns a problem if the row's image or category is not known; one that is left out is no reference."""
+def _check_reference(noun: str, row: Mapping, known: Mapping, names: Mapping[str, Any]) -> Problem | None:
+    """Returns a problem if the row's image or category is not known; one that is left out is no reference.
+
+    `names` has the known ids by the names of what they stand for.
+    """
     key = f"{noun}_id"
     if key not in row or (is_id(row[key]) and row[key] in known):
         return None
-    return Problem(f"unknown_{key}", f"no {noun} has the id {row[key]!r}{_other_type(row[key], known)}")
+    return Problem(f"unknown_{key}", f"no {noun} has the id {excerpt(row[key])}{_other_type(row[key], known, names)}")
 
 
-def _other_type(value: Any, known: Mapping) -> str:
-    """Returns a hint if the id is there as a text where a number was asked for, or the other way round."""
+def _other_type(value: Any, known: Mapping, names: Mapping[str, Any]) -> str:
+    """Returns a hint if the id is there as another type, or if it is a name in place of an id."""
     if isinstance(value, str) and len(value) < 20 and value.isdecimal() and int(value) in known:
-        return f", a text; but one has the id {int(value)}, a number"
-    if isinstance(value, int) and str(value) in known:
-        return f", a number; but one has the id '{value}', a text"
+        return f", a str; but one has the id {int(value)}, an int"
+    if isinstance(value, int) and not isinstance(value, bool) and is_id(value) and str(value) in known:
+        return f", an int; but one has the id '{value}', a str"
+    if isinstance(value, float) and value.is_integer() and int(value) in known:
+        return f", a float; but one has the id {int(value)}, an int"
+    if isinstance(value, str) and os.path.basename(value) in names:
+        return f"; that is the name of the one with the id {names[os.path.basename(value)]!r}"
     return ""
 
 
-def _check_together(rows: Sequence[Mapping], file: str) -> Iterator[Fault]:
-    """Yields what is wrong with the annotations as a whole: no boxes, or none in pixels."""
+def _check_together(rows: Sequence[Mapping], file: str, places: Mapping[Any, Place]) -> Iterator[Fault]:
+    """Yields what is wrong with the annotations as a whole: no boxes, or boxes of another convention."""
     if all(row.get("iscrowd") == 1 for row in rows):
-        what = f"all {len(rows)} annotations are crowds (iscrowd is 1)" if rows else "there is no annotation"
+        what = (
+            f"all {len(rows)} annotations are crowds (iscrowd is 1, which some exporters write for every mask)"
+            if rows
+            else "there is no annotation"
+        )
         yield Fault("no_boxes", file, message=what)
     boxes = [row.get("bbox") for row in rows]
-    if boxes and all(map(is_normalised, boxes)):
-        message = f"all {len(boxes)} boxes lie between 0 and 1, as fractions of the image do"
-        yield Fault("normalised_boxes", file, box=boxes[0], message=message)
+    problem = check_convention(boxes, [(place.height, place.width) for place in (_place(row, places) for row in rows)])
+    if problem:
+        yield Fault(problem.kind, file, message=problem.message)
+
+
+def _check_twins(rows: Sequence[Mapping], file: str, places: Mapping[Any, Place]) -> Iterator[Fault]:
+    """Yields a warning for each annotation whose image, category and box another one has."""
+    first = {}
+    for row in rows:
+        image_id, category_id, box = row.get("image_id"), row.get("category_id"), row.get("bbox")
+        if check_box(box, None, None) or not is_id(image_id) or not is_id(category_id):
+            continue
+        key = (image_id, category_id, *box)
+        if key in first:
+            message = f"annotation {first[key]} has the same image, category and box"
+            yield Fault("duplicate_annotation", _place(row, places).file or file, image_id, row.get("id"), box, message)
+        first.setdefault(key, row.get("id"))

@@ -11,8 +11,11 @@ _EDGE_TOLERANCE = 1.0  # px that a box may reach beyond its image, as rounding m
 _LEAST_SIDE = 1e-3  # px; corners closer than that can fall together in float32
 
 
-def check_box(box: Any, height: float | None, width: float | None) -> Problem | None:
-    """Returns what is wrong with a box, or None; `height` and `width` of its image are None if not known."""
+def check_box(box: Any, height: float | None, width: float | None, clip: bool = False) -> Problem | None:
+    """Returns what is wrong with a box, or None; `height` and `width` of its image are None if not known.
+
+    With `clip` a box that lies partly within its image is a warning.
+    """
     if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
         return Problem("malformed_box", "there is no bbox" if box is None else "the bbox is not four numbers")
     if not all(map(is_finite, box)):
@@ -27,16 +30,10 @@ def check_box(box: Any, height: float | None, width: float | None) -> Problem | 
     overlap = min(min(x + w, width) - max(x, 0), min(y + h, height) - max(y, 0))
     if overlap >= _LEAST_SIDE and not edges:
         return None
+    if clip and overlap >= _LEAST_SIDE:
+        return Problem("clipped_box", f"the box reaches {' and '.join(edges)} of the image and is clipped to it")
     reaches = f"reaches {' and '.join(edges)} of" if edges else "covers nothing of"
     return Problem("box_outside_image", f"the box {reaches} the image, {width:g} px wide and {height:g} high")
-
-
-def is_normalised(box: Any) -> bool:
-    """Tells whether a box lies within 0 and 1, as fractions of an image do, but not boxes in pixels."""
-    if check_box(box, None, None):
-        return False
-    x, y, w, h = box
-    return x >= 0 and y >= 0 and x + w <= 1 and y + h <= 1
 
 
 def is_number(value: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -10,18 +9,28 @@ from typing import Any, NamedTuple
 from tf_frozen.data import coco_json, paths
 from tf_frozen.data.checks.annotations import Place, check_annotations
 from tf_frozen.data.checks.images import Header, look_at_all
-from tf_frozen.data.checks.rows import check_categories, check_images, is_category_id, is_id, is_side
+from tf_frozen.data.checks.rows import (
+    check_categories,
+    check_files,
+    check_images,
+    is_category_id,
+    is_file_name,
+    is_id,
+    is_side,
+)
 from tf_frozen.data.faults import Fault, Problem
+from tf_frozen.data.image_paths import Images, locate
 from tf_frozen.errors import ConfigError, DataError
 
 
 class Inspection(NamedTuple):
-    """The parsed JSON, the file and header of each row of its 'images' (where usable), and all faults."""
+    """The parsed JSON, the file and header of each row of its 'images' (where usable), all faults and warnings."""
 
     document: dict[str, Any]
     files: list[str]
     headers: list[Header | None]
     faults: list[Fault]
+    warnings: list[Fault]
 
 
 def check(annotations: str, images: str, check: str = "decode", masks: bool = False) -> list[Fault]:
@@ -29,11 +38,13 @@ def check(annotations: str, images: str, check: str = "decode", masks: bool = Fa
     return inspect(annotations, images, check, masks).faults
 
 
-def inspect(annotations: str, images: str, check: str = "decode", masks: bool = False) -> Inspection:
+def inspect(
+    annotations: str, images: str, check: str = "decode", masks: bool = False, clip_boxes: bool = False
+) -> Inspection:
     """Reads and checks a data set; 'decode' decodes every image, 'header' only reads size and format.
 
-    With `masks` every annotation needs a usable segmentation. Faults are returned, not raised; ConfigError is raised if
-    `check` is neither of the two.
+    With `masks` every annotation needs a usable segmentation; with `clip_boxes` a box that reaches beyond its image is
+    a warning. Faults are returned, not raised; ConfigError is raised if `check` is neither of the two.
     """
     if check not in ("decode", "header"):
         raise ConfigError(f"check is {check!r}; it must be 'decode' or 'header'.")
@@ -41,20 +52,22 @@ def inspect(annotations: str, images: str, check: str = "decode", masks: bool = 
     try:
         document = coco_json.read(annotations)
     except DataError as error:
-        return Inspection({}, [], [], [*error.faults, *folder_faults])
+        return Inspection({}, [], [], [*error.faults, *folder_faults], [])
     file, rows = paths.resolve(annotations), document["images"]
-    faults = [*check_categories(document["categories"], file)]
-    faults += [*check_images(rows, file), *folder_faults]
+    found = [*check_categories(document["categories"], file)]
+    found += [*check_images(rows, file), *folder_faults]
     headers: list[Header | None] = [None] * len(rows)
     files = [""] * len(rows)
     if not folder_faults:
-        files = [_path(paths.resolve(images), row) for row in rows]
-        headers, file_faults = _check_files(rows, files, check == "decode")
-        faults += _with_hints(file_faults, paths.resolve(images))
+        located = locate(paths.resolve(images), [_file_name(row) for row in rows])
+        files = located.files
+        headers, file_faults = _check_files(rows, located, check == "decode")
+        found += [*located.warnings, *check_files(rows, files), *file_faults]
     places = _places(rows, files, headers, file)
     categories = _by_id(document["categories"])
-    faults += check_annotations(document["annotations"], file, places, categories, masks)
-    return Inspection(document, files, headers, faults)
+    found += check_annotations(document["annotations"], file, places, categories, masks, clip_boxes)
+    warnings = [fault for fault in found if fault.is_warning]
+    return Inspection(document, files, headers, [fault for fault in found if not fault.is_warning], warnings)
 
 
 def _check_folder(images: str) -> list[Fault]:
@@ -68,15 +81,16 @@ def _check_folder(images: str) -> list[Fault]:
     return [Fault("missing_images_folder", folder, message=what)]
 
 
-def _path(folder: str, row: Any) -> str:
-    """Returns the path of an image, '' if its row does not say."""
+def _file_name(row: Any) -> str:
+    """Returns the file name of an image, '' if its row has none."""
     name = row.get("file_name") if isinstance(row, Mapping) else None
-    return os.path.join(folder, name) if isinstance(name, str) and name else ""
+    return name if is_file_name(name) else ""
 
 
-def _check_files(rows: list[Any], files: list[str], decode: bool) -> tuple[list[Header | None], list[Fault]]:
+def _check_files(rows: list[Any], images: Images, decode: bool) -> tuple[list[Header | None], list[Fault]]:
     """Returns the header of each image, None where there is none to be had, and the faults of the files."""
     headers: list[Header | None] = [None] * len(rows)
+    files = images.files
     faults = []
     named = [index for index, file in enumerate(files) if file]
     for index, found in zip(named, look_at_all([files[index] for index in named], decode), strict=True):
@@ -85,7 +99,8 @@ def _check_files(rows: list[Any], files: list[str], decode: bool) -> tuple[list[
             headers[index] = found
             problem = _check_size(rows[index], found)
         if problem:
-            faults.append(Fault(problem.kind, files[index], rows[index].get("id"), message=problem.message))
+            message = f"{problem.message}{images.hints.get(index, '')}"
+            faults.append(Fault(problem.kind, files[index], rows[index].get("id"), message=message))
     return headers, faults
 
 
@@ -103,26 +118,17 @@ def _check_size(row: Mapping, header: Header) -> Problem | None:
     return Problem("size_mismatch", message)
 
 
-def _with_hints(faults: list[Fault], folder: str) -> list[Fault]:
-    """Returns the faults; missing files that lie elsewhere in the folder, or differ in case, get a hint."""
-    if not any(fault.kind == "missing_image" for fault in faults):
-        return faults
-    below = {name.lower(): os.path.join(root, name) for root, _, names in os.walk(folder) for name in names}
-    hinted = []
-    for fault in faults:
-        found = below.get(fault.file.replace("\\", "/").rsplit("/", 1)[-1].lower())
-        if fault.kind == "missing_image" and found:
-            fault = dataclasses.replace(fault, message=f"{fault.message}; did you mean {found}?")
-        hinted.append(fault)
-    return hinted
-
-
 def _places(rows: list[Any], files: list[str], headers: list[Header | None], file: str) -> dict[int | str, Place]:
-    """Returns where each image's boxes lie; the JSON stands in for an image file that is not known."""
+    """Returns where each image's boxes lie; the JSON stands in for an image file that is not known.
+
+    Where the two contradict each other nobody knows which of them the boxes fit.
+    """
     places: dict[int | str, Place] = {}
     for row, path, header in zip(rows, files, headers, strict=True):
         if isinstance(row, Mapping) and is_id(row.get("id")):
-            places.setdefault(row["id"], Place(path or file, *_size(row, header)))
+            size = _size(row, header)
+            fits = header is None or size == (header.height, header.width)
+            places.setdefault(row["id"], Place(path or file, *(size if fits else (None, None))))
     return places
 
 

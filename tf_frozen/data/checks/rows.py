@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import re
+import reprlib
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tf_frozen.data.checks.boxes import is_finite, is_number
 from tf_frozen.data.faults import Fault
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_MOST_CHARACTERS = 80
+_short_repr = reprlib.Repr()  # it stops at depth, which JSON of a thousand brackets has
+_short_repr.maxlist = _short_repr.maxdict = 20
+_short_repr.maxstring = _short_repr.maxother = _short_repr.maxlong = _MOST_CHARACTERS
 
 
 def check_categories(rows: Sequence[Any], file: str) -> Iterator[Fault]:
@@ -21,6 +31,22 @@ def check_categories(rows: Sequence[Any], file: str) -> Iterator[Fault]:
             yield Fault("duplicate_category_id", file, message=f"two categories have the id {row['id']}")
         else:
             seen.add(row["id"])
+    yield from _check_names(rows, file)
+
+
+def _check_names(rows: Sequence[Any], file: str) -> Iterator[Fault]:
+    """Yields a fault for two categories of one name, a warning for names that differ in case or spaces alone."""
+    first: dict[str, Mapping] = {}
+    for row in rows:
+        if not isinstance(row, Mapping) or not _is_name(row.get("name")):
+            continue
+        name = str(row["name"])
+        other = first.setdefault(" ".join(unicodedata.normalize("NFKC", name).casefold().split()), row)
+        if other is not row:
+            same = str(other["name"]) == name
+            names = f"the name {name!r}" if same else f"the names {str(other['name'])!r} and {name!r}"
+            message = f"the categories {other.get('id')} and {row.get('id')} have {names}"
+            yield Fault("duplicate_category_name" if same else "similar_category_names", file, message=message)
 
 
 def check_images(rows: Sequence[Any], file: str) -> Iterator[Fault]:
@@ -43,9 +69,33 @@ def check_images(rows: Sequence[Any], file: str) -> Iterator[Fault]:
         first_names.setdefault(row["id"], row.get("file_name"))
 
 
+def check_files(rows: Sequence[Any], files: Sequence[str]) -> Iterator[Fault]:
+    """Yields a fault for every image file that several rows of 'images' list; `files` are their paths, '' for none."""
+    ids: dict[str, list] = {}
+    for row, path in zip(rows, files, strict=True):
+        if path:
+            ids.setdefault(os.path.normpath(path), []).append(row.get("id"))
+    for path, listed in ids.items():
+        if len(listed) > 1:
+            message = f"the file is listed under {len(listed)} image ids: {excerpt(listed)}"
+            yield Fault("duplicate_image_file", path, message=message)
+
+
+def is_text(value: Any) -> bool:
+    """Tells whether a value is a str that can be written as UTF-8; JSON can hold half of a surrogate pair."""
+    return isinstance(value, str) and not _SURROGATES.search(value)
+
+
+def is_file_name(value: Any) -> bool:
+    """Tells whether a value can name a file."""
+    return is_text(value) and value != "" and "\0" not in value
+
+
 def is_id(value: Any) -> bool:
-    """Tells whether a value can be the id of an image or an annotation: a whole number or a text."""
-    return isinstance(value, (int, str)) and not isinstance(value, bool)
+    """Tells whether a value can be the id of an image or an annotation: an int of 64 bits or a str."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return -(2**63) <= value < 2**63
+    return is_text(value)
 
 
 def is_category_id(value: Any) -> bool:
@@ -54,14 +104,14 @@ def is_category_id(value: Any) -> bool:
 
 
 def is_side(value: Any) -> bool:
-    """Tells whether a value can be a width or height: a whole number above 0, or None where left out."""
+    """Tells whether a value can be a width or height: an integer above 0, or None where left out."""
     return value is None or (is_number(value) and is_finite(value) and value >= 1 and value == int(value))
 
 
 def excerpt(value: Any) -> str:
     """Returns the value as text, cut to 80 characters."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    text = _short_repr.repr(value)
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 3]}..."
 
 
 def _is_name(value: Any) -> bool:
@@ -70,10 +120,10 @@ def _is_name(value: Any) -> bool:
 
 def _wrong_image(row: Any) -> str:
     if not isinstance(row, Mapping):
-        return "is no object"
+        return "is not an object"
     if not is_id(row.get("id")):
         return "has no usable 'id'"
-    if not isinstance(row.get("file_name"), str) or not row["file_name"]:
+    if not is_file_name(row.get("file_name")):
         return "has no usable 'file_name'"
     sides_fit = is_side(row.get("width")) and is_side(row.get("height"))
     return "" if sides_fit else "has no usable 'width' and 'height'"
