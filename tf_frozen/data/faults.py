@@ -19,7 +19,7 @@ _FAULTS = {
     " 'annotations' and 'categories'.",
     "no_images": "Add the images to the list 'images'.",
     "no_categories": "Add at least one, such as {'id': 1, 'name': 'tree'}.",
-    "no_boxes": "Draw at least one box, or set iscrowd to 0 where an annotation is one object: without such boxes there is"
+    "no_boxes": "Draw at least one box, or set iscrowd to 0 where an annotation is one object: without boxes there is"
     " nothing to learn or to score.",
     "missing_images_folder": "Correct the path of the images; it is the folder that file names start from.",
     "malformed_image": "An image needs 'id' (an int of 64 bits or a str) and 'file_name'; 'width' and 'height'"
