@@ -110,6 +110,10 @@ class RecipesTest(tf.test.TestCase):
             build(detector)
         self.assertEqual((detector.backbone.mode, detector.backbone.frozen), (mode, mode == "frozen"))
         self.assertEqual(detector.frame, (side, side))
+        norms = [m for m in detector.submodules if hasattr(m, "momentum")]
+        backbone = {id(module) for module in detector.backbone.submodules}
+        momenta = {norm.momentum for norm in norms if id(norm) not in backbone and norm.weights}
+        self.assertEqual(momenta, {0.99 if side == 640 else 0.997})  # as in the official YAMLs
         if flops_share and mode == "frozen":
             self.assertNear(self.flops_share(detector), flops_share, 0.05)
         return savings(detector, count_flops=False)["parameters"]

@@ -9,7 +9,7 @@ from tf_frozen.heads.box_cascade import BoxCascade
 from tf_frozen.heads.box_head import BoxHead
 from tf_frozen.heads.region_proposal import RegionProposal
 from tf_frozen.keras_flavor import keras
-from tf_frozen.layers.norm import paper_norm
+from tf_frozen.layers.norm import default_norm
 from tf_frozen.necks.nas_fpn import NASFPN
 
 DETECTIONS = 7
@@ -70,7 +70,7 @@ class RCNNTest(tf.test.TestCase):
         self.assertAllInRange(model(tiny.batch()[0])["classes"], 0, 2)
 
     def test_a_step_in_half_precision_has_the_losses_of_float32(self):
-        expected_model = rcnn(norm=paper_norm())
+        expected_model = rcnn(norm=default_norm())
         expected_model(tiny.batch()[0])
         weights = expected_model.get_weights()
         expected = self.step(expected_model)
@@ -78,7 +78,7 @@ class RCNNTest(tf.test.TestCase):
         self.addCleanup(keras.mixed_precision.set_global_policy, before)
         for policy in ("mixed_bfloat16", "mixed_float16"):
             keras.mixed_precision.set_global_policy(policy)
-            model = rcnn(norm=paper_norm())
+            model = rcnn(norm=default_norm())
             model(tiny.batch()[0])
             model.set_weights(weights)
             self.assertAllClose(self.step(model), expected, rtol=0.2, atol=0.02)

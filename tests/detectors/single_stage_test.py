@@ -15,7 +15,7 @@ from tf_frozen.freezing.savings import savings
 from tf_frozen.heads.dense_head import DenseHead
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.building import build, unallocated
-from tf_frozen.layers.norm import paper_norm
+from tf_frozen.layers.norm import default_norm
 from tf_frozen.necks.nas_fpn import NASFPN
 
 DETECTIONS = 7
@@ -100,7 +100,7 @@ class SingleStageTest(tf.test.TestCase):
         self.assertAllClose(found["boxes"][:, 0], [[4.0, 4.0, 40.0, 40.0]] * 2, atol=4.0)
 
     def test_a_step_in_half_precision_has_the_losses_of_float32(self):
-        expected_model = self.compiled(norm=paper_norm())
+        expected_model = self.compiled(norm=default_norm())
         weights = expected_model.get_weights()
         expected = self.step(expected_model)
         for norm in expected_model.head.class_tower.norms.values():
@@ -109,7 +109,7 @@ class SingleStageTest(tf.test.TestCase):
         self.addCleanup(keras.mixed_precision.set_global_policy, before)
         for policy in ("mixed_bfloat16", "mixed_float16"):
             keras.mixed_precision.set_global_policy(policy)
-            model = self.compiled(weights, norm=paper_norm())
+            model = self.compiled(weights, norm=default_norm())
             self.assertAllClose(self.step(model), expected, rtol=0.1, atol=0.02)
             self.assertEqual({weight.dtype for weight in model.trainable_weights}, {tf.float32})
 

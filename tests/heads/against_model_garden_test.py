@@ -22,7 +22,7 @@ from tf_frozen.heads.box_cascade import BoxCascade
 from tf_frozen.heads.box_head import BoxHead
 from tf_frozen.heads.region_proposal import RegionProposal
 from tf_frozen.keras_flavor import keras
-from tf_frozen.layers.norm import paper_norm
+from tf_frozen.layers.norm import default_norm
 
 FRAME, LEVELS, CLASSES = (256, 256), range(3, 6), 3
 SIZE = tf.constant([FRAME, FRAME], tf.float32)
@@ -94,8 +94,8 @@ def in_a_model(layer, inputs):
 class HeadsTest(tf.test.TestCase):
     def test_region_proposal(self):
         maps = pyramid()
-        theirs = RPNHead(3, 5, 3, 2, 16, activation="swish", norm_momentum=0.997, norm_epsilon=1e-4)
-        model, ours = in_a_model(theirs, keyed(maps)), RegionProposal(16, 2, norm=paper_norm())
+        theirs = RPNHead(3, 5, 3, 2, 16, activation="swish", norm_momentum=0.9, norm_epsilon=1e-4)
+        model, ours = in_a_model(theirs, keyed(maps)), RegionProposal(16, 2, norm=default_norm())
         ours(maps)
         shake(theirs)
         copy_region_proposal(theirs, ours)
@@ -109,10 +109,10 @@ class HeadsTest(tf.test.TestCase):
         features = tf.random.stateless_normal([2, 5, 7, 7, 6], [1, 2])
         for agnostic in (False, True):
             theirs = DetectionHead(
-                CLASSES + 1, 2, 8, False, 2, 16, agnostic, "swish", norm_momentum=0.997, norm_epsilon=1e-4
+                CLASSES + 1, 2, 8, False, 2, 16, agnostic, "swish", norm_momentum=0.9, norm_epsilon=1e-4
             )
             model = in_a_model(theirs, features)
-            ours = BoxHead(CLASSES, 2, 8, 2, 16, agnostic, norm=paper_norm())
+            ours = BoxHead(CLASSES, 2, 8, 2, 16, agnostic, norm=default_norm())
             ours(features)
             shake(theirs)
             copy_box_head(theirs, ours)

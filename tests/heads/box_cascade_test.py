@@ -7,7 +7,7 @@ from tests.layer_suite import LayerSuite
 from tf_frozen.errors import ConfigError
 from tf_frozen.heads.box_cascade import BoxCascade
 from tf_frozen.heads.box_head import BoxHead
-from tf_frozen.layers.norm import paper_norm
+from tf_frozen.layers.norm import default_norm
 
 SIZE = tf.constant([[100.0, 100.0]])
 PROPOSALS = tf.constant([[[10.0, 10, 30, 50], [50, 50, 90, 90]]])
@@ -58,7 +58,7 @@ class ClassAgnosticBoxCascadeTest(BoxCascadeSuite, tf.test.TestCase):
     boxes = 1
 
     def layer(self):
-        return BoxCascade(BoxHead(3, convs=1, filters=4, fcs=1, fc_units=8, norm=paper_norm()))
+        return BoxCascade(BoxHead(3, convs=1, filters=4, fcs=1, fc_units=8, norm=default_norm()))
 
 
 class ClassAwareBoxCascadeTest(BoxCascadeSuite, tf.test.TestCase):

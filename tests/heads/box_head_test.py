@@ -2,7 +2,7 @@ import tensorflow as tf
 
 from tests.layer_suite import LayerSuite
 from tf_frozen.heads.box_head import BoxHead
-from tf_frozen.layers.norm import paper_norm
+from tf_frozen.layers.norm import default_norm
 
 
 class BoxHeadSuite(LayerSuite):
@@ -19,7 +19,7 @@ class ClassAgnosticBoxHeadTest(BoxHeadSuite, tf.test.TestCase):
     boxes = 1
 
     def layer(self):
-        return BoxHead(3, convs=1, filters=4, fcs=1, fc_units=8, norm=paper_norm())
+        return BoxHead(3, convs=1, filters=4, fcs=1, fc_units=8, norm=default_norm())
 
 
 class ClassAwareBoxHeadTest(BoxHeadSuite, tf.test.TestCase):
@@ -36,7 +36,7 @@ class BoxHeadTest(tf.test.TestCase):
 
     def test_the_paper_s_settings_have_the_paper_s_parameters(self):
         for class_agnostic, millions in ((True, 16.360), (False, 16.729)):
-            head = BoxHead(90, class_agnostic=class_agnostic, norm=paper_norm())
+            head = BoxHead(90, class_agnostic=class_agnostic, norm=default_norm())
             self.assertAlmostEqual(self.parameters(head) / 1e6, millions, delta=0.001 * millions)
 
     def test_fully_connected_layers_alone(self):

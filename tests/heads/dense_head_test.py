@@ -12,7 +12,7 @@ from tests.layer_suite import LayerSuite
 from tf_frozen.errors import ConfigError
 from tf_frozen.heads.dense_head import DenseHead
 from tf_frozen.keras_flavor import keras
-from tf_frozen.layers.norm import paper_norm
+from tf_frozen.layers.norm import default_norm
 
 FRAME = (32, 32)
 # The anchor of the cell whose centre is at (12, 12), with 16-pixel anchors 8 pixels apart, and its place among 4 × 4.
@@ -59,7 +59,7 @@ class DenseHeadSuite(LayerSuite):
 
 class DenseHeadSuiteTest(DenseHeadSuite, tf.test.TestCase):
     def layer(self):
-        return DenseHead(CLASSES, 5, convs=2, anchor_octaves=2, norm=paper_norm())
+        return DenseHead(CLASSES, 5, convs=2, anchor_octaves=2, norm=default_norm())
 
 
 class SeparableDenseHeadTest(DenseHeadSuite, tf.test.TestCase):
@@ -69,7 +69,7 @@ class SeparableDenseHeadTest(DenseHeadSuite, tf.test.TestCase):
 
 class LayerTest(tf.test.TestCase):
     def test_the_paper_s_settings_have_the_paper_s_parameters(self):
-        head = DenseHead(91, norm=paper_norm())
+        head = DenseHead(91, norm=default_norm())
         head({level: tf.zeros([1, 2, 2, 256]) for level in range(3, 8)})
         parameters = sum(weight.shape.num_elements() for weight in head.trainable_weights)
         self.assertAlmostEqual(parameters, 6.712e6, delta=0.0005e6)
@@ -91,7 +91,7 @@ class LayerTest(tf.test.TestCase):
 
     def test_an_untrained_one_takes_everything_for_background(self):
         for separable in (False, True):
-            head = DenseHead(2, 16, separable=separable, norm=paper_norm(), prior=0.02)
+            head = DenseHead(2, 16, separable=separable, norm=default_norm(), prior=0.02)
             logits, deltas = head(pyramid(2, (64, 64), 6, (3,)), training=True)[3]
             self.assertAllInRange(tf.sigmoid(logits), 0.01, 0.04)
             self.assertAllInRange(deltas, -0.4, 0.4)

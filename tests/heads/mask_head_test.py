@@ -11,7 +11,7 @@ from tf_frozen.errors import ConfigError
 from tf_frozen.heads.box_cascade import RoIs
 from tf_frozen.heads.mask_head import MaskHead, mask_loss
 from tf_frozen.keras_flavor import keras
-from tf_frozen.layers.norm import paper_norm
+from tf_frozen.layers.norm import default_norm
 
 
 def noise(*shape):
@@ -30,7 +30,7 @@ class MaskHeadSuite(LayerSuite):
 
 class ClassAwareMaskHeadTest(MaskHeadSuite, tf.test.TestCase):
     def layer(self):
-        return MaskHead(3, convs=2, filters=4, norm=paper_norm())
+        return MaskHead(3, convs=2, filters=4, norm=default_norm())
 
 
 class ClassAgnosticMaskHeadTest(MaskHeadSuite, tf.test.TestCase):
@@ -62,7 +62,7 @@ class MaskHeadTest(tf.test.TestCase):
             for weight in theirs.weights:
                 change = np.random.uniform(0.1, 0.3, weight.shape)
                 weight.assign_add(change if len(weight.shape) == 1 else np.random.normal(0, 0.1, weight.shape))
-            head = MaskHead(4, convs=2, filters=8, class_agnostic=class_agnostic, norm=paper_norm())
+            head = MaskHead(4, convs=2, filters=8, class_agnostic=class_agnostic, norm=default_norm())
             head(inputs)
             _copy(theirs, head)
             for training in (False, True):

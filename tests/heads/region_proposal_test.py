@@ -7,7 +7,7 @@ from tests.layer_suite import LayerSuite
 from tf_frozen.errors import ConfigError
 from tf_frozen.heads.region_proposal import RegionProposal
 from tf_frozen.keras_flavor import keras
-from tf_frozen.layers.norm import paper_norm
+from tf_frozen.layers.norm import default_norm
 
 FRAME = (32, 32)
 # The anchor of the cell whose centre is at (12, 12), with 16-pixel anchors 8 pixels apart, and its place among 4 × 4.
@@ -45,7 +45,7 @@ class RegionProposalSuite(LayerSuite):
 
 class RegionProposalSuiteTest(RegionProposalSuite, tf.test.TestCase):
     def layer(self):
-        return RegionProposal(5, convs=2, anchor_octaves=2, norm=paper_norm())
+        return RegionProposal(5, convs=2, anchor_octaves=2, norm=default_norm())
 
 
 class SeparableRegionProposalTest(RegionProposalSuite, tf.test.TestCase):
@@ -57,7 +57,7 @@ class LayerTest(tf.test.TestCase):
     def test_the_paper_s_settings_have_the_paper_s_parameters(self):
         # A second convolution adds 0.59 million and accounts for the paper's 21.9 million with FPN (21.3 with one).
         for convs, millions in ((1, 0.596), (2, 0.596 + 9 * 256**2 / 1e6)):
-            head = RegionProposal(convs=convs, norm=paper_norm())
+            head = RegionProposal(convs=convs, norm=default_norm())
             head({level: tf.zeros([1, 2, 2, 256]) for level in range(3, 8)})
             parameters = sum(weight.shape.num_elements() for weight in head.trainable_weights)
             self.assertAlmostEqual(parameters / 1e6, millions, delta=0.003)

@@ -4,7 +4,7 @@ import tensorflow as tf
 from tests.layer_suite import LayerSuite
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.conv_block import ConvBlock
-from tf_frozen.layers.norm import paper_norm
+from tf_frozen.layers.norm import default_norm
 
 
 class ConvBlockSuite(LayerSuite):
@@ -19,7 +19,7 @@ class ConvBlockSuite(LayerSuite):
 
 class ConvBlockWithNormTest(ConvBlockSuite, tf.test.TestCase):
     def layer(self):
-        return ConvBlock(4, 3, paper_norm(), "swish")
+        return ConvBlock(4, 3, default_norm(), "swish")
 
 
 class SeparableConvBlockTest(ConvBlockSuite, tf.test.TestCase):
@@ -36,7 +36,7 @@ class ConvBlockTest(tf.test.TestCase):
         self.assertAllClose(block(inputs), [[[[1.0], [0.0]]]])
 
     def test_a_norm_takes_the_place_of_the_bias(self):
-        block = ConvBlock(5, 3, paper_norm())
+        block = ConvBlock(5, 3, default_norm())
         block(tf.zeros([1, 4, 4, 2]))
         self.assertEqual([v.shape.num_elements() for v in block.trainable_weights], [5, 5, 3 * 3 * 2 * 5])
 
@@ -48,7 +48,7 @@ class ConvBlockTest(tf.test.TestCase):
         self.assertAllClose(block(inputs, training=False), trained, atol=1e-2)
 
     def test_each_block_has_a_norm_of_its_own(self):
-        norm = paper_norm()
+        norm = default_norm()
         first, second = ConvBlock(2, 1, norm), ConvBlock(2, 1, norm)
         first(tf.ones([1, 2, 2, 1]), training=True)
         second(tf.ones([1, 2, 2, 1]), training=True)

@@ -6,7 +6,7 @@ import tensorflow as tf
 from tests.layer_suite import LayerSuite
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.conv_tower import ConvTower
-from tf_frozen.layers.norm import paper_norm
+from tf_frozen.layers.norm import default_norm
 
 
 class ConvTowerSuite(LayerSuite):
@@ -24,7 +24,7 @@ class ConvTowerSuite(LayerSuite):
 
 class ConvTowerSuiteTest(ConvTowerSuite, tf.test.TestCase):
     def layer(self):
-        return ConvTower(5, 2, norm=paper_norm())
+        return ConvTower(5, 2, norm=default_norm())
 
 
 class SeparableConvTowerTest(ConvTowerSuite, tf.test.TestCase):

@@ -4,7 +4,7 @@ import tensorflow as tf
 from tests.layer_suite import LayerSuite
 from tf_frozen.layers.conv_block import ConvBlock
 from tf_frozen.layers.dense_block import DenseBlock
-from tf_frozen.layers.norm import paper_norm
+from tf_frozen.layers.norm import default_norm
 
 
 class DenseBlockSuite(LayerSuite):
@@ -20,7 +20,7 @@ class DenseBlockSuite(LayerSuite):
 
 class DenseBlockWithNormTest(DenseBlockSuite, tf.test.TestCase):
     def layer(self):
-        return DenseBlock(5, paper_norm(), "swish")
+        return DenseBlock(5, default_norm(), "swish")
 
 
 class DenseBlockWithBiasTest(DenseBlockSuite, tf.test.TestCase):
@@ -31,7 +31,7 @@ class DenseBlockWithBiasTest(DenseBlockSuite, tf.test.TestCase):
 class DenseBlockTest(tf.test.TestCase):
     def test_it_is_a_1x1_convolution_as_a_matrix_product(self):
         inputs = tf.random.stateless_normal([7, 12], [1, 2])
-        block, conv = DenseBlock(5, paper_norm(), "swish"), ConvBlock(5, 1, paper_norm(), "swish")
+        block, conv = DenseBlock(5, default_norm(), "swish"), ConvBlock(5, 1, default_norm(), "swish")
         block(inputs), conv(inputs[:, tf.newaxis, tf.newaxis])
         conv.set_weights([np.reshape(w, v.shape) for w, v in zip(block.get_weights(), conv.weights, strict=True)])
         for training in (False, True):

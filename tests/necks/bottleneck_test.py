@@ -3,7 +3,7 @@ import tensorflow as tf
 
 from tests.layer_suite import LayerSuite
 from tests.necks.pyramids import nothing, parameters
-from tf_frozen.layers.norm import paper_norm
+from tf_frozen.layers.norm import default_norm
 from tf_frozen.necks.bottleneck import Bottleneck
 
 
@@ -11,7 +11,7 @@ class BottleneckSuiteTest(LayerSuite, tf.test.TestCase):
     float32_outputs = False
 
     def layer(self):
-        return Bottleneck(3, paper_norm())
+        return Bottleneck(3, default_norm())
 
     def inputs(self, batch, size):
         return tf.random.stateless_normal([batch, *size, 5], [1, 2])
@@ -41,7 +41,7 @@ class BottleneckTest(tf.test.TestCase):
         self.assertAllEqual(self.outputs(-3.0), [[0, 0, 0, 25], [1, 0, 0, 0]])
 
     def test_parameters_of_a_node_of_the_paper_s_neck(self):
-        block = Bottleneck(256, paper_norm())
+        block = Bottleneck(256, default_norm())
         block(tf.zeros([1, 4, 4, 256]))
         convs = 256 * 256 + 9 * 256 * 256 + 2 * 256 * 1024
         self.assertEqual(parameters(block), convs + 2 * (256 + 256 + 1024 + 1024))

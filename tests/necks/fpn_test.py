@@ -57,7 +57,7 @@ class AgainstModelGardenTest(tf.test.TestCase):
             fusion_type=fusion,
             use_separable_conv=separable,
             activation="swish",
-            norm_momentum=0.997,
+            norm_momentum=0.9,
             norm_epsilon=1e-4,
         )
         self.assertEqual(parameters(ours), parameters(theirs))

@@ -76,7 +76,7 @@ class AgainstModelGardenTest(tf.test.TestCase):
         theirs = ModelGardenNASFPN(
             {str(level): x.shape for level, x in inputs.items()},
             activation="swish",
-            norm_momentum=0.997,
+            norm_momentum=0.9,
             norm_epsilon=1e-4,
         )
         _copy_weights(theirs, ours)

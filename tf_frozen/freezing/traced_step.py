@@ -6,13 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import tensorflow as tf
 
-from tf_frozen.freezing.dataflow import DATA, Sources, sourced_ops
+from tf_frozen.freezing.dataflow import DATA, Sources, sourced_ops, union
 from tf_frozen.keras_flavor import keras
 
 TRAINED = "what trains"
 _ADDITIONS = ("AddN", "AddV2", "Add", "Sub")
 _WRITES = ("Assign", "ResourceApply", "ResourceScatter", "ResourceSparseApply", "ResourceStridedSliceAssign")
 _MASK_SIDE = 112
+_STATISTIC, _OF_ONE = "a statistic of the batch", "one element of a loop over the batch"
+_REDUCTIONS = ("Mean", "Sum", "Max", "Min")
 _Use = tuple[tf.Operation, set[str], Sequence[Sources]]
 
 
@@ -30,7 +32,8 @@ class TracedStep:
         trained: Iterable[tf.Variable],
     ):
         self._frozen = frozenset(frozen)
-        self._ops = sourced_ops(function, {**{path: [v] for path, v in frozen.items()}, TRAINED: trained})
+        groups = {**{path: [v] for path, v in frozen.items()}, TRAINED: trained}
+        self._ops = sourced_ops(function, groups, self._derive)
 
     def backward_ops(self) -> list[set[str]]:
         """The ops that carry a gradient through frozen variables which no trained one feeds: of each, those variables.
@@ -61,8 +64,12 @@ class TracedStep:
         return list(dict.fromkeys(found))
 
     def batch_statistics(self) -> list[str]:
-        """Paths of the frozen scales of batch norms that normalise with the statistics of the batch."""
-        found = []
+        """Paths of the frozen scales of batch norms that normalise with the statistics of the batch.
+
+        Besides Keras's norms those written by hand: the first frozen variables that meet a value reduced over all axes
+        but one, the first among them, of a tensor that no trained variable feeds.
+        """
+        found = [path for op, weights, others in self._uses() if _unmet(others) for path in weights]
         for op, sources in self._ops:
             if op.type.startswith("FusedBatchNorm") and "Grad" not in op.type and op.get_attr("is_training"):
                 found += [path for inputs in sources[1:3] for path in inputs if self._of_frozen_norm(path)]
@@ -79,13 +86,44 @@ class TracedStep:
     def _uses(self, scalars: bool = False) -> Iterator[_Use]:
         """Ops where a value made of frozen variables alone meets others: those variables, and the others' sources."""
         for op, sources in self._ops:
-            # A handle is not a value: to write a variable is not to use it.
-            values = [(s, t) for s, t in zip(sources, op.inputs, strict=True) if t.dtype != tf.resource]
-            alone = [(s, t) for s, t in values if s and s <= self._frozen]
-            weights = {path for s, t in alone for path in s if not scalars or t.shape.rank == 0}
-            others = [s for s, _ in values if not s <= self._frozen]
+            weights, others = self._meeting(op, sources, scalars)
             if weights and others:
                 yield op, weights, others
+
+    def _meeting(
+        self, op: tf.Operation, sources: Sequence[Sources], scalars: bool = False
+    ) -> tuple[set[str], list[Sources]]:
+        # A handle is not a value: to write a variable is not to use it.
+        values = [(s, t) for s, t in zip(sources, op.inputs, strict=True) if t.dtype != tf.resource]
+        alone = [(s, t) for s, t in values if s and s <= self._frozen]
+        weights = {path for s, t in alone for path in s if not scalars or t.shape.rank == 0}
+        return weights, [s for s, _ in values if not s <= self._frozen]
+
+    def _derive(self, op: tf.Operation, sources: list[Sources]) -> Sources:
+        """Marks statistics of the batch until they meet a frozen variable, so that no later one is named for them."""
+        found = union(op, sources)
+        if op.type.startswith("TensorListGetItem"):
+            return found | {_OF_ONE}
+        if op.type.startswith("TensorListStack"):
+            return found - {_OF_ONE}
+        if _STATISTIC in found and self._meeting(op, sources)[0]:
+            return found - {_STATISTIC}
+        if DATA in found and found.isdisjoint((TRAINED, _OF_ONE)) and _is_over_batch(op):
+            return found | {_STATISTIC}
+        return found
+
+
+def _unmet(others: Iterable[Sources]) -> bool:
+    return any(_STATISTIC in sources and TRAINED not in sources for sources in others)
+
+
+def _is_over_batch(op: tf.Operation) -> bool:
+    """Whether an op reduces a floating-point tensor [batch, …, channels] to one value for each channel."""
+    if op.type not in _REDUCTIONS or not op.inputs[0].dtype.is_floating or not op.inputs[0].shape.rank:
+        return False
+    rank, axes = op.inputs[0].shape.rank, tf.get_static_value(op.inputs[1])
+    axes = set() if axes is None else {int(axis) % rank for axis in axes.reshape(-1)}
+    return 0 in axes and len(axes) == rank - 1
 
 
 def trace(detector: keras.Model, batch: int, frame: tuple[int, int]) -> tf.types.experimental.ConcreteFunction:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.conv_block import conv
-from tf_frozen.layers.norm import copy_of
+from tf_frozen.layers.norm import copy_of, default_norm
 from tf_frozen.necks.neck import Neck
 from tf_frozen.necks.resample import max_pool, size_of, upsample
 from tf_frozen.necks.weighted_sum import FUSIONS, WeightedSum
@@ -44,8 +44,7 @@ class BiFPN(Neck):
         super().__init__(filters, min_level, max_level, **kwargs)
         self.repeats, self.fusion, self.separable = repeats, fusion, separable
         self.activation, self.activate = activation, keras.activations.get(activation)
-        # The authors' own momentum and epsilon (google/automl).
-        self.norm = norm if norm is not None else keras.layers.BatchNormalization(momentum=0.99, epsilon=1e-3)
+        self.norm = norm if norm is not None else default_norm(epsilon=1e-3)  # google/automl's epsilon
         self.check_choice("fusion", fusion, FUSIONS)
         if repeats < 1 or min_level == max_level:
             raise ConfigError(

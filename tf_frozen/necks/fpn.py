@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.conv_block import conv
-from tf_frozen.layers.norm import copy_of, paper_norm
+from tf_frozen.layers.norm import copy_of, default_norm
 from tf_frozen.necks.neck import Neck
 from tf_frozen.necks.resample import size_of, upsample
 
@@ -46,7 +46,7 @@ class FPN(Neck):
         super().__init__(filters, min_level, max_level, **kwargs)
         self.fusion, self.separable = fusion, separable
         self.activation, self.activate = activation, keras.activations.get(activation)
-        self.norm = norm if norm is not None else paper_norm()
+        self.norm = norm if norm is not None else default_norm()
         self.check_choice("fusion", fusion, _FUSIONS)
 
     def build(self, input_shape: Mapping[int, tf.TensorShape]) -> None:

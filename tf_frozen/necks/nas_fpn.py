@@ -10,7 +10,7 @@ import tensorflow as tf
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.conv_block import conv
-from tf_frozen.layers.norm import copy_of, paper_norm
+from tf_frozen.layers.norm import copy_of, default_norm
 from tf_frozen.necks.block_specs import PAPER_BLOCK_SPECS, Node, as_tuples, nodes_of
 from tf_frozen.necks.bottleneck import Bottleneck
 from tf_frozen.necks.neck import Neck
@@ -46,7 +46,7 @@ class NASFPN(Neck):
         self.repeats, self.separable, self.bottleneck = repeats, separable, bottleneck
         self.block_specs = as_tuples(block_specs)
         self.activation, self.activate = activation, keras.activations.get(activation)
-        self.norm = norm if norm is not None else paper_norm()
+        self.norm = norm if norm is not None else default_norm()
         self.nodes = tuple(nodes_of(self.block_specs, len(self.levels)))
         if repeats < 1:
             raise ConfigError(f"NASFPN.repeats is {repeats}; it must be at least 1.")

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.conv_block import ConvBlock
-from tf_frozen.layers.norm import paper_norm
+from tf_frozen.layers.norm import default_norm
 from tf_frozen.necks.neck import Neck
 from tf_frozen.necks.resample import max_pool
 
@@ -43,7 +43,7 @@ class PlainConvs(Neck):
     ):
         super().__init__(filters, min_level, max_level, **kwargs)
         self.convs, self.activation, self.separable = convs, activation, separable
-        self.norm = norm if norm is not None else paper_norm()
+        self.norm = norm if norm is not None else default_norm()
         if convs < 1:
             raise ConfigError(f"PlainConvs.convs is {convs}; it must be at least 1.")
 
