@@ -30,6 +30,8 @@ class OnViews(BrightBox):
 class WithMasks(BrightBox):
     """Each box's mask has the object in three of its four columns."""
 
+    finds_masks = True
+
     def call(self, images, image_size=None, training=None):
         masks = tf.tile([[[[1.0, 1.0, 1.0, 0.0]]]], [tf.shape(images)[0], 3, 4, 1])
         return {**super().call(images, image_size, training), "masks": masks}

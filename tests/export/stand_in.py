@@ -14,9 +14,11 @@ class BrightBox(keras.Model):
     The score of the first is the sigmoid of the bright fraction of the frame, times a weight that is saved.
     """
 
-    def __init__(self, frame=(64, 96)):
+    finds_masks = False
+
+    def __init__(self, frame=(64, 96), tiles=None):
         super().__init__()
-        self.frame = tuple(frame)
+        self.frame, self.tiles = tuple(frame), tiles
         self.dense = keras.layers.Dense(1, activation="sigmoid", kernel_initializer="ones")
         self(tf.zeros([1, *frame, 3]))
 

@@ -16,6 +16,7 @@ class Knows:
     """Stands in for a detector: gives the true boxes of a batch, each a little less sure than the one before."""
 
     finds_masks = False
+    tiles = None
     frame = (128, 192)  # wider than the tiles, so a part of it is padding
 
     def __init__(self, examples):

@@ -126,21 +126,26 @@ class TrainBatches:
         return self.mix(image, objects, other_image, other_objects, fold(seed, 2))
 
 
-def eval_batches(examples: Sequence[Example], frame: tuple[int, int], batch_size: int) -> tf.data.Dataset:
+def eval_batches(examples: Sequence[Example], frame: tuple[int, int] | None, batch_size: int) -> tf.data.Dataset:
     """Each example once, in order, fitted into the frame; the last batch may be short.
 
-    Elements are like TrainBatches', and their targets have original_size [B, 2] float32, the image's own.
+    Elements are like TrainBatches', and their targets have original_size [B, 2] float32, the image's own. Where `frame`
+    is None, images [1, h, w, 3] uint8 are whole, one a batch, and at most two are in memory.
     """
     columns = _columns(examples)
 
     def element(index: tf.Tensor) -> tuple[tf.Tensor, dict]:
         image, objects = _read(columns, index)
-        framed, size, scale = fit(image, tuple(frame))
+        original_size = tf.cast(tf.shape(image)[:2], tf.float32)
+        framed, size, scale = (image, original_size, 1.0) if frame is None else fit(image, tuple(frame))
         objects = {**objects, "boxes": objects["boxes"] * scale}
         framed, targets = _element(columns, framed, objects, index, size, scale)
-        return framed, {**targets, "original_size": tf.cast(tf.shape(image)[:2], tf.float32)}
+        return framed, {**targets, "original_size": original_size}
 
-    return _batched(tf.data.Dataset.range(len(examples)).map(element, tf.data.AUTOTUNE), batch_size, False)
+    indices = tf.data.Dataset.range(len(examples))
+    if frame is None:
+        return indices.map(element).batch(1).prefetch(1)
+    return _batched(indices.map(element, tf.data.AUTOTUNE), batch_size, False)
 
 
 def _checked_views(views: int | None) -> int | None:

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tf_frozen.backbones.backbone import Backbone
 from tf_frozen.data.features import Features
+from tf_frozen.detectors.tiles import Tiles
 from tf_frozen.detectors.views import Views
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
@@ -22,7 +23,8 @@ class Detector(Configured, keras.Model):
 
     `frame` is the (height, width) in pixels that images are fitted into for scoring and in an export; training may
     use crops of another size. `weight_decay` λ adds ½λ‖w‖² over the kernels that train, and over no frozen one
-    (official YAMLs: 4e-5). With `views` it detects on flips of an image too.
+    (official YAMLs: 4e-5). With `views` it detects on flips of an image too. With `tiles`, scoring, prediction and an
+    export cut images into overlapping frames instead of fitting each into one.
     """
 
     finds_masks = False  # whether `detect` gives masks beside the boxes
@@ -36,6 +38,7 @@ class Detector(Configured, keras.Model):
         weight_decay: float = 0.0,
         seed: int = 0,
         views: Views | None = None,
+        tiles: Tiles | None = None,
         **kwargs,
     ):
         # No autocast: pixels and box coordinates keep float32 where layers compute in half precision.
@@ -44,7 +47,9 @@ class Detector(Configured, keras.Model):
         self.frame = _checked_frame(frame)
         if views is not None and not isinstance(views, Views):
             raise ConfigError(f"The detector's views are {views!r}; they must be Views, in gin @Views(), or None.")
-        self.weight_decay, self.seed, self.views = weight_decay, seed, views
+        if tiles is not None and not isinstance(tiles, Tiles):
+            raise ConfigError(f"The detector's tiles are {tiles!r}; they must be Tiles, in gin @Tiles(), or None.")
+        self.weight_decay, self.seed, self.views, self.tiles = weight_decay, seed, views, tiles
         self._held: frozenset[int] = frozenset()
 
     @property

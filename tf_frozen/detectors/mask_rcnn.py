@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tf_frozen.backbones.backbone import Backbone
 from tf_frozen.detectors.rcnn import RCNN
+from tf_frozen.detectors.tiles import Tiles
 from tf_frozen.detectors.views import Views
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
@@ -35,11 +36,12 @@ class MaskRCNN(RCNN):
         weight_decay: float = 4e-5,
         seed: int = 0,
         views: Views | None = None,
+        tiles: Tiles | None = None,
         **kwargs,
     ):
         if views is not None:
             raise ConfigError("MaskRCNN.views must be None: views merge boxes, and their masks can't follow.")
-        super().__init__(backbone, neck, region_proposal, box_heads, frame, weight_decay, seed, **kwargs)
+        super().__init__(backbone, neck, region_proposal, box_heads, frame, weight_decay, seed, tiles=tiles, **kwargs)
         self.mask_head = mask_head
 
     def loss_parts(

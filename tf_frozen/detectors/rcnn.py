@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tf_frozen.backbones.backbone import Backbone
 from tf_frozen.detectors.detector import Detector
+from tf_frozen.detectors.tiles import Tiles
 from tf_frozen.detectors.views import Views
 from tf_frozen.keras_flavor import keras
 
@@ -28,9 +29,10 @@ class RCNN(Detector):
         weight_decay: float = 4e-5,
         seed: int = 0,
         views: Views | None = None,
+        tiles: Tiles | None = None,
         **kwargs,
     ):
-        super().__init__(backbone, neck, frame, weight_decay, seed, views, **kwargs)
+        super().__init__(backbone, neck, frame, weight_decay, seed, views, tiles, **kwargs)
         self.region_proposal, self.box_heads = region_proposal, box_heads
 
     def loss_parts(

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tf_frozen.backbones.backbone import Backbone
 from tf_frozen.detectors.detector import Detector
+from tf_frozen.detectors.tiles import Tiles
 from tf_frozen.detectors.views import Views
 from tf_frozen.keras_flavor import keras
 
@@ -27,9 +28,10 @@ class SingleStage(Detector):
         weight_decay: float = 4e-5,
         seed: int = 0,
         views: Views | None = None,
+        tiles: Tiles | None = None,
         **kwargs,
     ):
-        super().__init__(backbone, neck, frame, weight_decay, seed, views, **kwargs)
+        super().__init__(backbone, neck, frame, weight_decay, seed, views, tiles, **kwargs)
         self.head = head
 
     def loss_parts(

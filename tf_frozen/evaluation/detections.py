@@ -32,7 +32,8 @@ class Detections(NamedTuple):
 class ImageDetector:
     """A detector of frames as one of images of any size: boxes in pixels of the image, within it, and category ids.
 
-    `evaluate`, `predict` and an export all detect through it. Class k is `categories[k - 1]`.
+    `evaluate`, `predict` and an export all detect through it. Class k is `categories[k - 1]`. An image is fitted into
+    the detector's frame, or, where the detector has `tiles`, cut into them.
     """
 
     def __init__(self, detector: keras.Model, categories: Sequence[Category]):
@@ -42,21 +43,26 @@ class ImageDetector:
     def detect(
         self, frames: tf.Tensor, image_size: tf.Tensor, scale: tf.Tensor, original_size: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        """Detects on images that `fit` placed in frames [N, H, W, 3].
+        """Detects on images that `fit` placed in frames [N, H, W, 3], or with tiles on whole images of one size.
 
         `image_size` [N, 2] and `scale` [N] are what `fit` gave, `original_size` [N, 2] is (height, width). Returns
         boxes [N, D, 4], scores [N, D], classes [N, D] int32, count [N] int32, and masks [N, D, h, w] where the detector
         finds them; rows from count on are zeros.
         """
+        if self._detector.tiles is not None:
+            return self.detect_each(frames)
         found = self._detector(frames, image_size=image_size, training=False)
-        return {
-            **found,
-            "boxes": box_ops.clip(found["boxes"] / scale[:, tf.newaxis, tf.newaxis], original_size),
-            "classes": tf.gather(tf.constant(self._category_ids, tf.int32), found["classes"]),
-        }
+        boxes = found["boxes"] / scale[:, tf.newaxis, tf.newaxis]
+        return self._of_image({**found, "boxes": boxes}, original_size)
+
+    def _of_image(self, found: Mapping[str, tf.Tensor], size: tf.Tensor) -> dict[str, tf.Tensor]:
+        ids = tf.constant(self._category_ids, tf.int32)
+        return {**found, "boxes": box_ops.clip(found["boxes"], size), "classes": tf.gather(ids, found["classes"])}
 
     def detect_each(self, inputs: tf.Tensor, read: Callable[[tf.Tensor], tf.Tensor] = tf.identity) -> dict:
         """What `detect` gives for the image, uint8 RGB [h, w, 3], that `read` makes of each of the inputs [N, ...]."""
+        if self._detector.tiles is not None:
+            return self._detect_on_tiles(inputs, read)
         frame = self._detector.frame
         signature = tuple(tf.TensorSpec(shape, tf.float32) for shape in ((*frame, 3), (2,), (), (2,)))
 
@@ -65,6 +71,23 @@ class ImageDetector:
             return *fit(image, frame), tf.cast(tf.shape(image)[:2], tf.float32)
 
         return self.detect(*tf.map_fn(prepare, inputs, fn_output_signature=signature))
+
+    def _detect_on_tiles(self, inputs: tf.Tensor, read: Callable[[tf.Tensor], tf.Tensor]) -> dict[str, tf.Tensor]:
+        """`detect_each` of a detector with tiles: one image after another; D is the most that is found on any."""
+        detector = self._detector
+
+        def detect_frame(frames: tf.Tensor, image_size: tf.Tensor) -> dict[str, tf.Tensor]:
+            return detector(frames, image_size=image_size, training=False)
+
+        def detect_one(each: tf.Tensor) -> dict[str, tf.Tensor]:
+            image = read(each)
+            found = detector.tiles.detect(detect_frame, image, detector.frame, detector.finds_masks)
+            return self._of_image(found, tf.cast(tf.shape(image)[:2], tf.float32))
+
+        specs = detector.tiles.specs(detector.finds_masks)
+        found = tf.map_fn(detect_one, inputs, fn_output_signature=specs, parallel_iterations=1)
+        count = tf.cast(found["scores"].row_lengths(), tf.int32)
+        return {**{name: rows.to_tensor() for name, rows in found.items()}, "count": count}
 
 
 def detections_of(

@@ -32,7 +32,7 @@ class Scorer:
     ):
         self._data, self._categories, self._model_dir = data, categories, model_dir
         self._batch_size = batch_size
-        self._batches = eval_batches(data.examples, detector.frame, batch_size)
+        self._batches = eval_batches(data.examples, None if detector.tiles else detector.frame, batch_size)
         self._masks = detector.finds_masks
         # Here, so that it is traced once for all the times that a run is scored.
         self._detect = tf.function(ImageDetector(detector, categories).detect)
