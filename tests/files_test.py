@@ -25,12 +25,22 @@ class WriteAtomicTest(tf.test.TestCase):
 
     def test_a_path_that_cannot_be_is_an_error_with_the_reason(self):
         write_atomic(os.path.join(self.folder, "file"), "kept")
-        with self.assertRaisesRegex(RunError, r"Cannot write .*file/x.json: File exists\. It needs 3 bytes"):
+        with self.assertRaisesRegex(RunError, r"Cannot write .*/x.json: .*/file is a file\. Remove or rename"):
             write_atomic(os.path.join(self.folder, "file", "x.json"), "new")
         os.mkdir(os.path.join(self.folder, "folder"))
-        with self.assertRaisesRegex(RunError, "Cannot write .*folder: "):
+        with self.assertRaisesRegex(RunError, "Cannot write .*folder: .*folder is a folder"):
             write_atomic(os.path.join(self.folder, "folder"), "new")
         self.assertEqual(sorted(os.listdir(self.folder)), ["file", "folder"])
+
+    def test_what_a_killed_write_left_is_removed_by_the_next_one_but_not_what_another_process_writes_now(self):
+        path = os.path.join(self.folder, "config.gin")
+        names = [".config.gin.abcd_123", ".config.gin.zyxw_987", ".other.gin.abcd_123"]
+        for name in names:
+            open(os.path.join(self.folder, name), "w").close()
+        for name in (names[0], names[2]):
+            os.utime(os.path.join(self.folder, name), (0, 0))
+        write_atomic(path, "A = 1\n")
+        self.assertEqual(sorted(os.listdir(self.folder)), [*names[1:], "config.gin"])
 
 
 if __name__ == "__main__":

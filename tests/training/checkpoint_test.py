@@ -16,7 +16,8 @@ from tests.training import tiny
 from tests.training.lab import lab, text, wait_for
 from tf_frozen.errors import RunError
 from tf_frozen.keras_flavor import keras
-from tf_frozen.training.checkpoint import Checkpoints, complete_checkpoints
+from tf_frozen.training.checkpoint import Checkpoints
+from tf_frozen.training.checkpoint_list import complete_checkpoints
 
 
 def assert_same(weights, others):
@@ -165,7 +166,7 @@ class CheckpointTest(tf.test.TestCase):
         _, _, checkpoints = self._saved(1, 2)
         for path in glob.glob(os.path.join(self.folder, "checkpoints", "*.index")):
             os.truncate(path, 10)
-        with self.assertRaisesRegex(RunError, "No checkpoint in .*ckpt-2, ckpt-1 damaged"):
+        with self.assertRaisesRegex(RunError, "No checkpoint in .*ckpt-2 damaged, ckpt-1 damaged"):
             self._restored()
         with self.assertRaisesRegex(RunError, "ckpt-2 is damaged"):
             checkpoints.restore("ckpt-2")
@@ -173,6 +174,7 @@ class CheckpointTest(tf.test.TestCase):
     def test_a_first_save_that_was_never_finished_does_not_count(self):
         self._saved(1)
         os.remove(os.path.join(self.folder, "checkpoints", "checkpoint"))
+        self._write("saving", "ckpt-1")
         os.truncate(os.path.join(self.folder, "checkpoints", "ckpt-1.index"), 10)
         self.assertEqual(self._restored()[0], 0)
 
@@ -189,10 +191,106 @@ class CheckpointTest(tf.test.TestCase):
         self.assertEqual(self._names(), ["ckpt-4", "ckpt-5", "ckpt-8"])
         self.assertLen(os.listdir(folder), 2 * 3 + len(["checkpoint", "notes.txt"]))
 
-    def test_a_lost_list_of_checkpoints_does_not_matter(self):
+    def _write(self, name, content):
+        with open(os.path.join(self.folder, "checkpoints", name), "wb") as file:
+            file.write(content if isinstance(content, bytes) else content.encode())
+
+    def _said(self):
+        """The step that is restored, and the warnings that come with it."""
+        with self.assertLogs("tf_frozen", "WARNING") as logs:
+            step = self._restored()[0]
+        return step, " ".join(logs.output)
+
+    def test_a_lost_or_garbled_list_is_made_anew_from_the_complete_checkpoints(self):
+        path = os.path.join(self.folder, "checkpoints", "checkpoint")
+        for content in (b"", b"\x00" * 300, b"\xff\xfe", b"no list", None):
+            with self.subTest(content=content):
+                shutil.rmtree(self.folder)
+                _, optimizer, checkpoints = self._saved(1, 2)
+                os.remove(path) if content is None else self._write("checkpoint", content)
+                step, said = self._said()
+                self.assertEqual(step, 2)
+                self.assertRegex(said, "checkpoints/checkpoint cannot be read; every complete .*: ckpt-1, ckpt-2")
+                self._saved(3)
+                with self.assertNoLogs("tf_frozen", "WARNING"):
+                    self.assertEqual(self._restored()[0], 3)
+                listed = tf.train.get_checkpoint_state(os.path.dirname(path)).all_model_checkpoint_paths
+                self.assertEqual([os.path.basename(each) for each in listed], ["ckpt-1", "ckpt-2", "ckpt-3"])
+
+    def test_a_lost_checkpoint_and_the_step_used_instead_are_named(self):
+        for file in ("ckpt-3.index", "ckpt-3.data-00000-of-00001"):
+            with self.subTest(file):
+                shutil.rmtree(self.folder)
+                self._saved(1, 2, 3)
+                os.remove(os.path.join(self.folder, "checkpoints", file))
+                step, said = self._said()
+                self.assertEqual(step, 2)
+                part = ".index" if file.endswith("index") else ".data-*"
+                self.assertIn(f"checkpoints/ckpt-3 has lost its files {part}; ckpt-2 is used", said)
+                self._saved(4)
+                with self.assertNoLogs("tf_frozen", "WARNING"):
+                    self.assertEqual(self._restored()[0], 4)
+
+    def test_when_all_have_lost_files_it_does_not_begin_again_in_silence(self):
+        for suffix, list_too in ((".index", False), (".data-00000-of-00001", False), (".data-00000-of-00001", True)):
+            with self.subTest(suffix, list_too=list_too):
+                shutil.rmtree(self.folder)
+                self._saved(1, 2)
+                for step in (1, 2):
+                    os.remove(os.path.join(self.folder, "checkpoints", f"ckpt-{step}{suffix}"))
+                if list_too:
+                    os.remove(os.path.join(self.folder, "checkpoints", "checkpoint"))
+                with self.assertRaisesRegex(RunError, r"ckpt-1 without its files \..*, ckpt-2 without"):
+                    self._restored()
+
+    def test_one_that_is_not_the_runs_is_never_used(self):
         self._saved(1, 2)
-        os.truncate(os.path.join(self.folder, "checkpoints", "checkpoint"), 0)
-        self.assertEqual(self._restored()[0], 2)
+        for file in glob.glob(os.path.join(self.folder, "checkpoints", "ckpt-2.*")):
+            shutil.copy(file, file.replace("ckpt-2", "ckpt-9999"))
+        step, said = self._said()
+        self.assertEqual(step, 2)
+        self.assertRegex(
+            said, r"ckpt-9999 is not in the run's list \(.*/checkpoint\) and is passed over; ckpt-2 is used"
+        )
+        _, _, checkpoints = self._saved(3)
+        self.assertEqual(self._said()[0], 3)
+        self.assertEqual(checkpoints.restore("ckpt-9999"), 2)
+
+    def test_one_that_a_killed_save_completed_is_used_without_a_word(self):
+        self._saved(1, 2)
+        listed = text(os.path.join(self.folder, "checkpoints", "checkpoint"))
+        self._saved(3)
+        self._write("checkpoint", listed)
+        self._write("saving", "ckpt-3")
+        with self.assertNoLogs("tf_frozen", "WARNING"):
+            self.assertEqual(self._restored()[0], 3)
+        self._saved(4)
+        self.assertEqual(self._names(), ["ckpt-2", "ckpt-3", "ckpt-4"])
+        self.assertNotIn("saving", os.listdir(os.path.join(self.folder, "checkpoints")))
+
+    def test_a_file_where_the_folder_must_be(self):
+        self._saved(1)
+        model, optimizer, checkpoints = self._saved(2)
+        folder = os.path.join(self.folder, "checkpoints")
+        shutil.rmtree(folder)
+        open(folder, "w").close()
+        optimizer.iterations.assign(3)
+        with self.assertRaisesRegex(RunError, "Cannot write .*ckpt-3: .*checkpoints is a file. Remove or rename"):
+            checkpoints.save()
+        with self.assertRaisesRegex(RunError, "checkpoints is a file; it must be the folder"):
+            self._restored()
+
+    def test_a_folder_of_a_checkpoints_name_is_passed_over_and_removed(self):
+        self._saved(1, 2)
+        index = os.path.join(self.folder, "checkpoints", "ckpt-2.index")
+        os.remove(index)
+        os.makedirs(os.path.join(index, "inside"))
+        model, optimizer = tiny.Tiny(), tiny.adam()
+        checkpoints = Checkpoints(self.folder, model, optimizer)
+        self.assertEqual(checkpoints.restore_latest(), 1)
+        optimizer.iterations.assign(3)
+        checkpoints.save()
+        self.assertEqual(self._names(), ["ckpt-1", "ckpt-3"])
 
     def test_a_state_that_is_not_finite_is_not_saved(self):
         model, optimizer, checkpoints = self._saved(1)
@@ -285,17 +383,17 @@ class KillTest(tf.test.TestCase):
         log, folder = self.folder + "/log", self.folder + "/checkpoints"
         os.mkdir(folder)
         last = kills = torn = 0
-        while kills < 15 or torn < 3:
+        while kills < 15 or torn < 3 or not last:
             pid = lab().start("save_for_ever", log, folder=self.folder)
             wait_for(lambda: re.search(r"restored \d+\n|Error|MIXED", text(log)))
-            time.sleep(chance.uniform(0.0, 0.25))
+            time.sleep(chance.uniform(0.0, 0.4))
             os.kill(pid, signal.SIGKILL)
             self.assertEqual(lab().wait(pid), -signal.SIGKILL, text(log))
             restored = int(re.search(r"restored (\d+)", text(log)).group(1))
             # The save that was killed may have been complete already.
             self.assertIn(restored, (last, last + 1), text(log))
             last = max(map(int, re.findall(r"^saved (\d+)$", text(log), re.MULTILINE)), default=restored)
-            names = os.listdir(folder)
+            names = set(os.listdir(folder)) - {"saving"}
             torn += any("temp" in name for name in names) or len(complete_checkpoints(folder)) * 2 + 1 < len(names)
             kills += 1
             self.assertLess(kills, 80, "hardly a kill falls into a save: this does not test much")

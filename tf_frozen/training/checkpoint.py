@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import logging
 import os
 import re
-import shutil
 from collections.abc import Callable
 
 import tensorflow as tf
 
 from tf_frozen.errors import RunError
-from tf_frozen.files import sync, write_error
+from tf_frozen.files import remove, sync, write_error
 from tf_frozen.freezing.fingerprint import fingerprints
 from tf_frozen.freezing.trained_weights import obtainable, sourced
 from tf_frozen.freezing.variable_paths import variable_paths
@@ -27,6 +27,7 @@ from tf_frozen.training.checkpoint_contents import (
     step_of,
     without,
 )
+from tf_frozen.training.checkpoint_list import SAVING, CheckpointList, complete_checkpoints, step_in_name
 from tf_frozen.training.left_out import LeftOut, check_same, described, read_left_out
 
 HOLDS = ("trained", "everything")
@@ -55,6 +56,7 @@ class Checkpoints:
         optimizer.build(detector.trainable_variables)
         self.directory = os.path.join(model_dir, "checkpoints")
         self._detector, self._optimizer = detector, optimizer
+        self._list = CheckpointList(self.directory)
         self._keep, self._enter = keep, enter
         self._from_source = fingerprints(sourced(detector)) if holds == "trained" else {}
         self._root, self._left_out = without(detector, optimizer, ()), {}
@@ -82,7 +84,7 @@ class Checkpoints:
         return {"variables": len(self.left_out()), "source": described(self._detector)[0]}
 
     def save(self) -> str:
-        """Writes the present state and returns its path; RunError if it is not finite or there is no room."""
+        """Writes the present state and returns its path; RunError if it is not finite or cannot be written."""
         step = int(self._optimizer.iterations.numpy())
         path = os.path.join(self.directory, f"ckpt-{step}")
         if step == self._step_on_disk:
@@ -92,11 +94,13 @@ class Checkpoints:
         check_finite(variables, step)
         try:
             os.makedirs(self.directory, exist_ok=True)
+            self._list.rewrite()
             _remove_partial(self.directory)
             self._write(step, path)
         except (tf.errors.OpError, OSError) as error:
-            _remove(path)
-            _remove_partial(self.directory)
+            with contextlib.suppress(OSError):
+                _remove(path)
+                _remove_partial(self.directory)
             self._manager = None
             needed = sum(v.shape.num_elements() * v.dtype.size for v in variables.values())
             reason = str(error).split("\n")[0].split(" [Op:")[0]
@@ -106,19 +110,24 @@ class Checkpoints:
 
     def restore_latest(self) -> int:
         """Restores the newest readable checkpoint and returns its step, 0 when there is none to restore."""
-        for path in reversed(complete_checkpoints(self.directory)):
+        if os.path.exists(self.directory) and not os.path.isdir(self.directory):
+            raise RunError(f"{self.directory} is a file; it must be the folder of the run's checkpoints. Remove it.")
+        for path in reversed(self._list.usable()):
             why = fault(path)
             if not why:
+                self._list.warn(used=path)
                 return self._restore(path)
             _LOGGER.warning("Checkpoint %s is damaged and is passed over: %s", path, why)
             self._damaged.append(path)
-        # One that is not listed was never finished: the run was killed in its very first save.
-        lost = [os.path.basename(path) for path in self._damaged if path in self._listed()]
-        if lost:
+        damaged = {path: "damaged" for path in self._damaged if path != self._list.unfinished()}
+        missing = {path: f"without its files {files}" for path, files in self._list.lost().items()}
+        if damaged or missing:
+            found = [f"{os.path.basename(path)} {what}" for path, what in {**damaged, **missing}.items()]
             raise RunError(
-                f"No checkpoint in {self.directory} can be read: {', '.join(lost)} damaged. Restore these "
-                "files from a copy, or remove that folder to begin again from step 0."
+                f"No checkpoint in {self.directory} can be read: {', '.join(found)}. Restore these files from a copy, "
+                "or remove that folder to begin again from step 0."
             )
+        self._list.warn(used=None)
         return 0
 
     def restore(self, path: str) -> int:
@@ -175,39 +184,30 @@ class Checkpoints:
             self._root.left_out = LeftOut(self._detector, left_out)
         self._left_out, self._manager = left_out, None
 
-    def _listed(self) -> list[str]:
-        state = tf.train.get_checkpoint_state(self.directory)
-        return list(state.all_model_checkpoint_paths) if state else []
-
     def _write(self, step: int, path: str) -> None:
         if self._manager is None:  # not in the constructor: a run that only evaluates must not write
             self._manager = tf.train.CheckpointManager(self._root, self.directory, self._keep)
+        self._list.begin(path)
         self._manager.save(checkpoint_number=step)
         for file in glob.glob(f"{glob.escape(path)}.*"):
             sync(file)
+        self._list.finish()
         sync(self.directory)
         listed = self._manager.checkpoints
         for old in complete_checkpoints(self.directory):
             # What a killed run wrote and could not list any more, and what cannot be read.
-            if old not in listed and _step(old) < _step(listed[0]) or old in self._damaged and old != path:
+            if (
+                old not in listed
+                and step_in_name(old) < step_in_name(listed[0])
+                or old in self._damaged
+                and old != path
+            ):
                 _remove(old)
-
-
-def complete_checkpoints(directory: str) -> list[str]:
-    """Paths (without .index) of the checkpoints in a folder that have all their files, oldest step first."""
-    paths = [p[: -len(".index")] for p in glob.glob(os.path.join(glob.escape(directory), "ckpt-*.index"))]
-    paths = [p for p in paths if _step(p) >= 0 and glob.glob(f"{glob.escape(p)}.data-*")]
-    return sorted(paths, key=_step)
-
-
-def _step(path: str) -> int:
-    match = re.fullmatch(r"ckpt-(\d+)", os.path.basename(path))
-    return int(match.group(1)) if match else -1
 
 
 def _remove(path: str) -> None:
     for file in glob.glob(f"{glob.escape(path)}.*"):
-        os.remove(file)
+        remove(file)
 
 
 def _remove_partial(directory: str) -> None:
@@ -216,5 +216,5 @@ def _remove_partial(directory: str) -> None:
     for name in os.listdir(directory):
         path = os.path.join(directory, name)
         is_part = name.startswith("ckpt-") and re.sub(r"\.(index|data-\d+-of-\d+)$", "", name) not in whole
-        if is_part or name.startswith("checkpoint.tmp"):
-            shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
+        if is_part or name == SAVING or name.startswith("checkpoint.tmp"):
+            remove(path)
