@@ -203,6 +203,21 @@ class RefusalTest(tf.test.TestCase):
         self.assertIn("(90, 'shrub')", error)
         self.assert_untouched()
 
+    @pytest.mark.slow
+    def test_going_on_with_classes_of_other_names(self):
+        run = job.trained().model_dir
+        before = {name: (run / name).read_bytes() for name in ("classes.json", "config.gin", "metrics.jsonl")}
+        for split in ("train", "val"):
+            path = self.folder / f"{split}.json"
+            document = json.loads(path.read_text())
+            first, second = document["categories"]
+            first["name"], second["name"] = second["name"], first["name"]
+            path.write_text(json.dumps(document))
+        error = self.refused(model_dir=run)
+        self.assertIn("(7, 'shrub') here, (7, 'tree') there", error)
+        self.assertIn(str(run / "classes.json"), error)
+        self.assertEqual({name: (run / name).read_bytes() for name in before}, before)
+
     def test_missing_data_macros(self):
         code, _, error = job.command("train", "--gin_file=runs/train_on_coco_json.gin", f"--model_dir={self.model_dir}")
         self.assertEqual(code, 2)

@@ -207,6 +207,12 @@ class PolicyTest(tf.test.TestCase):
             ("backbone/.*/gamma", "frozen"),
         )
 
+    def test_an_end_of_the_rules_must_change_something(self):
+        message = r"until is 5, but nothing changes at that step: .* mode is '{}'.*BACKBONE_MODE = 'fine_tune'"
+        self.assertRefused(message.format("frozen"), until=5, mode="frozen")
+        self.assertRefused(message.format("frozen"), ("backbone/.*", "frozen"), until=5, mode="frozen")
+        self.assertRefused(message.format("fine_tune"), ("neck/.*", "trained"), until=5)
+
     def test_something_must_train(self):
         self.assertRefused("Nothing of .* would train", (".*", "frozen"))
 

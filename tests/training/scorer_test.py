@@ -82,6 +82,19 @@ class ScorerTest(tf.test.TestCase):
         self.assertGreater(np.mean(np.any(plain != tinted, -1)), 0.05)
         self.assertEqual([row["category"] for row in scorer.per_class if row["mask_AP"] > 0.95], ["tree", "shrub"])
 
+    def test_a_split_that_lists_fewer_categories_is_scored_by_them(self):
+        path = self.folder / "data" / "val.json"
+        document = json.loads(path.read_text())
+        document["categories"] = [row for row in document["categories"] if row["id"] == job.SHRUB]
+        document["annotations"] = [row for row in document["annotations"] if row["category_id"] == job.SHRUB]
+        path.write_text(json.dumps(document))
+        known = self.data.categories
+        self.data = CocoJson(str(path), str(self.folder / "data" / "photos"))
+        scorer = Scorer(self.detector, self.data, known, self.model_dir, batch_size=2)
+        self.assertAllClose(scorer.score(step=3)["AP"], 1)
+        self.assertEqual([row["category"] for row in scorer.per_class], ["shrub"])
+        self.assertEqual({row["category_id"] for row in scorer.results}, {job.SHRUB})
+
     def test_swapped_classes_score_nothing(self):
         self.detector.classes = np.where(self.detector.classes, 3 - self.detector.classes, 0)
         self.assertLess(self.scorer().score(step=3)["AP"], 0.1)

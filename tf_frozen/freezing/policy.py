@@ -66,20 +66,23 @@ class Policy:
 
         A compiled detector must be compiled again, as Keras trains what did when it was compiled, with an optimizer
         that is built for the new `detector.trainable_variables`. Raises ConfigError, before anything is changed, where
-        a rule claims nothing, would train a frozen backbone or splits a batch norm, and where nothing would train.
+        a rule claims nothing, would train a frozen backbone or splits a batch norm, where `until` changes nothing, and
+        where nothing would train.
         """
         if not detector.neck.built:
             build(detector)
         paths = variable_paths(detector)
         if detector.frozen_as_built is None:
             detector.frozen_as_built = frozenset(frozen_variables(detector))
-        fixed = detector.frozen_as_built
-        rules = [*(self.rules if not self.phase(step) else ()), *_implied(detector, paths, fixed)]
+        implied = _implied(detector, paths, detector.frozen_as_built)
+        rules = [*(self.rules if not self.phase(step) else ()), *implied]
         decisions = _decide(rules, paths)
         frozen = {decision.path for decision in decisions if decision.outcome == FROZEN}
         _check_claims(rules, decisions)
         _check_mode(detector, paths, decisions)
         _check_norms(detector, paths, decisions)
+        if self.until is not None:
+            _check_until(self.until, _decide([*self.rules, *implied], paths), _decide(implied, paths), detector)
         if not any(variable.trainable for path, variable in paths.items() if path not in frozen):
             raise ConfigError(
                 f"Nothing of {detector.name} would train: all its variables are frozen. Let a rule of Policy.rules "
@@ -160,6 +163,17 @@ def _decide(rules: Sequence[_Rule], paths: Mapping[str, tf.Variable]) -> list[De
         rule = next(rule for rule in rules if rule.claims(path))
         decisions.append(Decision(path, rule.pattern, rule.outcome, rule.source, variable.shape.num_elements()))
     return decisions
+
+
+def _check_until(until: int, before: Sequence[Decision], after: Sequence[Decision], detector: Detector) -> None:
+    """Raises ConfigError where the same variables train before the step `until` and after it."""
+    if [decision.outcome for decision in before] == [decision.outcome for decision in after]:
+        raise ConfigError(
+            f"Policy.until is {until}, but nothing changes at that step: with Policy.rules and without them the same "
+            f"variables train, as the backbone's mode is '{detector.backbone.mode}'. To freeze the backbone first and "
+            f"train all later, set BACKBONE_MODE = 'fine_tune' and Policy.rules = [('backbone/.*', 'frozen')]. "
+            f"Otherwise leave Policy.until out."
+        )
 
 
 def _check_claims(rules: Sequence[_Rule], decisions: Sequence[Decision]) -> None:

@@ -38,6 +38,7 @@ from tf_frozen.training.callbacks.interrupt import StopOnInterrupt
 from tf_frozen.training.callbacks.progress import Progress
 from tf_frozen.training.callbacks.tensorboard import TensorBoard
 from tf_frozen.training.checkpoint import HOLDS, Checkpoints
+from tf_frozen.training.classes import check_same, check_scored
 from tf_frozen.training.environment import environment
 from tf_frozen.training.phases import Phases
 from tf_frozen.training.precision import PRECISIONS, precision_of_layers
@@ -87,6 +88,7 @@ class Run:
         self.evaluate_every, self.checkpoint_seconds = evaluate_every, checkpoint_seconds
         self.precision, self.checkpoints, self.feature_cache = precision, checkpoints, feature_cache
         self._policy = Policy() if policy is None else policy
+        self._scorer: Scorer | None = None
         self.images_per_second: float | None = None  # of the last phase that `train` went through
         self._check_settings()
         self._strategy = default_strategy()
@@ -99,7 +101,8 @@ class Run:
         full, ConfigError for an unused binding if `strict`.
         """
         train_data, val_data = _checked(self._train_data, self._val_data)
-        _check_categories(val_data, train_data.categories, train_data.annotations_path)
+        self._check_classes(train_data)
+        check_scored(val_data, train_data.categories, train_data.annotations_path)
         keras.utils.set_random_seed(self.seed)
         detector, phases, checkpoints = self._built
         step = checkpoints.restore_latest()
@@ -108,14 +111,19 @@ class Run:
         experiment.report_unused(strict)
         self._advise(detector, batches, step)
         self._record(train_data.categories, audit.as_dict() | {"left_out": checkpoints.summary()}, step)
-        _LOGGER.info("%s", table(savings(detector, detector.optimizer, checkpoints=self.checkpoints)))
         self._log_schedule(detector.optimizer)
+        if (self._policy.until or 0) >= self.train_steps:
+            _LOGGER.warning(
+                f"Policy.until is {self._policy.until}, which this run of {self.train_steps} steps does not reach: the "
+                "rules of Policy.rules hold to its end."
+            )
+        self._scorer = Scorer(detector, val_data, train_data.categories, self.model_dir, self.batch_size)
         begun = f"Going on from step {step}" if step else "Starting"
         _LOGGER.info("%s: %d steps of %d images in all.", begun, self.train_steps, self.batch_size)
         while True:
-            self._log_policy(phases)
+            self._log_phase(phases, detector)
             end = phases.end(self.train_steps)
-            finished = step >= end or self._fit(detector, checkpoints, batches, step, end, val_data)
+            finished = step >= end or self._fit(detector, checkpoints, batches, step, end)
             self._finish(audit, detector, checkpoints, batches)
             if not finished or end == self.train_steps:
                 return finished
@@ -149,9 +157,13 @@ class Run:
             now = checkpoints.summary()
             most = max(earlier, now, key=lambda summary: summary["variables"])
             self._write("freezing.json", audit.as_dict() | {"left_out": most})
-        _LOGGER.info("%d frozen variables are bit for bit what they were.", audit.as_dict()["frozen_variables"])
+        frozen = audit.as_dict()["frozen_variables"]
+        if frozen:
+            _LOGGER.info("%d frozen variables are bit for bit what they were.", frozen)
 
-    def _log_policy(self, phases: Phases) -> None:
+    def _log_phase(self, phases: Phases, detector: Detector) -> None:
+        """Says what trains from a step on and what that costs, and leaves it in the run directory."""
+        _LOGGER.info("%s", table(savings(detector, detector.optimizer, checkpoints=self.checkpoints)))
         _LOGGER.info("What trains from step %d on:\n%s\n", phases.begin, policy_table(phases.decisions))
         self._write("policy.json", {"from_step": phases.begin, **policy_as_dict(phases.decisions)})
 
@@ -189,10 +201,12 @@ class Run:
 
     def evaluate(self, checkpoint: str | None = None) -> Scorer:
         """Scores the val split with the latest checkpoint, or with the one named; adds to metrics.jsonl."""
-        val_data = self._val_data()
-        _check_categories(val_data, self.categories, str(self.model_dir / "classes.json"))
         detector, step = self._restored(checkpoint)
-        scorer = Scorer(detector, val_data, self.categories, self.model_dir, self.batch_size)
+        scorer = self._scorer
+        if scorer is None:
+            (val_data,) = _checked(self._val_data)
+            check_scored(val_data, self.categories, str(self.model_dir / "classes.json"))
+            scorer = Scorer(detector, val_data, self.categories, self.model_dir, self.batch_size)
         scorer.score(step)
         return scorer
 
@@ -243,12 +257,10 @@ class Run:
         scaled = self.precision == "mixed_float16"
         return keras.mixed_precision.LossScaleOptimizer(optimizer) if scaled else optimizer
 
-    def _fit(self, detector, checkpoints, batches: TrainBatches, step: int, end: int, val_data: CocoJson) -> bool:
-        scorer = Scorer(detector, val_data, self.categories, self.model_dir, self.batch_size)
-
+    def _fit(self, detector, checkpoints, batches: TrainBatches, step: int, end: int) -> bool:
         def score(now: int) -> None:
             with averaged_weights(detector, detector.optimizer):
-                scorer.score(now)
+                self._scorer.score(now)
 
         interrupt = StopOnInterrupt(self.train_steps)
         progress = Progress(self.train_steps, self.batch_size)
@@ -315,6 +327,12 @@ class Run:
         self._write("environment.json", environment())
         self._write("freezing.json", freezing)
 
+    def _check_classes(self, train_data: CocoJson) -> None:
+        """Raises DataError where a run that has been saved was trained on other classes."""
+        path = self.model_dir / "classes.json"
+        if path.is_file() and any(self.model_dir.glob("checkpoints/ckpt-*.index")):
+            check_same(train_data, self.categories, str(path))
+
     def _changes(self) -> list[str]:
         """What config.gin has and the present configuration lacks, '- NAME = value', and the other way round, '+'."""
         path = self.model_dir / "config.gin"
@@ -371,12 +389,3 @@ def _checked(*sources: Callable[[], CocoJson]) -> list[CocoJson]:
         faults = [fault for error in errors for fault in error.faults]
         raise DataError("\n".join(map(str, errors)), faults) from errors[0]
     return data
-
-
-def _check_categories(val_data: CocoJson, known: list[Category], where: str) -> None:
-    unknown = [category for category in val_data.categories if category not in known]
-    if unknown:
-        raise DataError(
-            f"{val_data.annotations_path} has categories {[tuple(c) for c in unknown]} that the training data lacks: "
-            f"{where} has {[tuple(c) for c in known]}. Use the same."
-        )

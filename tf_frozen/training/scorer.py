@@ -25,7 +25,10 @@ _MOST_PICTURES = 16
 
 
 class Scorer:
-    """Holds `metrics`, `per_class` and `results` (COCO rows) of the last `score`."""
+    """Holds `metrics`, `per_class` and `results` (COCO rows) of the last `score`.
+
+    What is found of `categories` that the data do not list is drawn, but not scored nor among the results.
+    """
 
     def __init__(
         self, detector: Detector, data: CocoJson, categories: Sequence[Category], model_dir: Path, batch_size: int
@@ -39,10 +42,13 @@ class Scorer:
         self.metrics: dict[str, float | None] = {}
         self.per_class: list[dict] = []
         self.results: list[dict] = []
+        self._found: list[dict] = []
 
     def score(self, step: int) -> dict[str, float | None]:
         """Adds a line to metrics.jsonl, and scalars and pictures to TensorBoard; gives the metrics."""
-        self.results = detect_all(self._detect, self._batches, self._data.examples)
+        self._found = detect_all(self._detect, self._batches, self._data.examples)
+        listed = {category.id for category in self._data.categories}
+        self.results = [row for row in self._found if row["category_id"] in listed]
         self.metrics, self.per_class = evaluate(self._data.ground_truth, self.results, self._masks)
         with open(self._model_dir / "metrics.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **self.metrics}) + "\n")
@@ -63,7 +69,7 @@ class Scorer:
         stems = [Path(example.path).stem for example in self._data.examples]
         pictures = []
         for number, example in enumerate(self._data.examples[:_MOST_PICTURES]):
-            rows = [r for r in self.results if r["image_id"] == example.image_id and r["score"] >= _SHOWN_SCORE]
+            rows = [r for r in self._found if r["image_id"] == example.image_id and r["score"] >= _SHOWN_SCORE]
             x, y, w, h = np.reshape([row["bbox"] for row in rows], [-1, 4]).T
             labels, scores = [names[row["category_id"]] for row in rows], [row["score"] for row in rows]
             boxes = np.stack([y, x, y + h, x + w], -1)

@@ -1,0 +1,44 @@
+"""The classes of a run and those of its data, which must mean the same."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Sequence
+
+from tf_frozen.data.annotations import Category, CocoJson
+from tf_frozen.errors import DataError, listing
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def check_same(data: CocoJson, run: Sequence[Category], run_file: str) -> None:
+    """Raises DataError unless the training data have the classes of the run that goes on: ids, names and number."""
+    rows = [
+        f"{'none' if here is None else tuple(here)} here, {'none' if there is None else tuple(there)} there"
+        for here, there in itertools.zip_longest(data.categories, run)
+        if here != there
+    ]
+    if rows:
+        raise DataError(
+            f"The categories of {data.annotations_path} (here) are not those that this run was trained on, {run_file} "
+            f"(there):\n{listing('classes differ', rows)}\nWhat was learnt as one class would be called another. Train "
+            "on the categories of the run, or use another model_dir."
+        )
+
+
+def check_scored(val: CocoJson, known: Sequence[Category], known_file: str) -> None:
+    """Raises DataError for a val category that is not in `known`, the training data's; warns of those it lacks."""
+    unknown = [tuple(category) for category in val.categories if category not in known]
+    if unknown:
+        raise DataError(
+            f"{val.annotations_path} has categories {unknown} that the training data lacks: {known_file} has "
+            f"{[tuple(category) for category in known]}. Use the same."
+        )
+    left_out = [category.name for category in known if category not in val.categories]
+    if left_out:
+        names = ", ".join(left_out[:10]) + (f" and {len(left_out) - 10} more" if left_out[10:] else "")
+        _LOGGER.warning(
+            f"{val.annotations_path} lists {len(val.categories)} of the {len(known)} categories of {known_file}. "
+            f"Detections of the others are left out of the score: {names}."
+        )
