@@ -28,10 +28,15 @@ class CheckDataTest(SmallSetTestCase):
         annotations, folder = self.write()
         return run("--annotations", annotations, "--images", folder, *arguments)
 
-    def test_good_data_is_one_line_and_exit_0(self):
+    def test_good_data_is_summed_up_and_exit_0(self):
         code, output = run("--annotations", "embedded:neon_trees/val.json", "--images", "embedded:neon_trees/val")
 
-        self.assertEqual((code, output), (0, "No faults: 9 images, 277 boxes, 1 class (tree).\n"))
+        lines = output.splitlines()
+        self.assertEqual(code, 0)
+        self.assertEqual(
+            lines[0], "No faults in embedded:neon_trees/val.json with the images of embedded:neon_trees/val."
+        )
+        self.assertEqual([line.split() for line in lines[1:3]], [["images", "9"], ["boxes", "277"]])
 
     def test_masks_are_asked_for(self):
         code, output = run(
@@ -44,7 +49,9 @@ class CheckDataTest(SmallSetTestCase):
     def test_good_data_as_json(self):
         code, output = self.run_on_set("--json")
 
-        self.assertEqual((code, json.loads(output)), (0, {"faults": [], "warnings": []}))
+        found = json.loads(output)
+        self.assertEqual((code, found["faults"], found["warnings"]), (0, [], []))
+        self.assertEqual((found["summary"]["boxes"], found["summary"]["classes_without_boxes"]), (3, ["shrub"]))
 
     def test_every_fault_is_printed_however_many(self):
         self.document["annotations"] += [

@@ -31,25 +31,26 @@ def run(args: argparse.Namespace) -> int:
     """Prints faults, warnings and a summary; returns 1 if there are faults, else 0."""
     from tf_frozen.data import faults
     from tf_frozen.data.checks.inspection import inspect
+    from tf_frozen.data.summary import summarize, table
 
     with _without_progress() if args.json else contextlib.nullcontext():
         found = inspect(args.annotations, args.images, masks=args.masks, clip_boxes=args.clip_boxes)
+    summary = summarize(found.document.get("annotations", []), found.places, found.categories)
     if args.json:
         lists = {"faults": found.faults, "warnings": found.warnings}
         content = {name: [fault.as_dict() for fault in rows] for name, rows in lists.items()}
-        print(json.dumps(content, indent=2, allow_nan=False))
+        print(json.dumps(content | {"summary": summary.as_dict()}, indent=2, allow_nan=False))
         return 1 if found.faults else 0
+    print(f"{_count(len(found.faults), 'fault')} in {args.annotations} with the images of {args.images}.")
     if found.faults:
-        print(f"{_count(len(found.faults), 'fault')} in {args.annotations} with the images of {args.images}:")
         print(faults.describe(found.faults, _ROWS_SHOWN))
-    else:
-        print(_summary(found.document))
     if found.warnings:
         print(f"{_count(len(found.warnings), 'warning')}:\n{faults.describe(found.warnings, _ROWS_SHOWN)}")
     if len(found.faults) > _ROWS_SHOWN:
         print("All of them: the same command with --json")
     if any(fault.kind == "box_outside_image" for fault in found.faults):
         print("See what clipping leaves: the same command with --clip_boxes")
+    print(table({"": summary}))
     return 1 if found.faults else 0
 
 
@@ -65,13 +66,5 @@ def _without_progress() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _summary(document: dict) -> str:
-    boxes = _count(len(document["annotations"]), "box", "boxes")
-    categories = _count(len(document["categories"]), "class", "classes")
-    names = ", ".join(str(category["name"]) for category in document["categories"][:10])
-    more = ", ..." if len(document["categories"]) > 10 else ""
-    return f"No faults: {_count(len(document['images']), 'image')}, {boxes}, {categories} ({names}{more})."
-
-
-def _count(number: int, noun: str, plural: str = "") -> str:
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+def _count(number: int, noun: str) -> str:
+    return f"{number or 'No'} {noun if number == 1 else noun + 's'}"

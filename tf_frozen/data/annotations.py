@@ -12,10 +12,12 @@ import gin
 import numpy as np
 
 from tf_frozen.data import coco_json, paths
+from tf_frozen.data.checks.annotations import Place
 from tf_frozen.data.checks.boxes import is_number
 from tf_frozen.data.checks.inspection import Header, Inspection, inspect
 from tf_frozen.data.checks.rows import check_categories
 from tf_frozen.data.faults import Fault, describe
+from tf_frozen.data.summary import Summary, summarize
 from tf_frozen.errors import ConfigError, DataError
 
 _logger = logging.getLogger(__name__)
@@ -131,6 +133,11 @@ class CocoJson:
         ]
         annotations = [_filled(row, {"iscrowd": 0, **self._area(row)}) for row in self._rows]
         return {"info": {}, **self._document, "images": images, "annotations": annotations}
+
+    def summary(self, frame: tuple[int, int] | None = None) -> Summary:
+        """Returns counts of boxes and classes; `frame` (height, width) is what a network's images are fitted into."""
+        places = {example.image_id: Place(example.path, example.height, example.width) for example in self.examples}
+        return summarize(self._rows, places, dict(self.categories), frame)
 
     def _area(self, row: dict[str, Any]) -> dict[str, float]:
         """The box's area; where masks are scored, theirs stands in for one that is missing."""

@@ -17,6 +17,7 @@ from tf_frozen import experiment
 from tf_frozen.data.annotations import Category, CocoJson
 from tf_frozen.data.cached_batches import CachedBatches
 from tf_frozen.data.pipeline import TrainBatches
+from tf_frozen.data.summary import table as summary_table
 from tf_frozen.detectors.detector import Detector
 from tf_frozen.errors import ConfigError, DataError, FreezeError, RunError
 from tf_frozen.files import write_atomic
@@ -107,6 +108,8 @@ class Run:
         detector, phases, checkpoints = self._built
         step = checkpoints.restore_latest()
         batches = self._batches(train_data, detector)
+        frame = detector.frame
+        _LOGGER.info("%s", summary_table({"train": train_data.summary(frame), "val": val_data.summary(frame)}))
         audit = self._audit(phases, batches, self._read("freezing.json") if step else None)
         experiment.report_unused(strict)
         self._advise(detector, batches, step)

@@ -3,7 +3,7 @@ import tensorflow as tf
 from tf_frozen.data.checks.annotations import Place, check_annotations
 
 PLACES = {1: Place("a.jpg", 100, 200), "x": Place("b.jpg", None, None), "2": Place("c.jpg", 50, 50)}
-CATEGORIES = {1: {"name": "tree"}}
+CATEGORIES = {1: "tree"}
 GOOD = {"id": 5, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}
 
 
@@ -149,7 +149,7 @@ class CheckTogetherTest(tf.test.TestCase):
         self.assertTrue(twin.is_warning)
         for change in ({"image_id": "x"}, {"category_id": 2}, {"bbox": [1, 2, 3, 4.5]}):
             rows = [GOOD, {**GOOD, "id": 8, **change}]
-            self.assertEqual(list(check_annotations(rows, "train.json", PLACES, {1: {}, 2: {}})), [])
+            self.assertEqual(list(check_annotations(rows, "train.json", PLACES, {1: "tree", 2: "rock"})), [])
 
 
 if __name__ == "__main__":

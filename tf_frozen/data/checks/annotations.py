@@ -25,11 +25,11 @@ def check_annotations(
     rows: Sequence[Any],
     file: str,
     places: Mapping[Any, Place],
-    categories: Mapping[Any, Any],
+    categories: Mapping[Any, str],
     masks: bool = False,
     clip_boxes: bool = False,
 ) -> Iterator[Fault]:
-    """Yields all faults and warnings; `file` is the JSON; `places` and `categories` have the known ids as keys.
+    """Yields all faults and warnings; `file` is the JSON; `places` and `categories` (names) have the known ids as keys.
 
     With `masks` an annotation needs a usable segmentation; with `clip_boxes` a box may reach beyond its image.
     """
@@ -37,7 +37,7 @@ def check_annotations(
     together = list(_check_together(objects, file, places))
     convention_known = not any(fault.kind in ("normalised_boxes", "other_box_convention") for fault in together)
     image_names = {os.path.basename(place.file): number for number, place in places.items()}
-    category_names = {str(category.get("name")): number for number, category in categories.items()}
+    category_names = {name: number for number, name in categories.items()}
     seen = set()
     for index, row in enumerate(rows):
         if not isinstance(row, Mapping):

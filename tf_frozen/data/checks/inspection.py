@@ -24,13 +24,18 @@ from tf_frozen.errors import ConfigError, DataError
 
 
 class Inspection(NamedTuple):
-    """The parsed JSON, the file and header of each row of its 'images' (where usable), all faults and warnings."""
+    """The parsed JSON, the file and header of each row of its 'images' (where usable), all faults and warnings.
+
+    `places` and `categories` have the known ids as keys: where boxes lie, and names.
+    """
 
     document: dict[str, Any]
     files: list[str]
     headers: list[Header | None]
     faults: list[Fault]
     warnings: list[Fault]
+    places: dict[int | str, Place]
+    categories: dict[int, str]
 
 
 def check(annotations: str, images: str, check: str = "decode", masks: bool = False) -> list[Fault]:
@@ -52,7 +57,7 @@ def inspect(
     try:
         document = coco_json.read(annotations)
     except DataError as error:
-        return Inspection({}, [], [], [*error.faults, *folder_faults], [])
+        return Inspection({}, [], [], [*error.faults, *folder_faults], [], {}, {})
     file, rows = paths.resolve(annotations), document["images"]
     found = [*check_categories(document["categories"], file)]
     found += [*check_images(rows, file), *folder_faults]
@@ -64,10 +69,11 @@ def inspect(
         headers, file_faults = _check_files(rows, located, check == "decode")
         found += [*located.warnings, *check_files(rows, files), *file_faults]
     places = _places(rows, files, headers, file)
-    categories = _by_id(document["categories"])
+    categories = _names(document["categories"])
     found += check_annotations(document["annotations"], file, places, categories, masks, clip_boxes)
     warnings = [fault for fault in found if fault.is_warning]
-    return Inspection(document, files, headers, [fault for fault in found if not fault.is_warning], warnings)
+    faults = [fault for fault in found if not fault.is_warning]
+    return Inspection(document, files, headers, faults, warnings, places, categories)
 
 
 def _check_folder(images: str) -> list[Fault]:
@@ -132,9 +138,9 @@ def _places(rows: list[Any], files: list[str], headers: list[Header | None], fil
     return places
 
 
-def _by_id(rows: list[Any]) -> dict[int, Mapping]:
+def _names(rows: list[Any]) -> dict[int, str]:
     rows = [row for row in rows if isinstance(row, Mapping)]
-    return {row["id"]: row for row in rows if is_category_id(row.get("id"))}
+    return {row["id"]: str(row.get("name")) for row in rows if is_category_id(row.get("id"))}
 
 
 def _size(row: Mapping, header: Header | None) -> tuple[Any, Any]:

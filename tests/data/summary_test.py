@@ -1,0 +1,128 @@
+import json
+
+import tensorflow as tf
+
+from tf_frozen.data.annotations import CocoJson
+from tf_frozen.data.checks.annotations import Place
+from tf_frozen.data.summary import summarize, table
+
+PLACES = {1: Place("a.jpg", 100, 200), 2: Place("b.jpg", 100, 100), 3: Place("c.jpg", 100, 100)}
+CATEGORIES = {1: "apple", 2: "appel", 3: "pear"}
+
+
+def row(**changes):
+    return {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 20, 20], **changes}
+
+
+class SummarizeTest(tf.test.TestCase):
+    def test_counts(self):
+        rows = [row(), row(bbox=[0, 0, 40, 40]), row(category_id=3), row(image_id=2), row(iscrowd=1, image_id=3)]
+
+        found = summarize(rows, PLACES, CATEGORIES)
+
+        self.assertEqual((found.images, found.images_without_boxes, found.boxes, found.crowds), (3, 1, 4, 1))
+        self.assertEqual((found.median_per_image, found.most_per_image, found.most_in), (1, 3, "a.jpg"))
+        self.assertEqual(found.boxes_of_class, {"apple": 3, "appel": 0, "pear": 1})
+        self.assertEqual((found.classes_without_boxes, found.rare_classes), (["appel"], ["pear"]))
+        self.assertEqual(found.similar_names, [("apple", "appel")])
+        self.assertAllClose(found.sizes, [20, 20, 37])
+        self.assertIsNone(found.small_boxes)
+
+    def test_small_boxes_are_those_of_the_network(self):
+        rows = [row(), row(image_id=2), row(image_id=2, bbox=[0, 0, 40, 40])]
+
+        # Fitted into 100 x 100 the 200 px wide image is halved.
+        self.assertAllClose(summarize(rows, PLACES, CATEGORIES, frame=(100, 100)).small_boxes, 1 / 3)
+
+    def test_areas_that_are_not_the_objects(self):
+        areas = [0, 100 * 200, 0.02, 401, 250, 500, None, "9", float("nan")]
+
+        found = summarize([row(area=area) for area in areas], PLACES, CATEGORIES)
+
+        self.assertEqual(found.odd_areas, {"zero": 1, "the image's": 1, "a fraction": 1, "larger": 1})
+
+    def test_rotated_boxes(self):
+        angles = [{"rotation": 30.0}, {"rotation": 0.0}, {"rotation": "30"}, {}, [], None]
+
+        self.assertEqual(summarize([row(attributes=value) for value in angles], PLACES, CATEGORIES).rotated, 1)
+
+    def test_more_objects_than_detections(self):
+        found = summarize([row(image_id=2)] * 101, PLACES, CATEGORIES)
+
+        self.assertEqual(found.crowded_images, 1)
+        self.assertIn("1 image with more than 100 objects, the most 101 in b.jpg", found.notes[0])
+        self.assertIn("BoxCascade.detections", table({"": found}))
+        self.assertEqual(summarize([row(image_id=2)] * 100, PLACES, CATEGORIES).notes, [])
+
+    def test_faulty_rows_and_empty_sets_are_no_obstacle(self):
+        rows = [None, [], {}, row(bbox=None), row(bbox=[0, 0, 0, 0]), row(image_id=[]), row(category_id=9), row()]
+        self.assertEqual(summarize(rows, PLACES, CATEGORIES).boxes, 1)
+
+        nothing = summarize([], {}, {})
+        self.assertEqual((nothing.boxes, nothing.sizes), (0, None))
+        self.assertIn("boxes", table({"": nothing}))
+
+    def test_names_that_are_numbered_are_meant_to_differ(self):
+        names = {1: "class 1", 2: "class 2", 3: "bolt m8", 4: "bolts m8"}
+        self.assertEqual(summarize([], PLACES, names).similar_names, [("bolt m8", "bolts m8")])
+
+
+class TableTest(tf.test.TestCase):
+    def test_train_and_val_side_by_side(self):
+        splits = {
+            split: CocoJson(f"embedded:neon_trees/{split}.json", f"embedded:neon_trees/{split}", "header")
+            for split in ("train", "val")
+        }
+
+        text = table({split: data.summary(frame=(400, 400)) for split, data in splits.items()})
+
+        cells = [line.split("  ") for line in text.splitlines()]
+        cells = [[cell.strip() for cell in line if cell.strip()] for line in cells]
+        self.assertEqual(
+            cells,
+            [
+                ["train", "val"],
+                ["images", "42", "9"],
+                ["without boxes", "2 of 42"],
+                ["boxes", "682", "277"],
+                ["an image", "median 16.5, most 46", "median 30, most 46"],
+                [
+                    "size in px",
+                    "median 39.5, 5 % below 15.5, 5 % above 70.9",
+                    "median 38, 5 % below 19.5, 5 % above 61.9",
+                ],
+                ["under 16 px in the network", "6%", "1%"],
+                ["classes", "1: tree", "1: tree"],
+            ],
+        )
+
+    def test_a_row_for_whatever_is_odd(self):
+        rows = [row(area=0, attributes={"rotation": 9}), row(iscrowd=1)]
+
+        text = table({"": summarize(rows, PLACES, CATEGORIES)})
+
+        for line in (
+            "  without boxes              2 of 3",
+            "  crowds, not learnt         1",
+            "  rotated, learnt upright    1",
+            "  area that is not the box's  1 zero",
+            "classes                       3: apple, appel, pear",
+            "  without boxes               2: appel, pear",
+            "  with 2 boxes or fewer       1: apple",
+            "  with similar names          1: apple / appel",
+        ):
+            self.assertIn(" ".join(line.split()), [" ".join(of.split()) for of in text.splitlines()])
+
+    def test_many_classes_are_cut(self):
+        names = {number: f"{chr(97 + number % 26) * 9}{number}" for number in range(1203)}
+        text = table({"": summarize([], PLACES, names)})
+        self.assertIn("1,203: aaaaaaaaa0, bbbbbbbbb1, ", text)
+        self.assertLess(max(map(len, text.splitlines())), 100)
+
+    def test_all_of_it_is_json(self):
+        found = summarize([row(), row(area=0)], PLACES, CATEGORIES).as_dict()
+        self.assertEqual(json.loads(json.dumps(found, allow_nan=False))["classes_without_boxes"], ["appel", "pear"])
+
+
+if __name__ == "__main__":
+    tf.test.main()

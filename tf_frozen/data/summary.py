@@ -1,0 +1,208 @@
+"""Sums up a data set's boxes and classes, so that what is odd about them shows at a glance."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import difflib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tf_frozen.data.checks.annotations import Place
+from tf_frozen.data.checks.boxes import check_box, is_finite, is_number
+
+_SMALL = 16  # px of the network's input, below which an object is a cell or less of most pyramids
+_RARE = 2
+_ALIKE = 0.8  # difflib's ratio of two names
+_NAMES_SHOWN, _WIDTH = 4, 44
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """Counts of a data set.
+
+    `boxes` and all that follows leave out crowds, which are not learnt. `sizes` are the 5th, 50th and 95th percentile
+    of the square roots of box areas in pixels, None where there is no box. `small_boxes` is the share of boxes under
+    16 px at the network's scale, None where its frame is not known; `detections` how many an image is given at most;
+    `odd_areas` counts annotations by what their `area` is in place of the object's.
+    """
+
+    images: int
+    images_without_boxes: int
+    boxes: int
+    crowds: int
+    median_per_image: float
+    most_per_image: int
+    most_in: str
+    crowded_images: int
+    detections: int
+    sizes: tuple[float, float, float] | None
+    small_boxes: float | None
+    boxes_of_class: dict[str, int]
+    similar_names: list[tuple[str, str]]
+    odd_areas: dict[str, int]
+    rotated: int
+
+    @property
+    def classes_without_boxes(self) -> list[str]:
+        """The names of classes that no box has."""
+        return [name for name, count in self.boxes_of_class.items() if not count]
+
+    @property
+    def rare_classes(self) -> list[str]:
+        """The names of classes of one or two boxes."""
+        return [name for name, count in self.boxes_of_class.items() if 0 < count <= _RARE]
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences on what needs a setting."""
+        if not self.crowded_images:
+            return []
+        return [
+            f"{_count(self.crowded_images, 'image')} with more than {self.detections} objects, the most "
+            f"{self.most_per_image} in {self.most_in}: a detector gives {self.detections} detections an image by "
+            f"default, and COCO's AP counts no more than 100. Raise BoxCascade.detections or DenseHead.detections, "
+            "or cut the images into tiles."
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns all figures, names and notes, ready for JSON."""
+        names = ("classes_without_boxes", "rare_classes", "notes")
+        return dataclasses.asdict(self) | {name: getattr(self, name) for name in names}
+
+
+def summarize(
+    rows: Sequence[Any],
+    places: Mapping[Any, Place],
+    categories: Mapping[int, str],
+    frame: tuple[int, int] | None = None,
+    detections: int = 100,
+) -> Summary:
+    """Returns the summary of the list 'annotations' of a COCO JSON, without rows that are faulty.
+
+    `places` has file and size of each image by its id, `categories` the names by ids; `frame` is the (height, width)
+    that the network's images are fitted into.
+    """
+    usable = [row for row in rows if _is_usable(row, places, categories)]
+    objects = [row for row in usable if row.get("iscrowd") != 1]
+    per_image = collections.Counter(row["image_id"] for row in objects)
+    most_in, most = max(per_image.items(), key=lambda pair: pair[1], default=(None, 0))
+    of_class = collections.Counter(row["category_id"] for row in objects)
+    sizes = np.sqrt([row["bbox"][2] * row["bbox"][3] for row in objects])
+    return Summary(
+        images=len(places),
+        images_without_boxes=len(places) - len(per_image),
+        boxes=len(objects),
+        crowds=len(usable) - len(objects),
+        median_per_image=float(np.median([per_image[image_id] for image_id in places])) if places else 0.0,
+        most_per_image=most,
+        most_in=places[most_in].file if most else "",
+        crowded_images=sum(count > detections for count in per_image.values()),
+        detections=detections,
+        sizes=tuple(np.percentile(sizes, [5, 50, 95]).round(1).tolist()) if objects else None,
+        small_boxes=_small_share(objects, sizes, places, frame),
+        boxes_of_class={name: of_class[number] for number, name in categories.items()},
+        similar_names=_similar([*categories.values()]),
+        odd_areas=dict(collections.Counter(filter(None, (_odd_area(row, places) for row in objects)))),
+        rotated=sum(_is_rotated(row) for row in objects),
+    )
+
+
+def table(summaries: Mapping[str, Summary]) -> str:
+    """Returns the summaries as the columns of one table, without rows that say nothing, then their notes."""
+    columns = [[("", title), *_rows(summary)] for title, summary in summaries.items()]
+    lines = [(row[0][0], *(cell for _, cell in row)) for row in zip(*columns, strict=True)]
+    lines = [line for line in lines if any(line[1:])]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    padded = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
+    return "\n".join([line.rstrip() for line in padded] + [note for of in summaries.values() for note in of.notes])
+
+
+def _rows(summary: Summary) -> Iterator[tuple[str, str]]:
+    """Yields what each row of the table says of a summary, '' where that is not worth a row."""
+    alike = [f"{first} / {second}" for first, second in summary.similar_names]
+    odd = [f"{count} {what}" for what, count in summary.odd_areas.items()]
+    without, some = summary.images_without_boxes, summary.boxes > 0
+    yield "images", f"{summary.images:,}"
+    yield "  without boxes", f"{without:,} of {summary.images:,}" if without else ""
+    yield "boxes", f"{summary.boxes:,}"
+    yield "  an image", f"median {summary.median_per_image:g}, most {summary.most_per_image:,}" if some else ""
+    sizes, small = summary.sizes, summary.small_boxes
+    yield "  size in px", f"median {sizes[1]:g}, 5 % below {sizes[0]:g}, 5 % above {sizes[2]:g}" if sizes else ""
+    yield f"  under {_SMALL} px in the network", f"{small:.0%}" if small is not None else ""
+    yield "  crowds, not learnt", f"{summary.crowds:,}" if summary.crowds else ""
+    yield "  rotated, learnt upright", f"{summary.rotated:,}" if summary.rotated else ""
+    yield "  area that is not the box's", _list(odd, "")
+    yield "classes", _list(list(summary.boxes_of_class))
+    yield "  without boxes", _list(summary.classes_without_boxes)
+    yield f"  with {_RARE} boxes or fewer", _list(summary.rare_classes)
+    yield "  with similar names", _list(alike)
+
+
+def _list(names: Sequence[str], count: str | None = None) -> str:
+    """Returns how many names there are, and the first of them."""
+    if not names:
+        return ""
+    shown = ", ".join(map(str, names[:_NAMES_SHOWN])) + (", ..." if len(names) > _NAMES_SHOWN else "")
+    shown = shown if len(shown) <= _WIDTH else f"{shown[: _WIDTH - 3]}..."
+    return shown if count is not None else f"{len(names):,}: {shown}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun if number == 1 else noun + 's'}"
+
+
+def _is_usable(row: Any, places: Mapping[Any, Place], categories: Mapping[int, str]) -> bool:
+    if not isinstance(row, Mapping) or check_box(row.get("bbox"), None, None):
+        return False
+    ids = row.get("image_id"), row.get("category_id")
+    return all(isinstance(number, (int, str)) for number in ids) and ids[0] in places and ids[1] in categories
+
+
+def _small_share(
+    objects: Sequence[Mapping], sizes: np.ndarray, places: Mapping[Any, Place], frame: tuple[int, int] | None
+) -> float | None:
+    """Returns the share of objects that are small where their images are fitted into the frame."""
+    if frame is None or not objects:
+        return None
+    images = [places[row["image_id"]] for row in objects]
+    scales = [min(frame[0] / image.height, frame[1] / image.width) for image in images]
+    return float(np.mean(sizes * scales < _SMALL))
+
+
+def _similar(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Returns pairs of names that may be one name misspelt; those that differ in digits alone are meant to differ."""
+    names = [str(name) for name in names]
+    pairs = [
+        (name, other)
+        for index, name in enumerate(names)
+        for other in difflib.get_close_matches(name, names[index + 1 :], n=3, cutoff=_ALIKE)
+    ]
+    return [(name, other) for name, other in pairs if _without_digits(name) != _without_digits(other)]
+
+
+def _without_digits(name: str) -> str:
+    return "".join(character for character in name if not character.isdigit())
+
+
+def _odd_area(row: Mapping, places: Mapping[Any, Place]) -> str | None:
+    """Returns what the area of an annotation is, if it is neither its box's nor that of a mask within."""
+    area, box = row.get("area"), row["bbox"][2] * row["bbox"][3]
+    if not is_number(area) or not is_finite(area):
+        return None
+    image = places[row["image_id"]]
+    if area == 0:
+        return "zero"
+    if image.height and image.width and math.isclose(area, image.height * image.width) and area > 1.1 * box:
+        return "the image's"
+    if area <= 1 < box:
+        return "a fraction"
+    return "larger" if area > 1.1 * box + 1 else None
+
+
+def _is_rotated(row: Mapping) -> bool:
+    attributes = row.get("attributes")
+    return isinstance(attributes, Mapping) and is_number(attributes.get("rotation")) and attributes["rotation"] != 0
