@@ -130,9 +130,7 @@ class CheckDataTest(SmallSetTestCase):
     def test_annotations_that_cannot_be_read_are_faults_too(self):
         code, output = run("--annotations", "none.json", "--images", self.folder, "--json")
 
-        self.assertEqual(
-            (code, [fault["kind"] for fault in json.loads(output)["faults"]]), (1, ["missing_annotations"])
-        )
+        self.assertEqual((code, [fault["kind"] for fault in json.loads(output)["faults"]]), (1, ["missing_json"]))
 
 
 if __name__ == "__main__":

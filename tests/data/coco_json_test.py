@@ -62,7 +62,7 @@ class ReadTest(tf.test.TestCase):
         for path in (os.path.join(self.get_temp_dir(), "none.json"), self.get_temp_dir()):
             with self.assertRaises(DataError) as caught:
                 coco_json.read(path)
-            self.assertEqual([fault.kind for fault in caught.exception.faults], ["missing_annotations"])
+            self.assertEqual([fault.kind for fault in caught.exception.faults], ["missing_json"])
 
     def test_byte_order_marks_are_read(self):
         for encoding in ("utf-8-sig", "utf-16"):

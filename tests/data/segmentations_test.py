@@ -60,6 +60,10 @@ class FormatTest(tf.test.TestCase):
             ({**good, "counts": good["counts"] + "1"}, "do not make up 80 x 60 px"),
             ({**good, "counts": "zzz"}, "do not make up"),
             ({**good, "counts": "ä"}, "do not make up"),
+            ({**good, "counts": "\ud83d"}, "do not make up"),
+            ([[1, 2, 3, 4, 1e8, 6]], r"reaches \(1e\+08, 6\), far beyond the image, 80 px wide and 60 high"),
+            ([[1, 2, -81, 4, 5, 6]], "far beyond the image"),
+            ([[0, 0, 80, 60, 0, 60, 80, 0] * 60], "outline is .* px long"),
             ({**good, "counts": ""}, "do not make up"),
             ({**good, "counts": [-1, HEIGHT * WIDTH + 1]}, "do not make up"),
             ({**good, "counts": ["1"]}, "do not make up"),
@@ -84,8 +88,22 @@ class CheckTest(tf.test.TestCase):
     def test_sizes_that_are_not_known_are_not_checked(self):
         self.assertIsNone(check_segmentation(text(ellipse()), BOX, None, None))
 
+    def test_an_empty_mask(self):
+        line, speck = [[10, 10, 20, 20, 40, 40]], [[10.1, 10.1, 10.2, 10.1, 10.2, 10.3]]
+        sliver = [[10, 10.1, 70, 10.1, 70, 10.3, 10, 10.3]]
+        for segmentation in (line, speck, sliver):
+            self.assertEqual(coco_mask.area(to_rle(segmentation, HEIGHT, WIDTH)), 0)
+            problem = check_segmentation(segmentation, [5, 5, 70, 50], HEIGHT, WIDTH)
+            self.assertEqual(problem, ("malformed_segmentation", "the segmentation covers no pixel"))
+            self.assertIsNone(check_segmentation([*segmentation, *SQUARE], [5, 5, 70, 50], HEIGHT, WIDTH))
+        self.assertIsNone(check_segmentation([[10, 10, 11, 10, 11, 11, 10, 11]], [10, 10, 1, 1], HEIGHT, WIDTH))
+
 
 class BoxMaskTest(tf.test.TestCase):
+    def test_a_box_that_is_tiny_beside_its_polygon_costs_no_memory(self):
+        mask = box_mask(SQUARE, [20, 30, 20.001, 30.001], HEIGHT, WIDTH, 28)
+        self.assertAllEqual(mask, np.ones([28, 28]))
+
     def test_a_square_fills_its_box_and_half_of_another(self):
         for segmentation in (SQUARE, to_rle(SQUARE, HEIGHT, WIDTH)):
             self.assertGreater(box_mask(segmentation, [10, 20, 30, 40], HEIGHT, WIDTH, 28).mean(), 0.99)

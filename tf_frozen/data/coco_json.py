@@ -1,4 +1,4 @@
-"""Reads a COCO JSON once, however many ask for it, and says in plain words when it is not one."""
+"""Reads JSON files, a COCO JSON once however many ask for it, and says in plain words what is wrong with them."""
 
 from __future__ import annotations
 
@@ -22,24 +22,36 @@ def read(path: str) -> dict[str, Any]:
     path = paths.resolve(path)
     try:
         status = os.stat(path)
-        return _parse(path, status.st_mtime_ns, status.st_size)
     except OSError as error:
-        raise _error("missing_annotations", path, f"cannot be read ({error.strerror or error})") from error
+        raise _missing(path, error) from error
+    return _parse(path, status.st_mtime_ns, status.st_size)
 
 
-@functools.lru_cache(maxsize=2)
-def _parse(path: str, modified: int, size: int) -> dict[str, Any]:
-    """Parses the file; its time and size are part of the key so that a changed file is read again."""
-    with open(path, "rb") as file:
-        contents = file.read()
+def load(path: str) -> Any:
+    """Returns what any JSON file holds, in UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
+
+    Raises DataError with one fault if there is no file or no JSON in it.
+    """
+    path = paths.resolve(path)
     try:
-        document = json.loads(contents)
+        with open(path, "rb") as file:
+            contents = file.read()
+    except OSError as error:
+        raise _missing(path, error) from error
+    try:
+        return json.loads(contents)
     except json.JSONDecodeError as error:
         raise _error("broken_json", path, _syntax(error)) from error
     except UnicodeDecodeError as error:
         raise _error("broken_json", path, _encoding(contents, error)) from error
     except (RecursionError, ValueError) as error:
         raise _error("broken_json", path, f"cannot be parsed: {error}") from error
+
+
+@functools.lru_cache(maxsize=2)
+def _parse(path: str, modified: int, size: int) -> dict[str, Any]:
+    """Parses the file; its time and size are part of the key so that a changed file is read again."""
+    document = load(path)
     wrong = _structure(document)
     if wrong:
         raise _error("not_coco", path, wrong)
@@ -75,6 +87,10 @@ def _structure(document: Any) -> str:
         return f"has no {' and no '.join(map(repr, absent))}; its keys are: {keys}"
     unlisted = [key for key in _LISTS if not isinstance(document[key], list)]
     return f"holds something else than a list under {', '.join(map(repr, unlisted))}" if unlisted else ""
+
+
+def _missing(path: str, error: OSError) -> DataError:
+    return _error("missing_json", path, f"cannot be read ({error.strerror or error})")
 
 
 def _error(kind: str, path: str, message: str) -> DataError:

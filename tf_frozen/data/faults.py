@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import math
+import reprlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ _CONVENTION = "A box is [x, y, width, height] in pixels; x and y are its top lef
 
 # Every kind of fault, with what the user can do about it. Boxes in faults are as in the JSON.
 _FAULTS = {
-    "missing_annotations": "Correct the path of the annotations.",
+    "missing_json": "Correct the path.",
     "missing_embedded": "Correct the name after 'embedded:'.",
     "broken_json": "Fix the file at that place, or export it again.",
     "not_coco": "Export the annotations as COCO detection JSON: an object with three lists, 'images',"
@@ -68,6 +69,11 @@ _WARNINGS = {
 }
 ADVICE = _FAULTS | _WARNINGS
 
+_MOST_CHARACTERS = 80
+_short_repr = reprlib.Repr()  # it stops at a depth, as JSON of a thousand brackets needs
+_short_repr.maxlist = _short_repr.maxdict = 20
+_short_repr.maxstring = _short_repr.maxother = _short_repr.maxlong = _MOST_CHARACTERS
+
 
 class Problem(NamedTuple):
     """A kind of fault and what was seen, before it is known where it belongs."""
@@ -104,10 +110,11 @@ class Fault:
 
     def __str__(self) -> str:
         where = [self.file]
-        where += [f"image {self.image_id}"] if self.image_id is not None else []
-        where += [f"annotation {self.annotation_id}"] if self.annotation_id is not None else []
+        where += [f"image {_short(self.image_id)}"] if self.image_id is not None else []
+        where += [f"annotation {_short(self.annotation_id)}"] if self.annotation_id is not None else []
         where += [f"box {_short(self.box)}"] if self.box is not None else []
-        return f"{', '.join(where)}: {self.message}"
+        text = f"{', '.join(where)}: {self.message}"
+        return text.encode("utf-8", "backslashreplace").decode()  # paths and ids can hold what no terminal shows
 
 
 def describe(faults: Sequence[Fault], limit: int | None = None) -> str:
@@ -130,20 +137,27 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def _short(box: Any) -> str:
-    """Returns the box to two decimals; whatever is not a box of numbers is cut to 60 characters."""
-    if isinstance(box, list):
-        box = [round(value, 2) if isinstance(value, float) else value for value in box]
-    text = str(box)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def excerpt(value: Any) -> str:
+    """Returns the value as text, cut to 80 characters and six levels."""
+    text = _short_repr.repr(value)
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 3]}..."
 
 
-def _strict(value: Any) -> Any:
-    """Returns the JSON value with None in place of NaN and infinity."""
+def _short(value: Any) -> str:
+    """Returns a str as it is, a box to two decimals, and whatever is neither cut to 80 characters."""
+    if isinstance(value, list):
+        value = [round(side, 2) if isinstance(side, float) else side for side in value[:_MOST_CHARACTERS]]
+    return value if isinstance(value, str) and len(value) <= _MOST_CHARACTERS else excerpt(value)
+
+
+def _strict(value: Any, depth: int = 0) -> Any:
+    """Returns the JSON value with None in place of NaN and infinity, and an excerpt of what lies deep."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
+    if isinstance(value, (list, tuple, dict)) and depth == 6:
+        return excerpt(value)
     if isinstance(value, (list, tuple)):
-        return [_strict(item) for item in value]
+        return [_strict(item, depth + 1) for item in value]
     if isinstance(value, dict):
-        return {key: _strict(item) for key, item in value.items()}
+        return {key: _strict(item, depth + 1) for key, item in value.items()}
     return value

@@ -13,6 +13,8 @@ from tf_frozen.data.faults import Problem
 
 _LEAST_NUMBERS = 6  # a triangle; public data sets hold points and lines among their polygons, which cover nothing
 _FIRST_CODE, _LAST_CODE = 48, 111
+_LONGEST_OUTLINE = 100  # times height plus width: pycocotools keeps five points a pixel of it in memory
+_FARTHEST_CORNER = 1e5  # cells of a grid over a box, beyond which the image's pixels are cheaper
 
 
 def check_segmentation(
@@ -28,6 +30,8 @@ def check_segmentation(
     if wrong:
         return Problem("malformed_segmentation", wrong)
     left, top, right, bottom = _extent(segmentation)
+    if None not in (height, width) and not _covers_a_pixel(segmentation, int(height), int(width)):
+        return Problem("malformed_segmentation", "the segmentation covers no pixel")
     x, y, w, h = box
     if min(right, x + w) <= max(left, x) or min(bottom, y + h) <= max(top, y):
         return Problem("segmentation_outside_box", "no part of the segmentation lies within the box")
@@ -40,7 +44,9 @@ def wrong_format(segmentation: Any, height: float | None, width: float | None) -
         return _wrong_runs(segmentation, height, width)
     if not isinstance(segmentation, list) or not all(map(_is_polygon, segmentation)):
         return "the segmentation is neither a list of polygons nor {'size', 'counts'}"
-    return None if _polygons(segmentation) else "no polygon of the segmentation has three corners"
+    if not _polygons(segmentation):
+        return "no polygon of the segmentation has three corners"
+    return None if None in (height, width) else _wrong_extent(segmentation, height, width)
 
 
 def to_rle(segmentation: list | Mapping, height: int, width: int) -> dict[str, Any]:
@@ -65,12 +71,49 @@ def box_mask(segmentation: list | Mapping, box: np.ndarray, height: int, width: 
         return whole[np.ix_(rows, columns)]
     scale = [side / (x2 - x1), side / (y2 - y1)]
     polygons = [(np.reshape(p, [-1, 2]) - [x1, y1]) * scale for p in _polygons(segmentation)]
+    if max(np.abs(polygon).max() for polygon in polygons) > _FARTHEST_CORNER:
+        return box_mask(to_rle(segmentation, height, width), box, height, width, side)
     return coco_mask.decode(to_rle([polygon.ravel().tolist() for polygon in polygons], side, side))
 
 
 def _is_polygon(polygon: Any) -> bool:
     is_list = isinstance(polygon, list) and len(polygon) % 2 == 0
     return is_list and all(is_number(value) and is_finite(value) for value in polygon)
+
+
+def _wrong_extent(segmentation: list, height: float, width: float) -> str | None:
+    """What is wrong with polygons that lie far beyond an image, or wind more than any object: they fill the memory."""
+    side = max(height, width)
+    for polygon in _polygons(segmentation):
+        corners = np.reshape(np.asarray(polygon, np.float64), [-1, 2])
+        if corners.min() < -side or corners.max() > 2 * side:
+            x, y = corners[np.abs(corners).max(axis=1).argmax()]
+            return (
+                f"the segmentation reaches ({x:g}, {y:g}), far beyond the image, {width:g} px wide and {height:g} high"
+            )
+        outline = np.abs(np.diff(corners, axis=0, append=corners[:1])).sum()
+        if outline > _LONGEST_OUTLINE * (height + width):
+            return f"the segmentation has a polygon whose outline is {outline:g} px long"
+    return None
+
+
+def _covers_a_pixel(segmentation: list | Mapping, height: int, width: int) -> bool:
+    """Tells whether the mask of a usable segmentation on its image is not empty."""
+    if isinstance(segmentation, list) and any(_is_thick(polygon, height, width) for polygon in _polygons(segmentation)):
+        return True
+    return int(coco_mask.area(to_rle(segmentation, height, width))) > 0
+
+
+def _is_thick(polygon: list[float], height: int, width: int) -> bool:
+    """Tells whether a polygon within the image has room for a circle of a pixel's radius, without drawing it.
+
+    The radius of the largest circle within is no less than the area over the length of the outline.
+    """
+    x, y = corners = np.reshape(np.asarray(polygon, np.float64), [-1, 2]).T
+    if corners.min() < 0 or x.max() > width or y.max() > height:
+        return False
+    to_x, to_y = np.roll(x, -1), np.roll(y, -1)
+    return abs((x * to_y - to_x * y).sum()) / 2 > np.hypot(to_x - x, to_y - y).sum()
 
 
 def _polygons(segmentation: list) -> list[list[float]]:
@@ -98,7 +141,7 @@ def _runs(counts: Any) -> np.ndarray | None:
         whole = all(type(run) is int and abs(run) < 2**31 for run in counts)
         return np.asarray(counts, np.int64) if whole else None
     if isinstance(counts, str):
-        counts = counts.encode("utf-8")
+        counts = counts.encode("utf-8", "surrogatepass")
     codes = np.frombuffer(counts, np.uint8).astype(np.int64) if isinstance(counts, bytes) else np.zeros(0, np.int64)
     if not codes.size or codes.min() < _FIRST_CODE or codes.max() > _LAST_CODE:
         return None

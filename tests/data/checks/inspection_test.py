@@ -145,7 +145,7 @@ class CheckTest(SmallSetTestCase):
 
     def test_neither_annotations_nor_images(self):
         for annotations, images, kinds in [
-            ("none.json", "none", ["missing_annotations", "missing_images_folder"]),
+            ("none.json", "none", ["missing_json", "missing_images_folder"]),
             ("embedded:none.json", "embedded:none", ["missing_embedded", "missing_embedded"]),
         ]:
             self.assertEqual([fault.kind for fault in inspection.check(annotations, images)], kinds)

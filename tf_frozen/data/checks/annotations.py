@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from tf_frozen.data.checks.boxes import check_box, is_finite, is_number
 from tf_frozen.data.checks.conventions import check_convention
-from tf_frozen.data.checks.rows import excerpt, is_id
-from tf_frozen.data.faults import Fault, Problem
+from tf_frozen.data.checks.rows import is_id
+from tf_frozen.data.faults import Fault, Problem, excerpt
 from tf_frozen.data.segmentations import check_segmentation
 
 

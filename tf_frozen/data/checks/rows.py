@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import reprlib
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tf_frozen.data.checks.boxes import is_finite, is_number
-from tf_frozen.data.faults import Fault
+from tf_frozen.data.faults import Fault, excerpt
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
-_MOST_CHARACTERS = 80
-_short_repr = reprlib.Repr()  # it stops at depth, which JSON of a thousand brackets has
-_short_repr.maxlist = _short_repr.maxdict = 20
-_short_repr.maxstring = _short_repr.maxother = _short_repr.maxlong = _MOST_CHARACTERS
 
 
 def check_categories(rows: Sequence[Any], file: str) -> Iterator[Fault]:
@@ -106,12 +101,6 @@ def is_category_id(value: Any) -> bool:
 def is_side(value: Any) -> bool:
     """Tells whether a value can be a width or height: an integer above 0, or None where left out."""
     return value is None or (is_number(value) and is_finite(value) and value >= 1 and value == int(value))
-
-
-def excerpt(value: Any) -> str:
-    """Returns the value as text, cut to 80 characters."""
-    text = _short_repr.repr(value)
-    return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 3]}..."
 
 
 def _is_name(value: Any) -> bool:
