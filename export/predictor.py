@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from tf_frozen.export.saved_model import CLASSES, OUTPUTS
+from tf_frozen.export.saved_model import ABOUT, CLASSES, OUTPUTS
 
 from tf_frozen.data.checks.images import look_at
 from tf_frozen.data.faults import Problem
 from tf_frozen.data.images import read
+from tf_frozen.data.magnification import MagnificationCheck
 from tf_frozen.errors import RunError
 from tf_frozen.evaluation.detections import Detections, detections_of
 
@@ -35,10 +36,12 @@ class Predictor:
     def __init__(self, model: str):
         folder = _saved_model(Path(model).expanduser())
         try:
-            classes = json.loads((folder / CLASSES).read_text(encoding="utf-8"))
+            classes, about = (json.loads((folder / name).read_text(encoding="utf-8")) for name in (CLASSES, ABOUT))
+            tiles = about.get("tiles") or {}
+            self._trained_on = (about.get("magnification"), about["image_size"], tiles.get("magnification"))
             self._model = tf.saved_model.load(str(folder))
             self._detect = self._model.signatures["serving_default"]
-        except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
+        except (OSError, ValueError, KeyError, AttributeError, tf.errors.OpError) as error:
             raise RunError(f"Cannot load {folder}, is it a whole export of tf-frozen? {error}") from error
         self.names: dict[int, str] = {category["id"]: category["name"] for category in classes}
 
@@ -67,7 +70,7 @@ class Predictor:
           COCO-results rows {image_id, category_id, bbox [x, y, w, h], score, and segmentation where the detector finds
           masks}, and for each path that could not be read what was wrong with it.
         """
-        rows, failures = [], {}
+        rows, failures, magnification = [], {}, self.magnification_check()
         started = said = time.monotonic()
         for done, path in enumerate(paths, start=1):
             problem = look_at(path, decode=True)
@@ -75,6 +78,7 @@ class Predictor:
                 failures[path] = problem.message
                 continue
             image = read(path)
+            magnification.add(path, *image.shape[:2])
             found = self.detect(image, score_threshold)
             rows += found.rows(image_ids[path])
             show(path, image, found)
@@ -83,7 +87,13 @@ class Predictor:
                 rate = done / (said - started)
                 left = (len(paths) - done) / rate
                 _LOG.info("%d of %d images, %.1f images/s, %.0f s left", done, len(paths), rate, left)
+        if magnification.warning:
+            _LOG.warning("%s", magnification.warning)
         return rows, failures
+
+    def magnification_check(self) -> MagnificationCheck:
+        """What compares the sizes of images with those that the detector was trained on."""
+        return MagnificationCheck(*self._trained_on)
 
 
 def _saved_model(folder: Path) -> Path:

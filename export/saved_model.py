@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -60,7 +61,12 @@ def _outputs(found: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     return {OUTPUTS[name]: tensor for name, tensor in found.items()}
 
 
-def export(detector: keras.Model, categories: Sequence[Category], output: str) -> str:
+def export(
+    detector: keras.Model,
+    categories: Sequence[Category],
+    output: str,
+    magnification: Mapping[str, Any] | None = None,
+) -> str:
     """Writes `detector` as a SavedModel and returns its folder as an absolute path.
 
     The folder appears under its name only when all of it is written. A SavedModel that this function wrote
@@ -70,6 +76,7 @@ def export(detector: keras.Model, categories: Sequence[Category], output: str) -
       detector: a built detector.
       categories: class k of the detector is `categories[k - 1]`.
       output: the folder to write.
+      magnification: what `magnification.of_training` gave, which the SavedModel keeps for `Predictor` to compare with.
 
     Raises:
       RunError: `output` holds something else, or cannot be written.
@@ -81,7 +88,7 @@ def export(detector: keras.Model, categories: Sequence[Category], output: str) -
         shutil.rmtree(partial, ignore_errors=True)  # what a killed export left
         with folded(detector):
             _save(Server(detector, categories), str(partial))
-        _describe(detector, categories, partial)
+        _describe(detector, categories, magnification, partial)
         _rename(partial, target)
     except (OSError, tf.errors.OpError) as error:
         raise RunError(
@@ -118,12 +125,16 @@ def _save(server: Server, folder: str) -> None:
     tf.saved_model.save(module, folder, signatures)
 
 
-def _describe(detector: keras.Model, categories: Sequence[Category], folder: Path) -> None:
+def _describe(
+    detector: keras.Model, categories: Sequence[Category], magnification: Mapping[str, Any] | None, folder: Path
+) -> None:
     adapters = {id(conv.adapter.kernel) for conv in adapted_convs(detector)}  # folded into other kernels
     about = {
         "tf_frozen": __version__,
         "tensorflow": tf.__version__,
         "image_size": list(detector.frame),
+        "tiles": detector.tiles and {"magnification": detector.tiles.magnification, "overlap": detector.tiles.overlap},
+        "magnification": magnification and dict(magnification),
         "parameters": sum(int(v.shape.num_elements()) for v in detector.variables if id(v) not in adapters),
     }
     (folder / ABOUT).parent.mkdir()

@@ -54,6 +54,13 @@ class EvaluateTest(tf.test.TestCase):
         rows = json.loads((self.model_dir / "predictions" / "results.json").read_text())
         self.assertEqual({row["image_id"] for row in rows}, {"val 1"})
 
+    def test_warns_of_images_at_another_magnification_than_trained_on(self):
+        words = ["--model_dir", self.model_dir, "--gin_param", "FRAME = (320, 320)"]
+        code, _, error = job.command("evaluate", *words)
+        self.assertEqual(code, 0)
+        self.assertEqual(error.count("2 of 2 images are shown at another magnification than those trained on"), 1)
+        self.assertIn("has 0.769 frame pixels for an image pixel, training had 0.208 to 0.416", error)
+
     def test_what_it_cannot_do_without(self):
         Path("empty").mkdir()
         Path("other.json").write_text((self.job.folder / "val.json").read_text().replace("shrub", "bush"))

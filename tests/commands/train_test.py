@@ -91,6 +91,14 @@ class WholeJobTest(tf.test.TestCase):
         self.assertTrue((self.model_dir / "saved_model" / "saved_model.pb").is_file())
         self.assertEmpty(list(self.model_dir.rglob("*.tmp")))
 
+    def test_the_magnification_of_training_is_in_the_run_and_its_export(self):
+        found = self.read("magnification.json")
+        # Tiles of 400 pixels fill a frame of 128 at 0.32, times 0.65 to 1.3.
+        self.assertAllClose([found["low"], found["median"], found["high"]], [0.208, 0.312, 0.416], rtol=1e-3)
+        self.assertLess(found["object_side"]["low"], found["object_side"]["high"])
+        self.assertEqual(self.read("saved_model/assets.extra/tf_frozen.json")["magnification"], found)
+        self.assertNotIn("another magnification", self.job.finished.output)
+
     def test_the_audit_covers_the_whole_run(self):
         audit = self.read("freezing.json")
         self.assertEqual((audit["verdict"], audit["violations"]), ("frozen", []))

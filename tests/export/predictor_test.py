@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 from tf_frozen.export.predictor import Predictor
 from tf_frozen.export.saved_model import export
@@ -18,7 +19,8 @@ class PredictorTest(tf.test.TestCase):
         folder = tempfile.TemporaryDirectory()
         cls.addClassCleanup(folder.cleanup)
         cls.run_folder = folder.name
-        export(BrightBox(), CATEGORIES, str(Path(folder.name, "saved_model")))
+        trained = {"low": 0.5, "median": 1.0, "high": 2.0}
+        export(BrightBox(), CATEGORIES, str(Path(folder.name, "saved_model")), trained)
 
     def test_takes_a_saved_model_or_the_run_that_holds_it(self):
         image = photo(160, 240, (40, 100, 120, 200))
@@ -34,6 +36,20 @@ class PredictorTest(tf.test.TestCase):
         predictor, image = Predictor(self.run_folder), photo(160, 240, (40, 100, 120, 200))
         self.assertLen(predictor.detect(image, 0.25).scores, 2)
         self.assertAllEqual(predictor.detect(image, 0.26).classes, [90])
+
+    def test_warns_once_of_images_at_another_magnification_than_trained_on(self):
+        folder, paths = Path(self.get_temp_dir()), []
+        for name, size in (("a", (64, 96)), ("b", (640, 100)), ("c", (8, 8)), ("d", (700, 700))):
+            paths.append(str(folder / f"{name}.png"))
+            tf.io.write_file(paths[-1], tf.io.encode_png(np.zeros([*size, 3], np.uint8)))
+        ids = dict(zip(paths, range(4), strict=True))
+        with self.assertLogs("tf_frozen.export.predictor", "WARNING") as logs:
+            Predictor(self.run_folder).predict(paths, ids)
+        (line,) = logs.output
+        self.assertIn("3 of 4 images are shown at another magnification than those trained on", line)
+        self.assertIn(f"The first, {paths[1]} (640 × 100) has 0.1 frame pixels for an image pixel", line)
+        with self.assertNoLogs("tf_frozen.export.predictor", "WARNING"):
+            Predictor(self.run_folder).predict(paths[:1], ids)
 
     def test_says_what_is_wrong_with_a_folder(self):
         folder = Path(self.get_temp_dir())

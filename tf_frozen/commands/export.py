@@ -29,5 +29,5 @@ def run(args: argparse.Namespace) -> None:
 
     experiment.load_run(args.model_dir, args.gin_param)
     trained = Run(args.model_dir)
-    folder = export(trained.restored_detector(args.checkpoint), trained.categories, args.output)
+    folder = export(trained.restored_detector(args.checkpoint), trained.categories, args.output, trained.magnification)
     logging.getLogger(__name__).info("SavedModel: %s", folder)

@@ -79,7 +79,7 @@ def _export(job: Any, scorer: Any) -> tuple[str, int]:
     from tf_frozen.export.verify import detections, verify
 
     detector = job.restored_detector()
-    folder = export(detector, job.categories, str(job.model_dir / "saved_model"))
+    folder = export(detector, job.categories, str(job.model_dir / "saved_model"), job.magnification)
     paths = scorer.image_paths[:_VERIFIED_IMAGES]
     same = verify(folder, paths, detections(detector, job.categories, paths))
     _LOGGER.info(

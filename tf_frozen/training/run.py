@@ -14,6 +14,7 @@ import gin
 import tensorflow as tf
 
 from tf_frozen import experiment
+from tf_frozen.data import magnification
 from tf_frozen.data.annotations import Category, CocoJson
 from tf_frozen.data.cached_batches import CachedBatches
 from tf_frozen.data.pipeline import TrainBatches
@@ -113,6 +114,8 @@ class Run:
         audit = self._audit(phases, batches, self._read("freezing.json") if step else None)
         experiment.report_unused(strict)
         self._advise(detector, batches, step)
+        self._write("magnification.json", magnification.of_training(self._image_batches(train_data, detector)))
+        self._warn_of_magnification(detector, val_data)
         self._record(train_data.categories, audit.as_dict() | {"left_out": checkpoints.summary()}, step)
         self._log_schedule(detector.optimizer)
         if (self._policy.until or 0) >= self.train_steps:
@@ -209,6 +212,7 @@ class Run:
         if scorer is None:
             (val_data,) = _checked(self._val_data)
             check_scored(val_data, self.categories, str(self.model_dir / "classes.json"))
+            self._warn_of_magnification(detector, val_data)
             scorer = Scorer(detector, val_data, self.categories, self.model_dir, self.batch_size)
         scorer.score(step)
         return scorer
@@ -236,6 +240,19 @@ class Run:
     def categories(self) -> list[Category]:
         """The classes that the run was trained on; RunError before its training began."""
         return [Category(row["id"], row["name"]) for row in self._read("classes.json")]
+
+    @property
+    def magnification(self) -> dict[str, Any] | None:
+        """What `magnification.of_training` gave for the training images; None for a run without it."""
+        return self._read("magnification.json") if (self.model_dir / "magnification.json").is_file() else None
+
+    def _warn_of_magnification(self, detector: Detector, val_data: CocoJson) -> None:
+        tiles = detector.tiles and detector.tiles.magnification
+        check = magnification.MagnificationCheck(self.magnification, detector.frame, tiles)
+        for example in val_data.examples:
+            check.add(example.path, example.height, example.width)
+        if check.warning:
+            _LOGGER.warning("%s", check.warning)
 
     @cached_property
     def _built(self) -> tuple[Detector, Phases, Checkpoints]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gin
+import numpy as np
 import tensorflow as tf
 
 from tf_frozen.data.augmentation.objects import Objects
@@ -56,6 +57,11 @@ class NativeCrops:
             image, objects, crop, scales, -tf.round(start), self.min_visible
         )
         return framed, placed, stay, image_size, scale
+
+    def scale_range(self, fill: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The least and largest scale [n] of n images, whatever their sizes."""
+        scale = np.full_like(fill, self.magnification)
+        return scale * self.minimum, scale * self.maximum
 
     def _around_object(self, boxes: tf.Tensor, crop: tuple[int, int], draw: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Where a crop starts [2] that holds the centre of one of the boxes [n, 4]; of no meaning where n is 0."""

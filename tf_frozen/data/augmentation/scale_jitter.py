@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gin
+import numpy as np
 import tensorflow as tf
 
 from tf_frozen.data.augmentation.objects import Objects
@@ -35,3 +36,7 @@ class ScaleJitter:
         shift = -tf.round(tf.maximum(size * scales - goal, 0.0) * draw[1:3])
         framed, placed, stay, image_size = place_objects(image, objects, crop, scales, shift, self.min_visible)
         return framed, placed, stay, image_size, scale
+
+    def scale_range(self, fill: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The least and largest scale [n] of images [n] that fill the frame at scales `fill` [n]."""
+        return fill * self.minimum, fill * self.maximum
