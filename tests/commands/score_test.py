@@ -10,6 +10,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from tf_frozen.commands import score
+from tf_frozen.data.paths import resolve
 from tf_frozen.errors import DataError
 
 NEON = "embedded:neon_trees/val.json"
@@ -68,13 +69,14 @@ class ScoreTest(tf.test.TestCase):
     def test_files_that_cannot_be_scored(self):
         good = self.file([self.box])
         cases = [
-            (NEON, "nowhere/results.json", r"nowhere/results.json: there is no such file"),
-            ("nowhere.json", good, r"nowhere.json: there is no such file"),
-            (NEON, self.folder, r"cannot be read: Is a directory"),
-            (NEON, self.file(b'[{"image_id": 3,'), r"is not JSON: .*line 1 column"),
-            (NEON, self.file(b""), r"is not JSON"),
-            (NEON, self.file(b"\xff\xfe\x00\x81"), r"is not JSON"),
-            (good, good, r"must be a COCO JSON object"),
+            (NEON, "nowhere/results.json", r"nowhere/results.json: cannot be read \(No such file"),
+            ("nowhere.json", good, r"nowhere.json: cannot be read \(No such file"),
+            (NEON, self.folder, r"cannot be read \(Is a directory"),
+            (NEON, self.file(b'[{"image_id": 3,'), r"is not valid JSON: .*line 1, column"),
+            (NEON, self.file(b""), r"is empty"),
+            (NEON, self.file(b"\xff\xfe\x00\x81"), r"is not valid JSON"),
+            (NEON, self.file(b"[" * 100_000), r"cannot be parsed"),
+            (good, good, r"it looks like detection results, not annotations"),
             (NEON, self.file({}), r"must be a list of rows"),
         ]
         for annotations, results, message in cases:
@@ -88,6 +90,55 @@ class ScoreTest(tf.test.TestCase):
         for part in ("row 1 has image_id 77", NEON, results):
             self.assertIn(part, str(caught.exception))
         self.assertLen(caught.exception.faults, 1)
+
+    def test_every_encoding_of_json_is_read(self):
+        expected = run("--annotations", NEON, "--results", self.file([self.box]), "--json")
+        for encoding in ("utf-8-sig", "utf-16"):
+            results = self.file(json.dumps([self.box]).encode(encoding))
+            self.assertEqual(run("--annotations", NEON, "--results", results, "--json"), expected)
+
+    def test_a_zero_with_a_reason_is_said(self):
+        with open(resolve(NEON), encoding="utf-8") as file:
+            truth = json.load(file)
+        good = [{**self.box, "image_id": row["image_id"], "bbox": row["bbox"]} for row in truth["annotations"]]
+
+        def warnings(results, annotations=NEON):
+            return json.loads(run("--annotations", annotations, "--results", self.file(results), "--json")[1])[
+                "warnings"
+            ]
+
+        ranked = [{**row, "score": k / 300} for k, row in enumerate(good)]
+        self.assertEqual(warnings(ranked), [])
+        self.assertEqual(warnings([]), ["There are no results: every object counts as missed."])
+        (few,) = warnings([row for row in ranked if row["image_id"] in (3, 4)])
+        self.assertStartsWith(few, "There are results for 2 of the 9 images that have objects")
+        (equal,) = warnings(good)
+        self.assertIn("All results have the score 0.75", equal)
+        (empty,) = warnings(ranked, self.file({**truth, "annotations": []}))
+        self.assertIn("no annotation that is not a crowd", empty)
+        other = {**truth, "categories": [*truth["categories"], {"id": 2, "name": "rock"}]}
+        (classes,) = warnings([{**row, "category_id": 2} for row in ranked], self.file(other))
+        self.assertIn("No result is of a class that has objects", classes)
+
+        corners = [
+            {**row, "bbox": [x, y, x + w, y + h]} for row, (x, y, w, h) in ((row, row["bbox"]) for row in ranked)
+        ]
+        fractions = [{**row, "bbox": [side / 416 for side in row["bbox"]]} for row in ranked]
+        for results, message in ((corners, "read as corners"), (fractions, "as fractions of the image do")):
+            with self.assertRaisesRegex(DataError, f"(?s)Cannot score.*The results: .*{message}"):
+                warnings(results)
+        annotations = [{**row, "bbox": [side / 416 for side in row["bbox"]]} for row in truth["annotations"]]
+        in_fractions = self.file({**truth, "annotations": annotations})
+        with self.assertRaisesRegex(DataError, "The ground truth: .*as fractions of the image do"):
+            warnings(ranked, in_fractions)
+        (both,) = warnings(fractions, in_fractions)
+        self.assertIn("both files look like fractions", both)
+
+    def test_warnings_of_the_table_go_to_stderr(self):
+        with contextlib.redirect_stderr(io.StringIO()) as errors:
+            _, printed = run("--annotations", NEON, "--results", self.file([]))
+        self.assertEqual(errors.getvalue(), "Warning: There are no results: every object counts as missed.\n")
+        self.assertNotIn("Warning", printed)
 
     def test_works_without_importing_tensorflow(self):
         code = (

@@ -41,14 +41,14 @@ def found(ground_truth, seed=3):
     return rows
 
 
-def by_pycocotools(ground_truth, rows):
+def by_pycocotools(ground_truth, rows, kind="segm"):
     """As people do who score masks: without the boxes, whose area pycocotools would take for the masks'."""
     rows = [{key: value for key, value in row.items() if key != "bbox"} for row in copy.deepcopy(rows)]
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO()
         truth.dataset = copy.deepcopy(ground_truth)
         truth.createIndex()
-        evaluation = COCOeval(truth, truth.loadRes(rows), "segm")
+        evaluation = COCOeval(truth, truth.loadRes(rows), kind)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -69,6 +69,21 @@ class MaskScoresTest(tf.test.TestCase):
         self.assertEqual({name: metrics[name] for name in coco.METRICS}, coco.score(self.truth, self.rows))
         self.assertBetween(metrics["mask_AP"], 0.1, metrics["AP"] - 0.01)
         self.assertEqual((self.truth, self.rows), before)
+
+    def test_rows_without_boxes_score_as_in_pycocotools(self):
+        def without_boxes(rows, **others):
+            return [{key: value for key, value in row.items() if key != "bbox"} | others for row in rows]
+
+        expected = coco.score(self.truth, self.rows, masks=True)
+        truth = {**self.truth, "annotations": without_boxes(self.truth["annotations"])}
+        for rows in (without_boxes(self.rows), without_boxes(self.rows, bbox=[]), without_boxes(self.rows, bbox=None)):
+            metrics = coco.score(self.truth, rows, masks=True)
+            self.assertEqual([metrics[name] for name in coco.METRICS], by_pycocotools(self.truth, rows, "bbox"))
+            for name in coco.MASK_METRICS:
+                self.assertEqual(metrics[name], expected[name])
+                self.assertEqual(coco.score(truth, rows, masks=True)[name], expected[name])
+        with self.assertRaisesRegex(DataError, "row 0 has no bbox"):
+            coco.score(self.truth, without_boxes(self.rows))
 
     def test_run_lengths_of_the_truth_score_as_its_polygons(self):
         coded = COCO()
@@ -115,6 +130,11 @@ class MaskScoresTest(tf.test.TestCase):
             (self.truth, no_mask, "row 0 has no segmentation, which scoring masks needs"),
             (self.truth, [{**self.rows[0], "segmentation": small}], "row 0 can't be read: .* 10 px wide and 10 high"),
             (self.truth, [{**self.rows[0], "segmentation": "x"}], "row 0 can't be read: .*neither a list of polygons"),
+            (
+                self.truth,
+                [{**self.rows[0], "segmentation": [[1, 2, 3, 4, 1e8, 6]]}],
+                "row 0 can't be read: .*far beyond",
+            ),
             (plain, self.rows, r"277 fault\(s\) in the ground truth .*\n.*annotations\[0\] .* has no segmentation"),
             (no_size, self.rows, r"9 fault\(s\) .*\n.*images\[0\] has no height and width"),
         ):

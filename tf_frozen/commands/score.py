@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+import sys
 
 from tf_frozen.errors import DataError
 
@@ -20,36 +20,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--metric", choices=["coco"], default="coco", help="whose figures (default: coco)")
     parser.add_argument(
-        "--masks", action="store_true", help="score the rows' segmentation too, polygons or run lengths"
+        "--masks", action="store_true", help="score the rows' segmentation too, polygons or RLE; rows then need no bbox"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def run(args: argparse.Namespace) -> None:
     """Print the figures; DataError when a file is missing, broken, or not what it should be."""
-    from tf_frozen.evaluation import coco, report
+    from tf_frozen.data import coco_json
+    from tf_frozen.evaluation import coco, coco_reasons, report
 
-    ground_truth, results = _read(args.annotations), _read(args.results)
+    ground_truth, results = coco_json.read(args.annotations), coco_json.load(args.results)
     try:
         metrics, per_class = coco.evaluate(ground_truth, results, args.masks)
+        warnings = coco_reasons.check_conventions(ground_truth, results)
     except DataError as error:
         files = f"Ground truth: {args.annotations}\nResults: {args.results}"
         raise DataError(f"{error}\n{files}", error.faults) from error
+    warnings += coco_reasons.reasons(ground_truth, results)
     if args.json:
-        print(json.dumps({"metrics": metrics, "per_class": per_class}, indent=2))
-    else:
-        print(report.table(metrics, per_class))
-
-
-def _read(path: str) -> Any:
-    from tf_frozen.data.paths import resolve
-
-    try:
-        with open(resolve(path), encoding="utf-8") as file:
-            return json.load(file)
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: there is no such file.") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise DataError(f"{path}: is not JSON: {error}.") from error
+        print(json.dumps({"metrics": metrics, "per_class": per_class, "warnings": warnings}, indent=2))
+        return
+    print(report.table(metrics, per_class))
+    for warning in warnings:
+        print(f"Warning: {warning}", file=sys.stderr)

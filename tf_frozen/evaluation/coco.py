@@ -37,12 +37,13 @@ def evaluate(
     """Return the figures of `score` and the rows of `per_class` from a single evaluation.
 
     Args:
-      ground_truth: a COCO JSON (images, annotations, categories) whose ids may be numbers or texts or both.
+      ground_truth: a COCO JSON (images, annotations, categories) whose ids may be int or str or both.
         A missing `area` is that of the box, or of the mask where masks are scored, a missing `iscrowd` is 0. It is
         not changed, nor are the results.
       results: rows {image_id, category_id, bbox, score}; bbox = [x, y, width, height], original pixels.
-      masks: score masks as well; annotations and rows then have a `segmentation`, polygons or run lengths, and images
-        their height and width. A mask's size, by which it is small or large, is its own and not its box's.
+      masks: score masks as well; annotations and rows then have a `segmentation`, polygons or RLE, and images their
+        height and width. A mask's size, by which it is small or large, is its own and not its box's. The box of what
+        has no `bbox` is its mask's.
 
     Returns:
       Fractions from 0 to 1, or None where the ground truth has no object (of that size, of that category).

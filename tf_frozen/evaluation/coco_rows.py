@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from tf_frozen.data.checks.boxes import is_finite, is_number
+from tf_frozen.data.checks.rows import is_id, is_text
+from tf_frozen.data.faults import excerpt
 from tf_frozen.data.segmentations import to_rle, wrong_format
 from tf_frozen.errors import DataError
 
 _MOST_FAULTS_SHOWN = 20
-_MOST_CHARACTERS_SHOWN = 120
+_MOST_PIXELS = 2**31  # of an image; pycocotools counts them in 32 bits
+_MOST_PX = 1e9  # of a box's values; the area of a larger one is no sensible number
 
 Numbers = dict[Any, int]
 Sizes = Mapping[Any, tuple[int, int]]
@@ -26,7 +28,7 @@ def number_ground_truth(ground_truth: dict) -> tuple[Numbers, Numbers]:
     keys = ("images", "annotations", "categories")
     if not isinstance(ground_truth, dict) or not all(isinstance(ground_truth.get(key), list) for key in keys):
         raise DataError(
-            f"Cannot score: the ground truth is {_short(ground_truth)}; "
+            f"Cannot score: the ground truth is {excerpt(ground_truth)}; "
             "it must be a COCO JSON object with the lists images, annotations and categories."
         )
     images, categories = ground_truth["images"], ground_truth["categories"]
@@ -50,10 +52,12 @@ def _numbers_first(value: Any) -> tuple[bool, float]:
 def _id_faults(key: str, entries: list) -> Iterator[str]:
     seen = set()
     for row, entry in enumerate(entries):
-        if not isinstance(entry, dict) or not _is_id(entry.get("id")):
-            yield f"{key}[{row}] is {_short(entry)}, which has no id that is a number or a text"
+        if not isinstance(entry, dict) or not is_id(entry.get("id")):
+            yield f"{key}[{row}] is {excerpt(entry)}, which has no id that is an int or a str"
         elif entry["id"] in seen:
             yield f"{key}[{row}] has the id {entry['id']!r} of an earlier one"
+        elif not is_text(str(entry.get("name"))):
+            yield f"{key}[{row}] has the name {excerpt(entry['name'])}, which is not valid Unicode"
         else:
             seen.add(entry["id"])
 
@@ -61,10 +65,14 @@ def _id_faults(key: str, entries: list) -> Iterator[str]:
 def image_sizes(ground_truth: dict) -> Sizes:
     """Height and width of each image, which masks need; raises DataError where one has none."""
     sides = [(image.get("height"), image.get("width")) for image in ground_truth["images"]]
-    wrong = [row for row, pair in enumerate(sides) if not all(_is_number(side) and side >= 1 for side in pair)]
+    wrong = [row for row, pair in enumerate(sides) if not _is_size(*pair)]
     _report("ground truth", [f"images[{row}] has no height and width, which masks need" for row in wrong])
     pairs = zip(ground_truth["images"], sides, strict=True)
     return {image["id"]: (int(height), int(width)) for image, (height, width) in pairs}
+
+
+def _is_size(height: Any, width: Any) -> bool:
+    return all(_is_finite_number(side) and side >= 1 for side in (height, width)) and height * width < _MOST_PIXELS
 
 
 def plain_annotations(annotations: list, images: Numbers, categories: Numbers, sizes: Sizes) -> list[dict]:
@@ -82,14 +90,13 @@ def plain_results(results: Sequence[dict], images: Numbers, categories: Numbers,
     """Copies that hold what pycocotools reads; with `sizes` segmentations are run lengths."""
     if not isinstance(results, (list, tuple)):
         raise DataError(
-            f"Cannot score: the results are {_short(results)}; "
+            f"Cannot score: the results are {excerpt(results)}; "
             "they must be a list of rows {image_id, category_id, bbox, score}."
         )
     faults = ((row, _result_fault(entry, images, categories, sizes)) for row, entry in enumerate(results))
     _report("results", [f"row {row} {fault}" for row, fault in faults if fault])
     return [
-        _plain(number, entry, images, categories, sizes)
-        | {"area": _box_area(entry), "iscrowd": 0, "score": float(entry["score"])}
+        _plain(number, entry, images, categories, sizes) | {"iscrowd": 0, "score": float(entry["score"])}
         for number, entry in enumerate(results, start=1)
     ]
 
@@ -100,44 +107,49 @@ def of_masks(rows: Sequence[dict]) -> list[dict]:
 
 
 def _plain(number: int, entry: dict, images: Numbers, categories: Numbers, sizes: Sizes) -> dict:
-    """Copy what a score needs, ids from 1, because pycocotools takes an annotation id of 0 for no match."""
+    """Copy what a score needs, ids from 1, because pycocotools takes an annotation id of 0 for no match.
+
+    The box and area of a row without `bbox` are its mask's, as in pycocotools.
+    """
     masks = {"segmentation": to_rle(entry["segmentation"], *sizes[entry["image_id"]])} if sizes else {}
-    return masks | {
-        "id": number,
-        "image_id": images[entry["image_id"]],
-        "category_id": categories[entry["category_id"]],
-        "bbox": [float(value) for value in entry["bbox"]],
-    }
+    if _has_box(entry):
+        box = [float(value) for value in entry["bbox"]]
+        area = box[2] * box[3]
+    else:
+        box, area = coco_mask.toBbox(masks["segmentation"]).tolist(), float(coco_mask.area(masks["segmentation"]))
+    ids = {"id": number, "image_id": images[entry["image_id"]], "category_id": categories[entry["category_id"]]}
+    return masks | ids | {"bbox": box, "area": area}
+
+
+def _has_box(entry: dict) -> bool:
+    box = entry.get("bbox")
+    return box is not None and not (isinstance(box, (list, tuple)) and not box)
 
 
 def _area(annotation: dict, row: dict) -> float:
     if annotation.get("area") is not None:
         return annotation["area"]
-    return coco_mask.area(row["segmentation"]) if "segmentation" in row else _box_area(annotation)
-
-
-def _box_area(entry: dict) -> float:
-    return float(entry["bbox"][2]) * float(entry["bbox"][3])
+    return coco_mask.area(row["segmentation"]) if "segmentation" in row else row["area"]
 
 
 def _annotation_fault(entry: Any, images: Numbers, categories: Numbers, sizes: Sizes) -> str | None:
-    fault = _box_fault(entry, ("image_id", "category_id", "bbox"), images, categories)
+    fault = _row_fault(entry, ("image_id", "category_id"), images, categories, sizes)
     if fault:
         return fault
-    if entry.get("area") is not None and not _is_number(entry["area"]):
-        return f"(id {entry.get('id')!r}) has area {_short(entry['area'])}, which is not a finite number"
+    if entry.get("area") is not None and not _is_finite_number(entry["area"]):
+        return f"(id {excerpt(entry.get('id'))}) has area {excerpt(entry['area'])}, which is not a finite number"
     if entry.get("iscrowd") not in (None, 0, 1):
-        return f"(id {entry.get('id')!r}) has iscrowd {_short(entry['iscrowd'])}, which is neither 0 nor 1"
+        return f"(id {excerpt(entry.get('id'))}) has iscrowd {excerpt(entry['iscrowd'])}, which is neither 0 nor 1"
     fault = _mask_fault(entry, sizes)
-    return fault and f"(id {entry.get('id')!r}) {fault}"
+    return fault and f"(id {excerpt(entry.get('id'))}) {fault}"
 
 
 def _result_fault(entry: Any, images: Numbers, categories: Numbers, sizes: Sizes) -> str | None:
-    fault = _box_fault(entry, ("image_id", "category_id", "bbox", "score"), images, categories)
+    fault = _row_fault(entry, ("image_id", "category_id", "score"), images, categories, sizes)
     if fault:
         return fault
-    if not _is_number(entry["score"]):
-        return f"has score {_short(entry['score'])}, which is not a finite number"
+    if not _is_finite_number(entry["score"]):
+        return f"has score {excerpt(entry['score'])}, which is not a finite number"
     return _mask_fault(entry, sizes)
 
 
@@ -150,33 +162,30 @@ def _mask_fault(entry: dict, sizes: Sizes) -> str | None:
     return wrong and f"can't be read: {wrong}"
 
 
-def _box_fault(entry: Any, keys: tuple[str, ...], images: Numbers, categories: Numbers) -> str | None:
+def _row_fault(entry: Any, keys: tuple[str, ...], images: Numbers, categories: Numbers, sizes: Sizes) -> str | None:
+    keys = keys if sizes else (*keys, "bbox")
     if not isinstance(entry, dict):
-        return f"is {_short(entry)}; it must be an object with {', '.join(keys)}"
+        return f"is {excerpt(entry)}; it must be an object with {', '.join(keys)}"
     missing = [key for key in keys if key not in entry]
     if missing:
-        return f"has no {' and no '.join(missing)}: {_short(entry)}"
+        return f"has no {' and no '.join(missing)}: {excerpt(entry)}"
     for key, known in (("image_id", images), ("category_id", categories)):
-        if not _is_id(entry[key]) or entry[key] not in known:
+        if not is_id(entry[key]) or entry[key] not in known:
             alike = f"ids there look like {next(iter(known))!r}" if known else "which has none"
-            return f"has {key} {_short(entry[key])}, which the ground truth does not have ({alike})"
-    box = entry["bbox"]
-    if not isinstance(box, (list, tuple, np.ndarray)) or len(box) != 4 or not all(map(_is_number, box)):
-        return f"has bbox {_short(box)}, which is not four finite numbers [x, y, width, height]"
-    return f"has bbox {_short(box)}, whose width or height is negative" if min(box[2:]) < 0 else None
+            return f"has {key} {excerpt(entry[key])}, which the ground truth does not have ({alike})"
+    return None if sizes and not _has_box(entry) else _box_fault(entry["bbox"])
 
 
-def _is_id(value: Any) -> bool:
-    return isinstance(value, str) or _is_number(value)
+def _box_fault(box: Any) -> str | None:
+    if not isinstance(box, (list, tuple, np.ndarray)) or len(box) != 4 or not all(map(_is_finite_number, box)):
+        return f"has bbox {excerpt(box)}, which is not four finite numbers [x, y, width, height]"
+    if max(map(abs, box)) > _MOST_PX:
+        return f"has bbox {excerpt(box)}, which reaches beyond {_MOST_PX:g} px"
+    return f"has bbox {excerpt(box)}, whose width or height is negative" if min(box[2:]) < 0 else None
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _MOST_CHARACTERS_SHOWN else text[:_MOST_CHARACTERS_SHOWN] + "…"
+def _is_finite_number(value: Any) -> bool:
+    return is_number(value) and is_finite(value)
 
 
 def _report(what: str, faults: list[str]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from tf_frozen.data.faults import Problem
 
 _EDGE_TOLERANCE = 1.0  # px that a box may reach beyond its image, as rounding makes it do; it is clipped
@@ -37,8 +39,8 @@ def check_box(box: Any, height: float | None, width: float | None, clip: bool = 
 
 
 def is_number(value: Any) -> bool:
-    """Tells whether a JSON value is a number; NaN is one."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    """Tells whether a value is a number, NumPy's too; NaN is one."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
 def is_finite(value: float) -> bool:

@@ -55,6 +55,7 @@ def check_convention(boxes: Sequence[Any], sizes: Sequence[tuple[float | None, f
         (box, size)
         for box, size in zip(boxes, sizes, strict=True)
         if isinstance(box, (list, tuple)) and len(box) == 4 and all(is_number(v) and is_finite(v) for v in box)
+        if min(box[2:]) > 0  # detectors fill up with zeros
     ]
     if not pairs:
         return None

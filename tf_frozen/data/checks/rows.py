@@ -8,6 +8,8 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from tf_frozen.data.checks.boxes import is_finite, is_number
 from tf_frozen.data.faults import Fault, excerpt
 
@@ -88,7 +90,7 @@ def is_file_name(value: Any) -> bool:
 
 def is_id(value: Any) -> bool:
     """Tells whether a value can be the id of an image or an annotation: an int of 64 bits or a str."""
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
         return -(2**63) <= value < 2**63
     return is_text(value)
 

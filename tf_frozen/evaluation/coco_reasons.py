@@ -1,0 +1,72 @@
+"""Says why COCO scores may be zero or missing although nothing in the ground truth or the results is malformed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tf_frozen.data.checks.conventions import check_convention
+from tf_frozen.data.faults import Fault, Problem
+from tf_frozen.errors import DataError
+
+_FEW = 0.75  # of the images that have objects
+
+
+def check_conventions(ground_truth: Mapping[str, Any], results: Sequence[Mapping]) -> list[str]:
+    """Returns what the boxes of ground truth and results may be in place of [x, y, width, height] in pixels.
+
+    Both must be scoreable. Raises DataError where it is certain that one of them is of another convention; where both
+    are fractions, which gives the same AP, that is one of the texts returned.
+    """
+    sizes = {image["id"]: (image.get("height"), image.get("width")) for image in ground_truth["images"]}
+    found = {
+        "ground truth": _convention(ground_truth["annotations"], sizes),
+        "results": _convention(results, sizes),
+    }
+    problems = {name: problem for name, problem in found.items() if problem}
+    if len(problems) == 2 and all(problem.kind == "normalised_boxes" for problem in problems.values()):
+        return ["The boxes of both files look like fractions of the image; APs, APm and APl go by areas in pixels."]
+    texts = {name: _text(name, problem) for name, problem in problems.items()}
+    certain = [texts[name] for name, problem in problems.items() if not Fault(problem.kind, "").is_warning]
+    if certain:
+        raise DataError("\n".join(["Cannot score:", *certain]), certain)
+    return list(texts.values())
+
+
+def reasons(ground_truth: Mapping[str, Any], results: Sequence[Mapping]) -> list[str]:
+    """Returns what keeps scores low or leaves them out, one sentence each; both arguments must be scoreable."""
+    objects = [row for row in ground_truth["annotations"] if not row.get("iscrowd")]
+    if not objects:
+        return ["The ground truth has no annotation that is not a crowd: there is nothing to find, and no score."]
+    if not results:
+        return ["There are no results: every object counts as missed."]
+    images = {row["image_id"] for row in objects}
+    scored = images & {row["image_id"] for row in results}
+    classes = {row["category_id"] for row in objects}
+    texts = []
+    if len(scored) < _FEW * len(images):
+        texts.append(
+            f"There are results for {len(scored)} of the {len(images)} images that have objects; all objects of the "
+            "others count as missed."
+        )
+    if not classes & {row["category_id"] for row in results}:
+        texts.append("No result is of a class that has objects: compare the category_id of results and annotations.")
+    if len(results) > 1 and len({row["score"] for row in results}) == 1:
+        texts.append(f"All results have the score {results[0]['score']:g}: AP needs scores that rank them.")
+    return texts
+
+
+def _convention(rows: Sequence[Mapping], sizes: Mapping[Any, tuple]) -> Problem | None:
+    known = [row for row in rows if row.get("bbox") is not None]
+    return check_convention([row["bbox"] for row in known], [_numbers(sizes[row["image_id"]]) for row in known])
+
+
+def _numbers(size: tuple) -> tuple[float | None, float | None]:
+    """Returns a size of which nothing is asked where boxes alone are scored."""
+    usable = all(isinstance(side, (int, float)) and 0 < side < 1e9 for side in size)
+    return size if usable else (None, None)
+
+
+def _text(name: str, problem: Problem) -> str:
+    advice = Fault(problem.kind, "").advice
+    return f"The {name}: {problem.message}. {advice}"
