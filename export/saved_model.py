@@ -14,6 +14,7 @@ import tensorflow as tf
 from tf_frozen import __version__
 from tf_frozen.backbones.residual_adapters import adapted_convs, folded
 from tf_frozen.data.annotations import Category
+from tf_frozen.data.exif import orientation
 from tf_frozen.data.images import decode
 from tf_frozen.errors import RunError
 from tf_frozen.evaluation.detections import ImageDetector
@@ -50,11 +51,17 @@ class Server:
         return _outputs(self._detector.detect_each(images))
 
     def detect_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns the detections on `image_bytes`, strings [N], each a JPEG or PNG of a size of its own.
+        """Returns the detections on `image_bytes`, strings [N], each a JPEG, PNG, GIF (first frame), BMP or WebP.
 
-        A rotation noted in EXIF is not applied: boxes are in the pixels as they are stored.
+        Sizes may differ. A rotation noted in EXIF is applied: boxes are in pixels of the image as it is displayed.
+        Raises tf.errors.InvalidArgumentError if one cannot be decoded or is refused by `image_header.checked`.
         """
-        return _outputs(self._detector.detect_each(image_bytes, lambda contents: decode(contents, tf.constant(1))))
+        numbered = (tf.range(tf.size(image_bytes)), image_bytes)
+        return _outputs(self._detector.detect_each(numbered, lambda each: _decode(*each)))
+
+
+def _decode(number: tf.Tensor, contents: tf.Tensor) -> tf.Tensor:
+    return decode(contents, orientation(contents), tf.strings.format("image {}: ", number))
 
 
 def _outputs(found: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:

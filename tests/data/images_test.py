@@ -1,10 +1,10 @@
-import io
 import os
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from tests.data.image_samples import encoded
 from tf_frozen.data import images
 from tf_frozen.data.paths import resolve
 
@@ -27,12 +27,6 @@ MIDDLE_OF = {
     "left": lambda image: image[image.shape[0] // 2, 4],
     "right": lambda image: image[image.shape[0] // 2, -5],
 }
-
-
-def encoded(image, file_format, **options):
-    stream = io.BytesIO()
-    image.save(stream, file_format, **options)
-    return stream.getvalue()
 
 
 def marked():

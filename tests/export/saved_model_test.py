@@ -1,9 +1,12 @@
 """Tests of export/saved_model.py."""
 
+import io
+import itertools
 import json
 import os
 import resource
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -11,8 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image, ImageOps
 from tf_frozen.export.saved_model import export
 
+from tests.data.image_samples import animated_webp, encoded, exif
 from tests.export.stand_in import CATEGORIES, BrightBox, photo
 from tf_frozen import errors
 
@@ -72,6 +77,29 @@ class ServedTest(tf.test.TestCase):
             alone = self.detect("serving_default", images=picture[None])
             for key in alone:
                 self.assertAllClose(together[key][index], alone[key][0], atol=1e-3)
+
+    def test_bytes_are_turned_as_exif_says(self):
+        picture = photo(160, 240, (40, 100, 120, 200))
+        for value, byte_order in itertools.product(range(1, 9), "<>"):
+            contents = encoded(Image.fromarray(picture), "PNG", exif=exif(value, byte_order)[6:])
+            shown = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(contents))))
+            found = self.detect("image_bytes", image_bytes=tf.constant([contents]))
+            expected = self.detect("serving_default", images=shown[None])
+            for key in expected:
+                self.assertAllClose(found[key], expected[key], msg=f"{value} {key}")
+
+    def test_bytes_that_cannot_be_decoded_are_named_and_do_no_harm(self):
+        good = tf.io.encode_png(photo(16, 24, (4, 10, 12, 20))).numpy()
+        too_large = good[:16] + struct.pack(">II", 13_000, 13_000) + good[24:]
+        for bad, message in (
+            (animated_webp(frames=1), "image 1: animated WebP is not supported"),
+            (too_large, "image 1: the image has 13000 x 13000 pixels"),
+            (b"<html>404 Not Found</html>", "image 1: this is not a JPEG, PNG, GIF, BMP or WebP image"),
+            (good[:-30], "Invalid PNG data"),
+        ):
+            with self.assertRaisesRegex(tf.errors.InvalidArgumentError, message):
+                self.detect("image_bytes", image_bytes=tf.constant([good, bad]))
+        self.assertAllEqual(self.detect("image_bytes", image_bytes=tf.constant([good]))["num_detections"], [2])
 
     def test_describes_itself(self):
         extra = Path(self.folder, "assets.extra")

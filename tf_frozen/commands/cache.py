@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Builds the cache, or what is missing of it, or says what it would take."""
     from tf_frozen import experiment
+    from tf_frozen.data.reading import named
     from tf_frozen.freezing.feature_cache.build import FeatureCache  # gin has to know it before a file binds it
     from tf_frozen.training.run import Run
 
@@ -43,7 +44,9 @@ def run(args: argparse.Namespace) -> None:
         _LOGGER.info("%s", cache.estimate(batches, detector, args.output))
         return
     started = time.monotonic()
-    if cache.build(batches, detector, args.output, _progress):
+    with named(batches.examples):
+        built = cache.build(batches, detector, args.output, _progress)
+    if built:
         _LOGGER.info("Done in %.1f minutes: %s", (time.monotonic() - started) / 60, args.output)
     else:
         _LOGGER.info("%s is finished already, and each of its files is whole.", args.output)

@@ -55,6 +55,7 @@ _FAULTS = {
     "sixteen_bit_image": "Scale its values to 0-255 and save it with 8 bits a channel; only you know which"
     " range of values matters.",
     "image_too_large": "Cut it into tiles, with the boxes of each.",
+    "changed_image": "Put the image back that its boxes were drawn on.",
     "size_mismatch": "Correct width and height in the JSON, and make sure that the boxes fit the image.",
 }
 

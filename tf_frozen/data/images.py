@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import struct
+import os
+import re
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-_ORIENTATION_TAG = 0x0112
+from tf_frozen.data import image_header
+from tf_frozen.data.exif import orientation_of_block
 
 
-def decode(contents: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+@tf.function(
+    autograph=False,
+    input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.string)],
+)
+def decode(contents: tf.Tensor, orientation: tf.Tensor, where: tf.Tensor = "") -> tf.Tensor:
     """Returns uint8 [h, w, 3] from JPEG, PNG, GIF (first frame), BMP or WebP bytes, as a viewer shows it.
 
-    `orientation` is the EXIF tag, int32 1..8. Raises tf.errors.InvalidArgumentError if the bytes are no whole
-    image.
+    `orientation` is the EXIF tag, int32 1..8. Raises tf.errors.InvalidArgumentError if the bytes are no whole image,
+    or one that `image_header.checked` refuses; of these the message, which `reason` finds, begins with `where`.
     """
+    contents, size = image_header.checked(contents, where)
     # Asked for three channels, TensorFlow refuses a WebP with alpha and drops the alpha of all other formats.
-    is_webp = tf.strings.substr(contents, 8, 4) == b"WEBP"
+    is_webp = tf.strings.substr(contents, 0, 4) == b"RIFF"
     image = tf.cond(is_webp, lambda: _decode(contents, 0)[..., :3], lambda: _decode(contents, 3))
     image.set_shape([None, None, 3])
-    orientation = tf.convert_to_tensor(orientation, tf.int32)
     return tf.cond(orientation > 1, lambda: _turn(image, orientation), lambda: image)
 
 
@@ -30,18 +36,18 @@ def read(path: str) -> np.ndarray:
     with Image.open(path) as image:
         orientation = exif_orientation(image)
     with tf.device("CPU:0"):
-        return decode(tf.io.read_file(path), orientation).numpy()
+        return decode(tf.io.read_file(os.fsencode(path)), orientation).numpy()
+
+
+def reason(error: tf.errors.OpError) -> str | None:
+    """Returns why `decode` refused an image, without what TensorFlow adds; None where a decoder failed."""
+    found = re.search(r"assertion failed: \[(.*)\]$", error.message, re.MULTILINE)
+    return found and found[1]
 
 
 def exif_orientation(image: Image.Image) -> int:
-    """Returns the EXIF orientation 1..8 of an opened image; 1 where there is none that makes sense."""
-    if image.format == "PNG" and "exif" not in image.info:
-        return 1  # getexif() would decode all pixels in search of a tag behind them
-    try:
-        value = image.getexif().get(_ORIENTATION_TAG)
-    except (SyntaxError, ValueError, KeyError, OSError, struct.error):
-        return 1  # a broken EXIF block; viewers ignore it too
-    return value if value in range(2, 9) else 1
+    """Returns the EXIF orientation 1..8 of an opened image; 1 where there is none that is valid."""
+    return int(orientation_of_block(image.info.get("exif", b"")))
 
 
 def _decode(contents: tf.Tensor, channels: int) -> tf.Tensor:

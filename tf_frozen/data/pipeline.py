@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 from collections.abc import Callable, Sequence
 
 import gin
@@ -12,6 +13,7 @@ import tensorflow as tf
 
 from tf_frozen.data.annotations import Example
 from tf_frozen.data.augmentation.objects import Objects
+from tf_frozen.data.image_header import require, times
 from tf_frozen.data.images import decode
 from tf_frozen.data.resize import fit
 from tf_frozen.data.segmentations import box_mask
@@ -178,8 +180,9 @@ def _columns(examples: Sequence[Example], mask_size: int | None = None) -> dict:
     boxes = np.concatenate([np.reshape(example.boxes, [-1, 4]) for example in examples]).astype(np.float32)
     classes = np.concatenate([example.classes for example in examples]).astype(np.int32)
     return {
-        "path": tf.constant([example.path for example in examples]),
+        "path": tf.constant([os.fsencode(example.path) for example in examples], tf.string),
         "orientation": tf.constant([example.orientation for example in examples], tf.int32),
+        "size": tf.constant([(example.height, example.width) for example in examples], tf.int32, [len(examples), 2]),
         "boxes": tf.RaggedTensor.from_row_lengths(boxes, counts),
         "classes": tf.RaggedTensor.from_row_lengths(classes, counts),
         "most_boxes": max(1, *counts) if counts else 1,
@@ -205,7 +208,11 @@ def _mask_decoder(examples: Sequence[Example], side: int) -> Callable[[tf.Tensor
 
 
 def _read(columns: dict, index: tf.Tensor) -> tuple[tf.Tensor, Objects]:
-    image = decode(tf.io.read_file(columns["path"][index]), columns["orientation"][index])
+    where = columns["path"][index] + ": "
+    image = decode(tf.io.read_file(columns["path"][index]), columns["orientation"][index], where)
+    size, expected = tf.shape(image)[:2], columns["size"][index]
+    changed = [where, "the image has ", times(size), " pixels, but had ", times(expected), " when it was checked"]
+    image = require(tf.reduce_all(size == expected), changed, image)
     objects = {"boxes": columns["boxes"][index], "classes": columns["classes"][index]}
     return image, {**objects, "masks": columns["masks"](index)} if columns["masks"] else objects
 

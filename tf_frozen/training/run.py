@@ -18,6 +18,7 @@ from tf_frozen.data import magnification
 from tf_frozen.data.annotations import Category, CocoJson
 from tf_frozen.data.cached_batches import CachedBatches
 from tf_frozen.data.pipeline import TrainBatches
+from tf_frozen.data.reading import named
 from tf_frozen.data.summary import table as summary_table
 from tf_frozen.detectors.detector import Detector
 from tf_frozen.errors import ConfigError, DataError, FreezeError, RunError
@@ -292,7 +293,8 @@ class Run:
             Every(self.evaluate_every, score),
             interrupt,
         ]
-        with interrupt, progress:
+        # A cache's batches open no image.
+        with interrupt, progress, named(getattr(batches, "examples", [])):
             try:
                 detector.fit(batches.dataset(step, end), callbacks=callbacks, verbose=0)
             except tf.errors.OpError as error:
@@ -305,7 +307,8 @@ class Run:
         """Warns of what the paper and the first batch say against the configuration; FreezeError for a mistake."""
         lines = advice(detector)
         if not step and not isinstance(batches, CachedBatches):  # a cache's images were looked at when it was made
-            images, targets = next(iter(batches.dataset(0, 1)))
+            with named(batches.examples):
+                images, targets = next(iter(batches.dataset(0, 1)))
             lines += advice_on_batch(detector, images, targets["image_size"])
         for line in lines:
             _LOGGER.warning("%s", line)

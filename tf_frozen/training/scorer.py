@@ -13,6 +13,7 @@ from PIL import Image
 from tf_frozen.data.annotations import Category, CocoJson
 from tf_frozen.data.images import read
 from tf_frozen.data.pipeline import eval_batches
+from tf_frozen.data.reading import named
 from tf_frozen.detectors.detector import Detector
 from tf_frozen.evaluation.coco import evaluate
 from tf_frozen.evaluation.detections import ImageDetector, detect_all
@@ -46,7 +47,8 @@ class Scorer:
 
     def score(self, step: int) -> dict[str, float | None]:
         """Adds a line to metrics.jsonl, and scalars and pictures to TensorBoard; gives the metrics."""
-        self._found = detect_all(self._detect, self._batches, self._data.examples)
+        with named(self._data.examples):
+            self._found = detect_all(self._detect, self._batches, self._data.examples)
         listed = {category.id for category in self._data.categories}
         self.results = [row for row in self._found if row["category_id"] in listed]
         self.metrics, self.per_class = evaluate(self._data.ground_truth, self.results, self._masks)
@@ -74,7 +76,8 @@ class Scorer:
             labels, scores = [names[row["category_id"]] for row in rows], [row["score"] for row in rows]
             boxes = np.stack([y, x, y + h, x + w], -1)
             masks = [row["segmentation"] for row in rows] if self._masks else None
-            image = draw(read(example.path), boxes, labels, scores, example.boxes, masks)
+            with named([example]):
+                image = draw(read(example.path), boxes, labels, scores, example.boxes, masks)
             # Folders may hold files of the same name.
             name = stems[number] if stems.count(stems[number]) == 1 else f"{stems[number]}_{number}"
             pictures.append((name, image))

@@ -1,4 +1,3 @@
-import io
 import os
 import struct
 import time
@@ -8,17 +7,12 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from tests.data.image_samples import animated_webp, encoded, samples
 from tf_frozen.data.checks import images as image_checks
 from tf_frozen.data.checks.images import Header, look_at, look_at_all
 from tf_frozen.data.paths import resolve
 
 TILE = os.path.join(resolve("embedded:neon_trees/val"), "val_0000_0000.jpg")
-
-
-def encoded(image, file_format, **options):
-    stream = io.BytesIO()
-    image.save(stream, file_format, **options)
-    return stream.getvalue()
 
 
 class LookAtTest(tf.test.TestCase):
@@ -96,10 +90,30 @@ class LookAtTest(tf.test.TestCase):
         self.assertEqual(look_at(self.get_temp_dir(), False).kind, "unreadable_image")
         self.assertEqual(look_at("a\0b", False).kind, "unreadable_image")
 
-    def test_more_pixels_than_pillow_opens(self):
-        header = encoded(Image.new("1", (20_000, 20_000)), "PNG")
+    def test_more_pixels_than_are_decoded_or_than_pillow_opens(self):
+        for side in (12_000, 20_000):
+            header = encoded(Image.new("1", (side, side)), "PNG")
+            self.assertEqual(self.kind(header, decode=False), "image_too_large")
 
-        self.assertEqual(self.kind(header, decode=False), "image_too_large")
+    def test_animated_webp_of_any_number_of_frames(self):
+        for contents in (animated_webp(), animated_webp(frames=1), animated_webp("RGBA", lossless=True)):
+            for decode in (True, False):
+                problem = self.look(contents, decode)
+                self.assertEqual(problem.kind, "unsupported_image")
+                self.assertStartsWith(problem.message, "animated WebP is not supported")
+
+    def test_a_gif_whose_first_frame_is_smaller_than_its_screen(self):
+        contents = samples()["gif"]
+        problem = self.look(contents[:6] + struct.pack("<HH", 60, 30) + contents[10:])
+
+        self.assertEqual(problem.kind, "unsupported_image")
+        self.assertIn("40 x 30, does not fill its screen, 60 x 30", problem.message)
+
+    def test_a_pipe_is_not_waited_for(self):
+        path = os.path.join(self.get_temp_dir(), "pipe")
+        os.mkfifo(path)
+
+        self.assertEqual(look_at(path, decode=True), ("unreadable_image", "this is not a regular file"))
 
 
 class LookAtAllTest(tf.test.TestCase):

@@ -1,19 +1,22 @@
-"""Looks into image files, many at once: size, orientation, and whether training can decode them."""
+"""Checks image files, many at once: size, orientation, and whether training can decode them."""
 
 from __future__ import annotations
 
 import concurrent.futures
 import functools
 import logging
+import os
+import stat
 import struct
 import time
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 from PIL import Image
 
-from tf_frozen.data import images
+from tf_frozen.data import image_header, images
 from tf_frozen.data.faults import Problem
 
 _logger = logging.getLogger(__name__)
@@ -36,7 +39,8 @@ def look_at_all(files: Sequence[str], decode: bool) -> list[Header | Problem]:
     """Returns `look_at` for every file, in order; logs progress and rate every ten seconds."""
     start = reported = time.monotonic()
     found = []
-    with concurrent.futures.ThreadPoolExecutor() as executor:
+    with warnings.catch_warnings(), concurrent.futures.ThreadPoolExecutor() as executor:
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `look_at` has a limit of its own
         for header in executor.map(functools.partial(look_at, decode=decode), files):
             found.append(header)
             now = time.monotonic()
@@ -50,6 +54,8 @@ def look_at_all(files: Sequence[str], decode: bool) -> list[Header | Problem]:
 def look_at(file: str, decode: bool) -> Header | Problem:
     """Returns the header of an image file, or why it cannot be used; `decode` also decodes every pixel."""
     try:
+        if not stat.S_ISREG(os.stat(file).st_mode):  # reading a pipe or a device may never end
+            return Problem("unreadable_image", "this is not a regular file")
         with open(file, "rb") as stream:
             start = stream.read(_PNG_BIT_DEPTH_AT + 1)
             if not start:
@@ -65,7 +71,7 @@ def look_at(file: str, decode: bool) -> Header | Problem:
         return Problem("unreadable_image", "this is not an image in a format that can be read")
     except _PIL_ERRORS as error:
         return Problem("unreadable_image", f"cannot be read ({getattr(error, 'strerror', None) or error})")
-    return problem or (_undecodable(file) if decode else None) or header
+    return problem or (_undecodable(file, header) if decode else None) or header
 
 
 def _header(image: Image.Image) -> Header:
@@ -83,16 +89,27 @@ def _unsupported(image: Image.Image, start: bytes) -> Problem | None:
         return Problem("unsupported_image", f"{image.format} is a format that TensorFlow does not decode")
     if image.format == "BMP" and image.mode in ("P", "1"):
         return Problem("unsupported_image", "TensorFlow does not decode the palette of this BMP")
+    if image.format == "WEBP" and image_header.is_animated_webp(start):
+        return Problem("unsupported_image", image_header.ANIMATED)
+    if image.width * image.height > image_header.MAX_PIXELS:
+        size = f"{image.width} x {image.height}"
+        return Problem(
+            "image_too_large", f"the image has {size} pixels; up to {image_header.MAX_PIXELS:,} are supported"
+        )
     return None
 
 
-def _undecodable(file: str) -> Problem | None:
+def _undecodable(file: str, header: Header) -> Problem | None:
     """Decodes with the decoder of training, so that what passes here cannot stop a run later."""
     try:
-        images.read(file)
-        return None
-    except tf.errors.OpError:
-        return _reason(file)
+        height, width, _ = images.read(file).shape
+    except tf.errors.OpError as error:
+        refused = images.reason(error)
+        return Problem("unsupported_image", refused) if refused else _reason(file)
+    if (height, width) != header[:2]:
+        stated = f"{header.width} x {header.height}"
+        return Problem("unreadable_image", f"it decodes to {width} x {height} pixels, but its header states {stated}")
+    return None
 
 
 def _reason(file: str) -> Problem:
