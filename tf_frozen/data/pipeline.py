@@ -16,6 +16,7 @@ from tf_frozen.data.augmentation.objects import Objects
 from tf_frozen.data.image_header import require, times
 from tf_frozen.data.images import decode
 from tf_frozen.data.resize import fit
+from tf_frozen.data.sampling import ShuffledEpochs
 from tf_frozen.data.segmentations import box_mask
 from tf_frozen.errors import ConfigError
 
@@ -29,7 +30,8 @@ class TrainBatches:
     have segmentations, masks [B, N, S, S] uint8 too, which fill the boxes, 1 inside the object, S = `mask_size`. N is
     the largest number of boxes in an image: none is ever cut. `placement` puts the augmented image into (H, W) =
     `crop`, the frame itself if None and never more; a crop smaller than the frame saves time and keeps objects' size.
-    With `fixed_views` V, epoch e shows each image as epoch e mod V did, in an order of its own.
+    With `fixed_views` V, epoch e shows each image as epoch e mod V did, in an order of its own. `sampler`, called with
+    the examples and the seed, decides which image comes when: ShuffledEpochs, or RepeatFactor for a long tail.
 
     `mix` (image, objects, another's image, its objects, seed) → (image, objects) adds to each image what it takes of
     another, any of them, which was augmented and placed in its own way. Examples need masks; N is twice as large;
@@ -48,16 +50,18 @@ class TrainBatches:
         mask_size: int = 112,
         fixed_views: int | None = None,
         mix: Callable | None = None,
+        sampler: Callable = ShuffledEpochs,
     ):
         self.examples, self.batch_size, self.seed = examples, batch_size, seed
         self.frame, self.crop = tuple(frame), tuple(map(min, crop or frame, frame))
         self.augmentation, self.placement = tuple(augmentation), placement or _plain_placement
         self.mask_size, self.fixed_views, self.mix = mask_size, _checked_views(fixed_views), mix
+        self.sampler = sampler(examples, seed)
 
     def image_ids(self, step: int) -> list:
         """The image ids of the batch that `step`, counted from 0, trains on."""
         positions = range(step * self.batch_size, (step + 1) * self.batch_size)
-        return [self.examples[int(self._place(tf.constant(p, tf.int64))[1])].image_id for p in positions]
+        return [self.examples[int(self.sampler.place(tf.constant(p, tf.int64))[1])].image_id for p in positions]
 
     def dataset(self, first_step: int, last_step: int) -> tf.data.Dataset:
         """The batches of steps `first_step` to `last_step` − 1."""
@@ -77,7 +81,7 @@ class TrainBatches:
         """For each step the epochs [B] of what it shows, and the rows [B] of `views` that these are."""
 
         def row(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            epoch, index = self._place(position)
+            epoch, index = self.sampler.place(position)
             return epoch, self._view_of(epoch) * len(self.examples) + index
 
         positions = tf.data.Dataset.range(first_step * self.batch_size, last_step * self.batch_size)
@@ -92,15 +96,8 @@ class TrainBatches:
     def _view_of(self, epoch: tf.Tensor) -> tf.Tensor:
         return epoch if self.fixed_views is None else epoch % self.fixed_views
 
-    def _place(self, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Epoch and example index of a position in the endless stream; each epoch is a permutation of its own."""
-        count = len(self.examples)
-        epoch = position // count
-        seed = tf.stack([tf.constant(self.seed, tf.int64), epoch])
-        return epoch, tf.random.experimental.index_shuffle(position % count, seed, count - 1)
-
     def _example(self, columns: dict, position: tf.Tensor) -> tuple[tf.Tensor, dict]:
-        epoch, index = self._place(position)
+        epoch, index = self.sampler.place(position)
         return self._view(columns, self._view_of(epoch), index)
 
     def _view(self, columns: dict, view: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, dict]:

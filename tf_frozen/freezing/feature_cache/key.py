@@ -27,7 +27,7 @@ FORMAT = 2
 # Where weights come from may differ, as long as they are the same: their digest tells.
 _NOT_COMPARED = ("name", "trainable", "mode", "weights", "init_checkpoint", "path")
 # The order of the batches is no part of what a view shows, and views are the cache's own.
-_OF_THE_ORDER = ("examples", "batch_size", "fixed_views")
+_OF_THE_ORDER = ("examples", "batch_size", "fixed_views", "sampler")
 _END = 4096
 _PLAIN = (str, int, float, bool, type(None))
 
