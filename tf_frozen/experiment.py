@@ -42,7 +42,7 @@ def load_run(model_dir: str, gin_params: Sequence[str] = ()) -> None:
     file that the pretrained ones came from may be gone. Where they leave weights out, these are read from there again,
     and so is a SavedModel, whose graph no checkpoint holds.
     """
-    path = pathlib.Path(model_dir, "config.gin")
+    path = pathlib.Path(model_dir, "config.gin").expanduser()
     if not path.is_file():
         raise RunError(f"{model_dir} holds no run: it has no config.gin. `tf-frozen train` makes them.")
     read([read_file(path)], gin_params)
@@ -50,17 +50,17 @@ def load_run(model_dir: str, gin_params: Sequence[str] = ()) -> None:
     backbone = bindings.macro("BACKBONE")
     if backbone is not None and "SavedModelBackbone" in str(backbone.value):
         return
-    if mode is not None and str(mode.value) in _WITHOUT_PRETRAINED and not _left_out(path.parent):
+    if mode is not None and str(mode.value) in _WITHOUT_PRETRAINED and _hold_all(path.parent):
         gin.bind_parameter(("BACKBONE_MODE", bindings.MACRO, "value"), _WITHOUT_PRETRAINED[str(mode.value)])
 
 
-def _left_out(model_dir: pathlib.Path) -> int:
-    """How many variables the checkpoints of a run leave out."""
+def _hold_all(model_dir: pathlib.Path) -> bool:
+    """Whether the checkpoints of a run are known to leave no variable out."""
     try:
         freezing = json.loads((model_dir / "freezing.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # a command that needs this file says so itself
-        return 0
-    return freezing.get("left_out", {}).get("variables", 0)
+        return not freezing.get("left_out", {}).get("variables", 0)
+    except (OSError, ValueError, AttributeError):  # a command that needs this file says so itself
+        return False
 
 
 def save(model_dir: str) -> None:

@@ -193,6 +193,31 @@ def save_with_limit(folder, most_bytes):
     print(json.dumps(messages), flush=True)
 
 
+def events_with_limit(folder, most_bytes):
+    """Writes events until their file is larger than this process may write, and on."""
+    import numpy as np
+
+    from tf_frozen.training.callbacks.tensorboard import TensorBoard
+
+    logging.basicConfig(level=logging.INFO, stream=sys.stdout)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+    board = TensorBoard(folder, batch_size=1)
+    for step in range(4):
+        board.images(step, "noise", np.random.default_rng(step).integers(0, 256, [100, 100, 3], np.uint8))
+    print("went on", flush=True)
+
+
+def hold_lock(folder):
+    """Holds the lock of a run's folder until it is killed."""
+    from pathlib import Path
+
+    from tf_frozen.training.run_lock import RunLock
+
+    with RunLock(Path(folder)):
+        print("held", flush=True)
+        time.sleep(600)
+
+
 def _serve():
     import tensorflow  # noqa: F401  the one import that all experiments share
 

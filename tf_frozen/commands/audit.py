@@ -47,8 +47,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _text(report: dict[str, Any]) -> str:
+    since, norms = max(report["from_step"], report["proven_from"]), report["frozen_norms"]
     counts = f"{report['frozen_variables']} frozen variables, {report['frozen_bytes'] / 1e6:.1f} MB"
-    lines = [f"{counts}, {report['frozen_norms']} batch norms among their layers; since step {report['from_step']}:"]
+    lines = [f"{counts}, {norms} batch norms among their layers; from step {since} to step {report['step']}:"]
+    if report["proven_from"]:
+        lines.append(f"  nothing is proven of the steps before {since}: freezing.json was lost there")
     width = max(map(len, _CHECKS.values()))
     for check, what in _CHECKS.items():
         names = report["names"].get(check, [])

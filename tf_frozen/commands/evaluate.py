@@ -9,6 +9,8 @@ import logging
 HELP = "score a run's detector on its val split"
 EXAMPLE = "tf-frozen evaluate --model_dir runs/quickstart"
 
+_LOGGER = logging.getLogger(__name__)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of the command."""
@@ -27,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Prints the table; writes metrics.jsonl, predictions/ and metrics.json in the run directory."""
     from tf_frozen import experiment
+    from tf_frozen.errors import RunError
     from tf_frozen.evaluation.report import table
     from tf_frozen.files import write_atomic
     from tf_frozen.training.run import Run
@@ -37,6 +40,9 @@ def run(args: argparse.Namespace) -> None:
     job = Run(args.model_dir)
     scorer = job.evaluate(args.checkpoint)
     metrics = json.dumps(scorer.metrics, indent=2)
-    write_atomic(str(job.model_dir / "metrics.json"), metrics + "\n")
-    scorer.write(job.model_dir / "predictions")
+    try:
+        write_atomic(str(job.model_dir / "metrics.json"), metrics + "\n")
+        scorer.write(job.model_dir / "predictions")
+    except RunError as error:  # a run that may only be read can be scored
+        _LOGGER.warning("%s", error)
     print(metrics if args.json else table(scorer.metrics, scorer.per_class))

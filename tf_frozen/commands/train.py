@@ -45,14 +45,22 @@ def run(args: argparse.Namespace) -> int:
     """Trains, scores, draws, exports, checks the export in a fresh process, and says where everything lies."""
     started = time.monotonic()
     from tf_frozen import experiment
-    from tf_frozen.evaluation.report import table
-    from tf_frozen.files import write_atomic
     from tf_frozen.training.run import Run
 
     experiment.load(args.gin_file, args.gin_param)
     job = Run(args.model_dir)
-    if not job.train(strict=args.strict):
-        return 130
+    with job.directory.lock:
+        if not job.train(strict=args.strict):
+            return 130
+        _finish(job, args.model_dir, started)
+    return 0
+
+
+def _finish(job: Any, model_dir: str, started: float) -> None:
+    """Scores, draws and exports the trained detector; leaves the figures in summary.json."""
+    from tf_frozen.evaluation.report import table
+    from tf_frozen.files import write_atomic
+
     scorer = job.evaluate()
     _LOGGER.info("\nScores on the val split\n%s\n", table(scorer.metrics, scorer.per_class))
     scorer.write(job.model_dir / "predictions")
@@ -69,8 +77,7 @@ def run(args: argparse.Namespace) -> int:
         "saved_model": saved_model,
     }
     write_atomic(str(job.model_dir / "summary.json"), json.dumps(summary, indent=2) + "\n")
-    _LOGGER.info("%s", _where(args.model_dir, summary))
-    return 0
+    _LOGGER.info("%s", _where(model_dir, summary))
 
 
 def _export(job: Any, scorer: Any) -> tuple[str, int]:

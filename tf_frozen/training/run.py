@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import logging
 from collections.abc import Callable
 from functools import cached_property
@@ -22,7 +21,6 @@ from tf_frozen.data.reading import named
 from tf_frozen.data.summary import table as summary_table
 from tf_frozen.detectors.detector import Detector
 from tf_frozen.errors import ConfigError, DataError, FreezeError, RunError
-from tf_frozen.files import write_atomic
 from tf_frozen.freezing.advice import advice, advice_on_batch
 from tf_frozen.freezing.audit import Audit
 from tf_frozen.freezing.feature_cache.reader import CacheReader
@@ -45,6 +43,7 @@ from tf_frozen.training.classes import check_same, check_scored
 from tf_frozen.training.environment import environment
 from tf_frozen.training.phases import Phases
 from tf_frozen.training.precision import PRECISIONS, precision_of_layers
+from tf_frozen.training.run_directory import RunDirectory
 from tf_frozen.training.schedules import described, schedule_of, unfinished
 from tf_frozen.training.scorer import Scorer
 from tf_frozen.training.strategy import default_strategy
@@ -84,13 +83,15 @@ class Run:
         policy: Policy | None = None,
         feature_cache: str | None = None,
     ):
-        self.model_dir = Path(model_dir)
+        self.directory = RunDirectory(model_dir)
         self._new_detector, self._new_optimizer = detector, optimizer
         self._train_data, self._val_data, self._train_batches = train_data, val_data, train_batches
         self.train_steps, self.batch_size, self.seed = train_steps, batch_size, seed
         self.evaluate_every, self.checkpoint_seconds = evaluate_every, checkpoint_seconds
         self.precision, self.checkpoints, self.feature_cache = precision, checkpoints, feature_cache
         self._policy = Policy() if policy is None else policy
+        self._left_out: dict[str, Any] = {}
+        self._proven_from = 0
         self._scorer: Scorer | None = None
         self.images_per_second: float | None = None  # of the last phase that `train` went through
         self._check_settings()
@@ -101,8 +102,12 @@ class Run:
 
         Raises DataError before the first step when any data is faulty, FreezeError when a frozen variable changed or
         the backbone cannot have been trained on such images, RunError when a loss part is not finite or the disk is
-        full, ConfigError for an unused binding if `strict`.
+        full or another process trains in `model_dir`, ConfigError for an unused binding if `strict`.
         """
+        with self.directory.lock:
+            return self._train(strict)
+
+    def _train(self, strict: bool) -> bool:
         train_data, val_data = _checked(self._train_data, self._val_data)
         self._check_classes(train_data)
         check_scored(val_data, train_data.categories, train_data.annotations_path)
@@ -112,12 +117,12 @@ class Run:
         batches = self._batches(train_data, detector)
         frame = detector.frame
         _LOGGER.info("%s", summary_table({"train": train_data.summary(frame), "val": val_data.summary(frame)}))
-        audit = self._audit(phases, batches, self._read("freezing.json") if step else None)
+        audit = self._audit(phases, batches, self._earlier(step) if step else None)
         experiment.report_unused(strict)
         self._advise(detector, batches, step)
-        self._write("magnification.json", magnification.of_training(self._image_batches(train_data, detector)))
+        self.directory.write("magnification.json", magnification.of_training(self._image_batches(train_data, detector)))
         self._warn_of_magnification(detector, val_data)
-        self._record(train_data.categories, audit.as_dict() | {"left_out": checkpoints.summary()}, step)
+        self._record(train_data.categories, audit, step)
         self._log_schedule(detector.optimizer)
         if (self._policy.until or 0) >= self.train_steps:
             _LOGGER.warning(
@@ -137,7 +142,21 @@ class Run:
             # Keras has left averages in the place of weights.
             step = checkpoints.restore(f"ckpt-{end}")
             checkpoints.follow(self._enter(phases)(step))
-            audit = self._audit(phases, batches, self._read("freezing.json"))
+            audit = self._audit(phases, batches, audit.as_dict())
+
+    def _earlier(self, step: int) -> dict[str, Any] | None:
+        """The record of what was frozen up to `step`; where it is lost, the proof starts anew there, and says so."""
+        try:
+            earlier = self.directory.freezing()
+        except RunError as error:
+            lost = (
+                f"That nothing frozen changed before step {step} can't be proven any more; the proof starts anew there."
+            )
+            _LOGGER.warning("%s\n%s", error, lost)
+            self._proven_from = step
+            return None
+        self._proven_from = earlier.get("proven_from", 0)
+        return earlier
 
     def _audit(self, phases: Phases, batches: TrainBatches | CachedBatches, earlier: dict | None) -> Audit:
         """The audit of a phase, which has looked into its step before that runs."""
@@ -147,7 +166,7 @@ class Run:
             with self._strategy.scope():
                 audit.look_into(trace(detector, self.batch_size, batches.crop))
         except FreezeError:
-            self._write("freezing.json", audit.as_dict() | {"left_out": self._built[2].summary()})
+            self._write_freezing(audit, self._built[2].summary())
             raise
         return audit
 
@@ -160,19 +179,22 @@ class Run:
         try:
             audit.finish(step_function)
         finally:
-            earlier = self._read("freezing.json")["left_out"]
-            now = checkpoints.summary()
-            most = max(earlier, now, key=lambda summary: summary["variables"])
-            self._write("freezing.json", audit.as_dict() | {"left_out": most})
+            summaries = (self._left_out, checkpoints.summary())
+            self._write_freezing(audit, max(summaries, key=lambda summary: summary["variables"]))
         frozen = audit.as_dict()["frozen_variables"]
         if frozen:
             _LOGGER.info("%d frozen variables are bit for bit what they were.", frozen)
+
+    def _write_freezing(self, audit: Audit, left_out: dict[str, Any]) -> None:
+        self._left_out = left_out
+        more = {"left_out": left_out, "proven_from": self._proven_from}
+        self.directory.write("freezing.json", audit.as_dict() | more)
 
     def _log_phase(self, phases: Phases, detector: Detector) -> None:
         """Says what trains from a step on and what that costs, and leaves it in the run directory."""
         _LOGGER.info("%s", table(savings(detector, detector.optimizer, checkpoints=self.checkpoints)))
         _LOGGER.info("What trains from step %d on:\n%s\n", phases.begin, policy_table(phases.decisions))
-        self._write("policy.json", {"from_step": phases.begin, **policy_as_dict(phases.decisions)})
+        self.directory.write("policy.json", {"from_step": phases.begin, **policy_as_dict(phases.decisions)})
 
     def _log_schedule(self, optimizer: keras.optimizers.Optimizer) -> None:
         schedule = schedule_of(optimizer)
@@ -224,28 +246,32 @@ class Run:
 
     def audit(self) -> dict[str, Any]:
         """What the audit finds in the latest checkpoint and in a step traced from it: the content of freezing.json."""
-        detector = self.restored_detector()
-        audit = Audit(
-            detector, detector.optimizer, self._read("freezing.json"), from_step=self._built[1].begin, raises=False
-        )
+        earlier = self.directory.freezing()
+        detector, step = self._restored(None)
+        audit = Audit(detector, detector.optimizer, earlier, from_step=self._built[1].begin, raises=False)
         crop = self._train_batches([], detector.frame, self.batch_size, self.seed).crop
         with self._strategy.scope():
             audit.finish(trace(detector, self.batch_size, crop))
-        return audit.as_dict()
+        return audit.as_dict() | {"step": step, "proven_from": earlier.get("proven_from", 0)}
 
     def parameters(self) -> dict[str, float]:
         """Parameters of the detector: total, trainable, frozen, trainable_percent."""
         return savings(self._built[0], count_flops=False)["parameters"]
 
     @property
+    def model_dir(self) -> Path:
+        """The run's folder."""
+        return self.directory.path
+
+    @property
     def categories(self) -> list[Category]:
         """The classes that the run was trained on; RunError before its training began."""
-        return [Category(row["id"], row["name"]) for row in self._read("classes.json")]
+        return self.directory.classes()
 
     @property
     def magnification(self) -> dict[str, Any] | None:
         """What `magnification.of_training` gave for the training images; None for a run without it."""
-        return self._read("magnification.json") if (self.model_dir / "magnification.json").is_file() else None
+        return self.directory.magnification()
 
     def _warn_of_magnification(self, detector: Detector, val_data: CocoJson) -> None:
         tiles = detector.tiles and detector.tiles.magnification
@@ -325,12 +351,12 @@ class Run:
 
     def _built_again(self) -> tuple[Detector, Phases, Checkpoints]:
         """What `_built` gives; its ConfigError says too what can only be had from its source."""
-        left_out = self._read("freezing.json").get("left_out")
         try:
             with experiment.explained():
                 return self._built
         except ConfigError as error:
-            if not left_out or not left_out["variables"]:
+            left_out = self.directory.left_out()
+            if not left_out["variables"]:
                 raise
             raise ConfigError(
                 f"{error}\nThe checkpoints of {self.model_dir} do not hold {left_out['variables']} frozen variables of "
@@ -338,7 +364,7 @@ class Run:
                 f"--gin_param. (A new run keeps them in its checkpoints by Run.checkpoints = 'everything'.)"
             ) from error
 
-    def _record(self, categories: list[Category], freezing: dict, step: int) -> None:
+    def _record(self, categories: list[Category], audit: Audit, step: int) -> None:
         """Leaves in the run directory all that the other commands need."""
         # The saved configuration must build the same heads where the training annotations are out of reach.
         experiment.pin_macro("NUM_CLASSES", len(categories), "the number of categories of the training data")
@@ -346,22 +372,29 @@ class Run:
         if changes:
             _LOGGER.warning("The configuration is not the one that this run had so far:\n  %s", "\n  ".join(changes))
         experiment.save(str(self.model_dir))
-        self._write("classes.json", [category._asdict() for category in categories])
-        self._write("environment.json", environment())
-        self._write("freezing.json", freezing)
+        self.directory.write("classes.json", [category._asdict() for category in categories])
+        self.directory.write("environment.json", environment())
+        self._write_freezing(audit, self._built[2].summary())
 
     def _check_classes(self, train_data: CocoJson) -> None:
         """Raises DataError where a run that has been saved was trained on other classes."""
-        path = self.model_dir / "classes.json"
-        if path.is_file() and any(self.model_dir.glob("checkpoints/ckpt-*.index")):
-            check_same(train_data, self.categories, str(path))
+        if not any(self.model_dir.glob("checkpoints/ckpt-*.index")):
+            return
+        try:
+            known = self.categories
+        except RunError as error:
+            _LOGGER.warning("%s\nWhether the data have the classes that this run was trained on is not checked.", error)
+        else:
+            check_same(train_data, known, str(self.model_dir / "classes.json"))
 
     def _changes(self) -> list[str]:
         """What config.gin has and the present configuration lacks, '- NAME = value', and the other way round, '+'."""
-        path = self.model_dir / "config.gin"
-        before = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         now = gin.config_str(max_line_length=110).splitlines()
-        return [line for line in difflib.ndiff(before, now) if line[0] in "-+" and line[2:3] not in ("", "#")]
+        return [
+            line
+            for line in difflib.ndiff(self.directory.config(), now)
+            if line[0] in "-+" and line[2:3] not in ("", "#")
+        ]
 
     def _check_settings(self) -> None:
         """Raises ConfigError for a setting that is no number or out of range."""
@@ -375,15 +408,6 @@ class Run:
             raise ConfigError(f"Run.precision is {self.precision!r}; it must be one of {', '.join(PRECISIONS)}.")
         if self.checkpoints not in HOLDS:
             raise ConfigError(f"Run.checkpoints is {self.checkpoints!r}; it must be one of {', '.join(HOLDS)}.")
-
-    def _write(self, name: str, content: object) -> None:
-        write_atomic(str(self.model_dir / name), json.dumps(content, indent=1) + "\n")
-
-    def _read(self, name: str) -> object:
-        try:
-            return json.loads((self.model_dir / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunError(f"{self.model_dir} is no complete run: {name} can't be read ({error}).") from error
 
 
 def _optimizer(new: Callable[[], keras.optimizers.Optimizer]) -> keras.optimizers.Optimizer:

@@ -18,8 +18,9 @@ from tf_frozen.detectors.detector import Detector
 from tf_frozen.evaluation.coco import evaluate
 from tf_frozen.evaluation.detections import ImageDetector, detect_all
 from tf_frozen.evaluation.drawing import draw
-from tf_frozen.files import write_atomic
+from tf_frozen.files import write_atomic, write_error
 from tf_frozen.training.callbacks.tensorboard import TensorBoard
+from tf_frozen.training.run_directory import RunDirectory
 
 _SHOWN_SCORE = 0.3
 _MOST_PICTURES = 16
@@ -52,8 +53,7 @@ class Scorer:
         listed = {category.id for category in self._data.categories}
         self.results = [row for row in self._found if row["category_id"] in listed]
         self.metrics, self.per_class = evaluate(self._data.ground_truth, self.results, self._masks)
-        with open(self._model_dir / "metrics.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **self.metrics}) + "\n")
+        RunDirectory(self._model_dir).add_metrics(step, self.metrics)
         board = TensorBoard(str(self._model_dir / "tensorboard"), self._batch_size)
         board.scalars(step, {f"val/{name}": value for name, value in self.metrics.items() if value is not None})
         for name, picture in self.pictures():
@@ -87,4 +87,8 @@ class Scorer:
         """Writes results.json and the pictures, as PNG, to `folder`."""
         write_atomic(str(folder / "results.json"), json.dumps(self.results))
         for name, picture in self.pictures():
-            Image.fromarray(picture).save(folder / f"{name}.png")
+            path = folder / f"{name}.png"
+            try:
+                Image.fromarray(picture).save(path)
+            except OSError as error:
+                raise write_error(str(path), picture.nbytes, error.strerror or str(error)) from error

@@ -7,6 +7,7 @@ from tensorboard.backend.event_processing.event_accumulator import STORE_EVERYTH
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
 from tests.training import tiny
+from tests.training.lab import lab
 from tf_frozen.keras_flavor import keras
 from tf_frozen.training.callbacks.tensorboard import TensorBoard
 
@@ -50,6 +51,14 @@ class TensorBoardTest(tf.test.TestCase):
         points = self._points("train/loss")
         self.assertEqual([step for step, _ in points], [1, 2, 3, 4, 5, 6, 7])
         self.assertLess(max(loss for _, loss in points), 100.0)
+
+    def test_a_full_disk_is_a_warning_and_what_was_written_can_be_read(self):
+        status, output = lab().run("events_with_limit", self.folder + "/log", folder=self.events, most_bytes=70_000)
+        self.assertEqual(status, 0, output)
+        self.assertEqual(output.count("TensorBoard's events are not written any more to"), 1, output)
+        self.assertNotIn("Traceback", output)
+        self.assertIn("went on", output)
+        self.assertEqual([event.step for event in self._read().Tensors("noise")], [0, 1])
 
     def test_pictures(self):
         pictures = np.arange(2 * 6 * 5 * 3, dtype=np.uint8).reshape(2, 6, 5, 3)

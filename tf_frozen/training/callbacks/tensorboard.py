@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import socket
 import time
 
 import numpy as np
 import tensorflow as tf
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from tf_frozen.training.callbacks.steps import StepCallback
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class TensorBoard(StepCallback):
     """Loss parts, learning rate and images/s every `steps` steps and at the end, and pictures, as events.
 
     TensorFlow's own writer cannot say where a resumed run starts over; TensorBoard needs that to drop the
-    points that a killed run wrote after its last checkpoint. `batch_size` is global.
+    points that a killed run wrote after its last checkpoint. `batch_size` is global. Where the events cannot be
+    written, training goes on without them after a warning.
     """
 
     def __init__(self, directory: str, batch_size: int, steps: int = 20):
@@ -25,7 +30,8 @@ class TensorBoard(StepCallback):
         self._directory = directory
         self._batch_size = batch_size
         self._steps = steps
-        self._writer: EventFileWriter | None = None
+        self._writer: tf.io.TFRecordWriter | None = None
+        self._failed = False
         self._timed = (0, 0.0)
         self._last: tuple[int, dict[str, float]] | None = None
 
@@ -72,7 +78,22 @@ class TensorBoard(StepCallback):
         self.scalars(step, values)
 
     def _write(self, step: int, **content: Summary | SessionLog) -> None:
-        if self._writer is None:
-            self._writer = EventFileWriter(self._directory)
-        self._writer.add_event(Event(wall_time=time.time(), step=step, **content))
-        self._writer.flush()
+        if self._failed:
+            return
+        try:
+            if self._writer is None:
+                self._writer = self._open()
+            self._writer.write(Event(wall_time=time.time(), step=step, **content).SerializeToString())
+            self._writer.flush()
+        except (OSError, tf.errors.OpError) as error:
+            # Curves are worth less than the training that they show.
+            self._failed = True
+            reason = str(error).splitlines()[0]
+            _LOGGER.warning("TensorBoard's events are not written any more to %s: %s", self._directory, reason)
+
+    def _open(self) -> tf.io.TFRecordWriter:
+        os.makedirs(self._directory, exist_ok=True)
+        name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
+        writer = tf.io.TFRecordWriter(os.path.join(self._directory, name))
+        writer.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
+        return writer

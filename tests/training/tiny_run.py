@@ -1,0 +1,98 @@
+"""A run by gin whose detector is built and traced within seconds."""
+
+import atexit
+import functools
+import pathlib
+import shutil
+import tempfile
+
+import gin
+from tf_frozen.export.saved_model import export
+
+from tests.commands import job
+from tf_frozen import experiment
+from tf_frozen.backbones.backbone import Backbone
+from tf_frozen.keras_flavor import keras
+from tf_frozen.training.run import Run
+
+STEPS = 3
+FILE = "tiny_run.gin"
+GIN = f"""
+include 'datasets/coco_json.gin'
+include 'schedules/short_run.gin'
+include 'detectors/retinanet.gin'
+import tests.training.tiny_run
+import tf_frozen.heads.dense_head
+import tf_frozen.necks.fpn
+
+TRAIN_STEPS = {STEPS}
+BATCH_SIZE = 2
+WARMUP_STEPS = 1
+FRAME = (32, 32)
+TrainBatches.crop = None
+Run.checkpoint_seconds = 0
+TinyBackbone.mode = %BACKBONE_MODE
+BACKBONE = @TinyBackbone()
+FPN.filters = 4
+FPN.min_level = 3
+FPN.max_level = 3
+NECK = @FPN()
+DenseHead.num_classes = %NUM_CLASSES
+DenseHead.filters = 4
+DenseHead.convs = 1
+DenseHead.anchor_octaves = 1
+DenseHead.anchor_ratios = (1.0,)
+DenseHead.score_threshold = 0.0
+DenseHead.detections = 5
+HEAD = @DenseHead()
+SingleStage.weight_decay = 0.0
+"""
+
+
+@gin.configurable
+@keras.utils.register_keras_serializable("tests")
+class TinyBackbone(Backbone):
+    """One convolution of stride 8, of the same weights each time."""
+
+    def __init__(self, mode="frozen", **kwargs):
+        inputs = keras.Input([None, None, 3])
+        conv = keras.layers.Conv2D(4, 8, 8, "same", kernel_initializer="ones", name="conv")
+        super().__init__(keras.Model(inputs, conv(inputs)), (3,), mode, "ones", **kwargs)
+
+    def preprocess(self, images):
+        return images / 255.0 - 0.5
+
+    def get_config(self):
+        return {"mode": self.mode}
+
+
+def write(folder):
+    """Writes data and the gin file to a folder, and returns its path."""
+    job.write_data(folder)
+    pathlib.Path(folder, FILE).write_text(GIN)
+    return pathlib.Path(folder)
+
+
+def words(folder, model_dir, *params):
+    """The words of `tf-frozen train` on what `write` wrote."""
+    params = [f"--gin_param={param}" for param in [*job.data_params(folder), *params]]
+    return ["train", f"--gin_file={pathlib.Path(folder, FILE)}", *params, f"--model_dir={model_dir}"]
+
+
+def load(folder, model_dir, *params):
+    """The run of these files and parameters."""
+    experiment.load([str(pathlib.Path(folder, FILE))], [*job.data_params(folder), *params])
+    return Run(str(model_dir))
+
+
+@functools.cache
+def finished():
+    """A folder with data and, in `run`, a run that trained, scored and exported; not to be changed."""
+    folder = pathlib.Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    run = load(write(folder / "job"), folder / "job" / "run")
+    run.train()
+    run.evaluate()
+    export(run.restored_detector(), run.categories, str(run.model_dir / "saved_model"))
+    gin.clear_config()
+    return folder / "job"
