@@ -21,6 +21,12 @@ class FitTest(tf.test.TestCase):
         self.assertAllEqual(size, [24, 40])
         self.assertEqual(scale, 1)
 
+    def test_an_image_never_ends_beyond_the_frame(self):
+        heights = np.arange(1, 2000, dtype=np.float32)
+        (height, *_) = heights[heights * (np.float32(320) / heights) > 320]
+        _, size, _ = fit(np.zeros([int(height), 1, 3], np.uint8), (320, 320))
+        self.assertAllLessEqual(size, 320)
+
     def test_pads_at_the_bottom_or_on_the_right(self):
         white = np.full((10, 20, 3), 255, np.uint8)
         wide, size, _ = fit(white, (20, 20))

@@ -21,4 +21,5 @@ def fit(image: tf.Tensor, frame: tuple[int, int]) -> tuple[tf.Tensor, tf.Tensor,
     """
     size = tf.cast(tf.shape(image)[:2], tf.float32)
     scale = tf.reduce_min(tf.constant(frame, tf.float32) / size)
-    return place(image, frame, tf.stack([scale, scale]), tf.zeros([2])), size * scale, scale
+    image_size = tf.minimum(size * scale, tf.constant(frame, tf.float32))  # the product may round up, beyond the frame
+    return place(image, frame, tf.stack([scale, scale]), tf.zeros([2])), image_size, scale
