@@ -54,13 +54,11 @@ class CliTest(tf.test.TestCase):
         environment = {name: value for name, value in os.environ.items() if name not in changed}
         process = subprocess.Popen(
             [sys.executable, "-c", script, *argv],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
             text=True,
             env=environment,
             # A shell's background job ignores Ctrl-C, and so would all that it starts.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-            **options,
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
         )
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
@@ -185,14 +183,61 @@ class EndTest(CliTest):
         _, err = process.communicate(timeout=120)
         self.assertEqual((process.returncode, err), (130, ""))
 
+    def test_a_termination_ends_with_its_code_and_puts_things_in_order(self):
+        body = """
+            import logging, time
+            try:
+                logging.getLogger('tf_frozen').info('ready')
+                time.sleep(60)
+            finally:
+                print('put in order')
+            """
+        self.command("waiting", body)
+        for number, code in ((signal.SIGTERM, 143), (signal.SIGHUP, 129)):
+            process = self.process("waiting", "--model_dir", "here")
+            self.assertEqual(process.stdout.readline(), "ready\n")
+            process.send_signal(number)
+            out, err = process.communicate(timeout=120)
+            self.assertEqual((process.returncode, out, err), (code, "put in order\n", f"Ended by {number.name}.\n"))
+
+    def test_a_hangup_that_was_to_be_ignored_is(self):
+        self.command("asking", "print('ready', flush=True)\ninput()")
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does, for the process to inherit
+        self.addCleanup(signal.signal, signal.SIGHUP, before)
+        process = self.process("asking", "--model_dir", "here", stdin=subprocess.PIPE)
+        self.assertEqual(process.stdout.readline(), "ready\n")
+        process.send_signal(signal.SIGHUP)
+        process.communicate("\n", timeout=120)
+        self.assertEqual(process.returncode, 0)
+
     def test_a_reader_that_leaves_early_is_no_error(self):
-        for say in ("print", "logging.getLogger('tf_frozen').info"):
-            self.command("endless", f"import logging\nwhile True: {say}('y' * 100)")
-            process = self.process("endless", "--model_dir", "here")
-            process.stdout.readline()
-            process.stdout.close()
-            self.assertEqual(process.wait(timeout=120), 141)
-            self.assertEqual(process.stderr.read(), "")
+        self.command("endless", "while True: print('y' * 100)")
+        process = self.process("endless", "--model_dir", "here")
+        process.stdout.readline()
+        process.stdout.close()
+        self.assertEqual(process.wait(timeout=120), 141)
+        self.assertEqual(process.stderr.read(), "")
+
+    def test_messages_that_cannot_be_written_do_not_end_a_command(self):
+        body = """
+            import logging
+            for _ in range(3000):
+                logging.getLogger('tf_frozen').info('y' * 100)
+            logging.getLogger('tf_frozen').warning('went on')
+            """
+        self.command("talking", body)
+        process = self.process("talking", "--model_dir", "here")
+        process.stdout.readline()
+        process.stdout.close()
+        self.assertEqual(process.wait(timeout=120), 0)
+        said = "Messages can't be written ({}); going on without them.\nwent on\n"
+        self.assertEqual(process.stderr.read(), said.format("Broken pipe"))
+        with open("/dev/full", "w") as full:
+            process = self.process("talking", "--model_dir", "here", stdout=full)
+            self.assertEqual(process.wait(timeout=120), 0)
+            self.assertEqual(process.stderr.read(), said.format("No space left on device"))
+            process = self.process("talking", "--model_dir", "here", stdout=full, stderr=full)
+            self.assertEqual(process.wait(timeout=120), 0)
 
     def test_a_reader_that_left_before_the_last_words_is_no_error(self):
         self.command("late", "input()\nprint('done')")

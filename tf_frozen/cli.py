@@ -16,23 +16,27 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from types import ModuleType
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import tf_frozen
 from tf_frozen import commands
 from tf_frozen.errors import UserError
 from tf_frozen.experiment import explained
 from tf_frozen.gin_files import did_you_mean
+from tf_frozen.signals import Terminated, raised
 
 ORDER = ("train", "evaluate", "predict", "export", "inspect", "audit", "cache", "check-data", "score", "configs")
 WRONG_USE, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code: 2 after a UserError or wrong flags, 130 after Ctrl-C."""
+    """Runs one command and returns its exit code.
+
+    That is 2 after a UserError or wrong flags, 130 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP.
+    """
     _quiet_tensorflow()
     try:
-        with _logging():
+        with _logging(), raised():
             code = _run(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
         return code
@@ -41,9 +45,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return WRONG_USE
     except KeyboardInterrupt:
         return INTERRUPTED
+    except Terminated as signal:
+        with contextlib.suppress(OSError):  # after SIGHUP the terminal is gone
+            print(f"Ended by {signal}.", file=sys.stderr)
+        return 128 + signal.number
     except BrokenPipeError:
-        # The reader, `head` for one, has left: Python must not try to write what its buffer still holds.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard(sys.stdout)  # the reader, `head` for one, has left
         return BROKEN_PIPE
 
 
@@ -127,10 +134,21 @@ def _quiet_tensorflow() -> None:
 
 
 class _BareHandler(logging.StreamHandler):
-    """Writes messages alone, and lets a broken pipe end the command as it does when printing."""
+    """Writes messages alone; where no more can be written, as to a full disk, the command goes on without them."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        raise  # noqa: PLE0704 (logging calls this while it handles the exception)
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            raise  # noqa: PLE0704 (logging calls this while it handles the exception)
+        _discard(self.stream)
+        if self.stream is not sys.stderr:
+            with contextlib.suppress(OSError):
+                print(f"Messages can't be written ({error.strerror}); going on without them.", file=sys.stderr)
+
+
+def _discard(stream: TextIO) -> None:
+    """Sends what is written to a stream, and what its buffer still holds, nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextlib.contextmanager

@@ -313,19 +313,25 @@ class Run:
         progress = Progress(self.train_steps, self.batch_size)
         callbacks = [
             FiniteLoss(batches.image_ids),
+            Every(1, lambda now: self.directory.lock.check()),
             progress,
             TensorBoard(str(self.model_dir / "tensorboard"), self.batch_size),
-            Checkpointing(checkpoints, self.checkpoint_seconds),
-            Every(self.evaluate_every, score),
+            # What is scored is saved before, so that scoring may be broken off.
+            Checkpointing(checkpoints, self.checkpoint_seconds, self.evaluate_every or None),
+            Every(self.evaluate_every, interrupt.at_once(score)),
             interrupt,
         ]
-        # A cache's batches open no image.
-        with interrupt, progress, named(getattr(batches, "examples", [])):
-            try:
-                detector.fit(batches.dataset(step, end), callbacks=callbacks, verbose=0)
-            except tf.errors.OpError as error:
-                # TensorFlow makes its own error of the one that says which file of a cache can't be read.
-                raise getattr(batches, "failure", None) or error from error
+        try:
+            # A cache's batches open no image.
+            with interrupt, progress, named(getattr(batches, "examples", [])):
+                try:
+                    detector.fit(batches.dataset(step, end), callbacks=callbacks, verbose=0)
+                except tf.errors.OpError as error:
+                    # TensorFlow makes its own error of the one that says which file of a cache can't be read.
+                    raise getattr(batches, "failure", None) or error from error
+        except DataError:
+            checkpoints.save()  # the step whose image cannot be read has changed nothing
+            raise
         self.images_per_second = progress.images_per_second
         return not interrupt.interrupted
 

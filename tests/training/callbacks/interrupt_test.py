@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tests.training import tiny
 from tests.training.lab import lab, text, wait_for
+from tf_frozen.signals import Terminated, raised
 from tf_frozen.training.callbacks.interrupt import StopOnInterrupt
 
 
@@ -48,6 +49,32 @@ class StopOnInterruptTest(tf.test.TestCase):
         self.assertLess(time.monotonic() - begun, 0.5)
         self.assertNotIn("ends 3", text(self.log))
         self.assertNotIn("checkpoints", os.listdir(self.folder))
+
+    def test_a_termination_saves_and_then_ends_the_process_as_its_sender_wants(self):
+        for number, step in ((signal.SIGTERM, 4), (signal.SIGHUP, 8)):
+            pid = self._start(step_seconds=0.3)
+            os.kill(pid, number)
+            self.assertEqual(lab().wait(pid), -number, text(self.log))
+            self.assertIn(f"Stopped by {number.name} after step {step} of 200 and saved. To go on,", text(self.log))
+            self.assertEqual(tiny.state(self.folder)[1], step)
+
+    def test_a_termination_does_not_wait_for_what_may_end_at_once(self):
+        ended = []
+
+        def score(step):
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(5)
+            finally:
+                ended.append(step)
+
+        with self.assertRaises(Terminated) as caught, raised(), StopOnInterrupt(9) as interrupt:
+            interrupt.at_once(score)(3)
+        self.assertEqual((caught.exception.number, ended, interrupt.interrupted), (signal.SIGTERM, [3], False))
+        with self.assertRaises(Terminated), raised(), StopOnInterrupt(9) as interrupt:
+            os.kill(os.getpid(), signal.SIGTERM)
+            interrupt.at_once(score)(4)
+        self.assertEqual((ended, interrupt.interrupted), ([3], True))
 
     def test_the_old_handler_is_back_after_an_error(self):
         before = signal.getsignal(signal.SIGINT)
