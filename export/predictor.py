@@ -37,13 +37,21 @@ class Predictor:
         folder = _saved_model(Path(model).expanduser())
         try:
             classes, about = (json.loads((folder / name).read_text(encoding="utf-8")) for name in (CLASSES, ABOUT))
+            self.names: dict[int, str] = {category["id"]: category["name"] for category in classes}
+            if not self.names:
+                raise ValueError(f"{CLASSES} names no class")
             tiles = about.get("tiles") or {}
             self._trained_on = (about.get("magnification"), about["image_size"], tiles.get("magnification"))
+            self.magnification_check().add("", 1, 1)
             self._model = tf.saved_model.load(str(folder))
             self._detect = self._model.signatures["serving_default"]
-        except (OSError, ValueError, KeyError, AttributeError, tf.errors.OpError) as error:
-            raise RunError(f"Cannot load {folder}, is it a whole export of tf-frozen? {error}") from error
-        self.names: dict[int, str] = {category["id"]: category["name"] for category in classes}
+            _check_signature(self._detect)
+        except Exception as error:  # TensorFlow has no one error for what its parsers do not understand
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            raise RunError(
+                f"Cannot load {folder}: {reason}. It is not a whole export of tf-frozen; write it again: tf-frozen "
+                f"export --model_dir RUN --output {folder}"
+            ) from error
 
     def detect(self, image: np.ndarray, score_threshold: float = 0.0) -> Detections:
         """Returns the objects of score >= `score_threshold` on `image`, uint8 RGB [h, w, 3]."""
@@ -94,6 +102,14 @@ class Predictor:
     def magnification_check(self) -> MagnificationCheck:
         """What compares the sizes of images with those that the detector was trained on."""
         return MagnificationCheck(*self._trained_on)
+
+
+def _check_signature(detect: Callable) -> None:
+    """Raises ValueError unless it takes images and gives detections, masks or not."""
+    inputs, outputs = set(detect.structured_input_signature[1]), set(detect.structured_outputs)
+    missing = {"images"} - inputs | set(OUTPUTS.values()) - {OUTPUTS["masks"]} - outputs
+    if missing:
+        raise ValueError(f"its signature lacks {', '.join(sorted(missing))}")
 
 
 def _saved_model(folder: Path) -> Path:

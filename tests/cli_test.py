@@ -183,6 +183,11 @@ class EndTest(CliTest):
         _, err = process.communicate(timeout=120)
         self.assertEqual((process.returncode, err), (130, ""))
 
+    def test_a_path_may_start_in_the_users_home(self):
+        self.command("showing", "print(args.model_dir, args.gin_param)")
+        _, out, _ = self.run_cli("showing", "--model_dir=~/runs/a", "--gin_param", "A = '~'")
+        self.assertEqual(out, f"""{Path.home()}/runs/a ["A = '~'"]\n""")
+
     def test_a_termination_ends_with_its_code_and_puts_things_in_order(self):
         body = """
             import logging, time

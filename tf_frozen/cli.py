@@ -16,7 +16,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from types import ModuleType
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 import tf_frozen
 from tf_frozen import commands
@@ -75,8 +75,17 @@ def _run(argv: Sequence[str]) -> int:
         args = parser.parse_args(argv)
     except SystemExit:  # That is how argparse ends after --help and --version.
         return 0
+    for name, value in vars(args).items():
+        setattr(args, name, _with_home(value))
     with explained():
         return modules[args.command].run(args) or 0
+
+
+def _with_home(value: Any) -> Any:
+    """Replaces the ~ that a path may start with: a shell leaves it in --model_dir=~/run."""
+    if isinstance(value, list):
+        return [_with_home(each) for each in value]
+    return os.path.expanduser(value) if isinstance(value, str) else value
 
 
 def _parser(modules: dict[str, ModuleType]) -> argparse.ArgumentParser:

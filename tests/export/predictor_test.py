@@ -1,5 +1,6 @@
 """Tests of export/predictor.py."""
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -69,6 +70,28 @@ class PredictorTest(tf.test.TestCase):
         for folder in (foreign, broken):
             with self.assertRaisesRegex(errors.RunError, f"Cannot load {folder}"):
                 Predictor(str(folder))
+
+    def test_half_a_saved_model_is_an_error_that_says_how_to_write_it_again(self):
+        whole = Path(self.run_folder, "saved_model")
+        for number, path in enumerate(sorted(path for path in whole.rglob("*") if path.is_file())):
+            if path.name in ("saved_model.pb", "fingerprint.pb"):
+                continue
+            folder = Path(self.get_temp_dir(), f"half_{number}")
+            shutil.copytree(whole, folder)
+            (folder / path.relative_to(whole)).unlink()
+            with self.subTest(path.name), self.assertRaisesRegex(errors.RunError, "write it again: tf-frozen export"):
+                Predictor(str(folder))
+        folder = Path(self.get_temp_dir(), "shapes")
+        shutil.copytree(whole, folder)
+        wrong = f"Cannot load {folder}: "
+        for name in ("classes.json", "tf_frozen.json"):
+            path = folder / "assets.extra" / name
+            content = path.read_text()
+            for other in ("[1]", "{}", "null", '[{"id": 1}]', '{"image_size": 3, "magnification": {"low": "a"}}', ""):
+                path.write_text(other)
+                with self.subTest(name, other=other), self.assertRaisesRegex(errors.RunError, wrong):
+                    Predictor(str(folder))
+            path.write_text(content)
 
 
 if __name__ == "__main__":

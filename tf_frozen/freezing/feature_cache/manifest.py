@@ -11,6 +11,8 @@ from typing import Any
 from tf_frozen.errors import RunError
 from tf_frozen.files import write_atomic
 from tf_frozen.freezing.feature_cache.key import differences
+from tf_frozen.freezing.feature_cache.layout import Layout
+from tf_frozen.freezing.feature_cache.shards import COMPRESSIONS
 
 NAME = "manifest.json"
 
@@ -56,13 +58,30 @@ class Manifest:
         path = os.path.join(folder, NAME)
         try:
             with open(path, encoding="utf-8") as file:
-                return cls(**json.load(file))
+                manifest = cls(**json.load(file))
+            manifest._check_types()
+            return manifest
         except FileNotFoundError as error:
             raise RunError(
                 f"{folder} holds no feature cache: it has no {NAME}. `tf-frozen cache` makes one."
             ) from error
-        except (OSError, ValueError, TypeError) as error:
-            raise RunError(f"The feature cache {folder} can't be used: {path} can't be read ({error}).") from error
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise RunError(
+                f"The feature cache {folder} can't be used: {path} is not the manifest of a cache ({error}). Remove "
+                f"the folder and make the cache anew: `tf-frozen cache`."
+            ) from error
+
+    def _check_types(self) -> None:
+        """Raises an error of Python's where a part is not of its type."""
+        Layout.from_dict(self.layout)
+        counts = [self.records, self.shard_records, self.settings["FeatureCache.views"]]
+        shards = self.shards.values()
+        if not all(type(count) is int and count > 0 for count in counts):
+            raise ValueError(f"its counts are {counts}")
+        if self.settings["FeatureCache.compression"] not in COMPRESSIONS or not isinstance(self.key, dict):
+            raise ValueError("its key or settings are damaged")
+        if not all(type(row["bytes"]) is int and isinstance(row["sha256"], str) for row in shards):
+            raise ValueError("its list of shards is damaged")
 
     def check(self, folder: str, key: Mapping[str, Any], settings: Mapping[str, Any], source: str) -> None:
         """Raises RunError with each difference to the present configuration.

@@ -27,6 +27,7 @@ class CacheReader:
     def __init__(self, folder: str, batches: TrainBatches, detector: Detector):
         """Raises ConfigError where the backbone trains, RunError where the cache is stale, unfinished or cut short."""
         check_cachable(detector.backbone)
+        folder = os.path.expanduser(folder)
         manifest = Manifest.load(folder)
         manifest.check(folder, key(batches, detector), {}, detector.backbone.weights_source or "random")
         self.views = manifest.settings["FeatureCache.views"]
