@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from gin import config as gin_config
 
@@ -25,12 +26,16 @@ def find_configurable(selector: str) -> gin_config.Configurable:
     raise ConfigError(f"Nothing configurable is named '{selector}'.{advice}")
 
 
+def construction(configurable: gin_config.Configurable) -> Callable[..., Any]:
+    """Returns the function that takes the parameters: the configurable itself, or how its class is constructed."""
+    function = configurable.wrapped
+    return gin_config._find_class_construction_fn(function) if inspect.isclass(function) else function
+
+
 def parameters(configurable: gin_config.Configurable) -> tuple[list[str], bool]:
     """Returns the parameters that may be bound by name, and whether any other keyword is taken as well."""
-    function = configurable.wrapped
-    if inspect.isclass(function):
-        function = gin_config._find_class_construction_fn(function)
-    kinds = {name: parameter.kind for name, parameter in inspect.signature(function).parameters.items()}
+    signature = inspect.signature(construction(configurable))
+    kinds = {name: parameter.kind for name, parameter in signature.parameters.items()}
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     names = [name for name, kind in kinds.items() if kind in by_name and name != "self"]
     if configurable.allowlist:

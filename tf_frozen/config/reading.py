@@ -17,6 +17,8 @@ from gin import config as gin_config
 from gin import config_parser
 
 from tf_frozen.config import bindings
+from tf_frozen.config.binding_types import check_types
+from tf_frozen.config.circles import check_circles
 from tf_frozen.config.configurables import find_configurable, parameters, unknown_parameter
 from tf_frozen.config.explained import without_gin
 from tf_frozen.config.required import DATA_MACROS, Required, check_macros
@@ -33,6 +35,8 @@ def read(sources: Iterable[Source], gin_params: Iterable[str]) -> None:
     for number, text in enumerate(gin_params, start=1):
         _read(Source(f"--gin_param {number}", text, pathlib.Path(), is_param=True))
     check_macros()
+    check_circles()
+    check_types()
 
 
 class _Delegate(gin_config.ParserDelegate):

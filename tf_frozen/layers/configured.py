@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
+from tf_frozen.config.value_types import fault, fits, parameter_types
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
 
@@ -14,9 +18,15 @@ from tf_frozen.keras_flavor import keras
 class Configured:
     """Mixed in before a Keras class whose every constructor argument is kept in the attribute of that name.
 
-    So `get_config` and `from_config` need no writing. A layer or a symbolic tensor of another Keras is a ConfigError,
-    as argument and as input: Keras 2 would take it, and track none of its variables.
+    So `get_config` and `from_config` need no writing. An argument that is not of its annotated type is a ConfigError,
+    and so is a layer or a symbolic tensor of another Keras, as argument and as input: Keras 2 would take it, and track
+    none of its variables.
     """
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls):
+            cls.__init__ = _checked(cls.__init__)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_"):  # Keras's own, some of which TensorFlow can't flatten
@@ -60,6 +70,22 @@ def _check_flavor(value: Any, where: str) -> None:
                 f"{where} is a {type(item).__name__} of another Keras ({foreign[0]}). tf_frozen is built on Keras 2: "
                 f"make it with `from tf_frozen.keras_flavor import keras`, which is the package tf_keras."
             )
+
+
+def _checked(construct: Callable[..., None]) -> Callable[..., None]:
+    """Returns a constructor that raises ConfigError for an argument that is not of its annotated type."""
+    signature = inspect.signature(construct)
+
+    @functools.wraps(construct)
+    def checked(self: Configured, *args: Any, **kwargs: Any) -> None:
+        with contextlib.suppress(TypeError):  # missing and unknown arguments: Python's own error follows
+            types = parameter_types(construct)
+            for name, value in signature.bind_partial(self, *args, **kwargs).arguments.items():
+                if not fits(value, types.get(name, Any)):
+                    raise ConfigError(fault(f"{type(self).__name__}.{name}", value, types[name]))
+        construct(self, *args, **kwargs)
+
+    return checked
 
 
 def _to_config(value: Any) -> Any:

@@ -1,0 +1,134 @@
+import importlib
+import pkgutil
+import typing
+from collections.abc import Callable, Mapping, Sequence
+
+import gin
+import numpy as np
+import tensorflow as tf
+from gin import config as gin_config
+
+import tf_frozen
+from tf_frozen import experiment
+from tf_frozen.config.configurables import construction, parameters
+from tf_frozen.config.value_types import describe, fault, fits, parameter_types
+from tf_frozen.errors import ConfigError
+from tf_frozen.layers.configured import Configured
+
+
+class FitsTest(tf.test.TestCase):
+    def test_values_of_the_type(self):
+        for value, expected in (
+            (3, int),
+            (np.int64(3), int),
+            (3, float),
+            (np.float32(0.5), float),
+            ("a", str),
+            (None, int | None),
+            (None, typing.Optional[int]),  # noqa: UP045
+            ((1, 2), tuple[int, int]),
+            ([1, 2], tuple[int, int]),
+            ((), tuple[int, ...]),
+            ([0.5, 1], Sequence[float]),
+            (np.array([0.5, 1]), Sequence[float]),
+            (((1, 2), [3]), Sequence[Sequence[float]]),
+            ([(1, "a")], Sequence[tuple]),
+            (len, Callable),
+            (dict, Callable[[], Mapping]),
+            ({"a": 1}, Mapping[str, int]),
+            ("b", typing.Literal["a", "b"]),
+            (object(), typing.Any),
+            (object(), typing.TypeVar("Anything")),
+        ):
+            with self.subTest(f"{value!r} as {expected}"):
+                self.assertTrue(fits(value, expected))
+
+    def test_values_of_another_type(self):
+        for value, expected, words in (
+            (3.0, int, "an integer"),
+            (True, int, "an integer"),
+            (True, float, "a number"),
+            ("3", float, "a number"),
+            (3, str, "a string"),
+            (1, bool, "True or False"),
+            ("a", int | None, "an integer or None"),
+            ((1, 2, 3), tuple[int, int], "a sequence of 2 integers"),
+            ((1, 0.5), tuple[int, ...], "a sequence of integers"),
+            (0.5, Sequence[float], "a sequence of numbers"),
+            ("ab", Sequence[str], "a sequence of strings"),
+            ({1: 2}, Sequence[float], "a sequence of numbers"),
+            ((1, 2), Sequence[Sequence[float]], "a sequence of sequences of numbers"),
+            ((1,), Sequence[tuple], "a sequence of sequences"),
+            (("a", "b"), Sequence[tuple[str, str]], "a sequence of sequences of 2 strings"),
+            (3, Callable[[], int], "a function or class"),
+            (dict, dict, "an instance of dict"),
+            ("c", typing.Literal["a", "b"], "'a' or 'b'"),
+        ):
+            with self.subTest(f"{value!r} as {expected}"):
+                self.assertFalse(fits(value, expected))
+                self.assertEqual(describe(expected), words)
+
+    def test_the_message_has_what_was_likely_meant(self):
+        self.assertEqual(
+            fault("Neck.ratios", 0.5, Sequence[float]),
+            "Neck.ratios is 0.5; it must be a sequence of numbers. Did you mean (0.5,)?",
+        )
+        self.assertEndsWith(fault("frame", 512, tuple[int, int] | None), "Did you mean (512, 512)?")
+        self.assertEndsWith(fault("steps", "600", int), "Did you mean 600?")
+        self.assertEndsWith(fault("norm", dict, dict | None), "Did you mean dict()?")
+        self.assertEndsWith(fault("steps", "many", int), "it must be an integer.")
+        self.assertLess(len(fault("steps", "many " * 1000, int)), 200)
+
+
+class EveryConfigurableTest(tf.test.TestCase):
+    """What holds for every class and function of the package that gin may configure."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        for module in pkgutil.walk_packages(tf_frozen.__path__, "tf_frozen."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+        registered = (configurable for _, configurable in gin_config._REGISTRY.items())
+        cls.configurables = [one for one in registered if one.wrapped.__module__.startswith("tf_frozen.")]
+
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(gin.clear_config)
+
+    def wrong_values(self):
+        """A configurable, the name of a parameter, and a value that is not of its type, for each that has one."""
+        for configurable in self.configurables:
+            types = parameter_types(construction(configurable))
+            for name in parameters(configurable)[0]:
+                takes_text = str in (types[name], *typing.get_args(types[name]))
+                if types[name] is not typing.Any:
+                    yield configurable, name, 0.5 if takes_text else "wrong"
+
+    def test_all_parameters_are_annotated(self):
+        self.assertGreater(len(self.configurables), 20)
+        for configurable in self.configurables:
+            known = parameter_types(construction(configurable))
+            self.assertContainsSubset(parameters(configurable)[0], known)
+
+    def test_gin_refuses_values_of_another_type_when_it_reads_them(self):
+        for configurable, name, wrong in self.wrong_values():
+            line = f"{configurable.selector}.{name} = {wrong!r}"
+            with self.subTest(line), self.assertRaises(ConfigError) as raised:
+                experiment.load([], [line])
+            self.assertStartsWith(str(raised.exception), f"--gin_param 1: {configurable.selector}.{name} is {wrong!r}")
+            self.assertEndsWith(str(raised.exception), f"\n    {line}")
+
+    def test_layers_refuse_them_in_python(self):
+        layers = [row for row in self.wrong_values() if issubclass(row[0].wrapped, Configured)]
+        self.assertGreater(len(layers), 100)
+        for configurable, name, wrong in layers:
+            with (
+                self.subTest(f"{configurable.name}.{name}"),
+                self.assertRaisesRegex(ConfigError, f"{configurable.name}.{name} is {wrong!r}; it must be "),
+            ):
+                configurable.wrapped(**{name: wrong})
+
+
+if __name__ == "__main__":
+    tf.test.main()

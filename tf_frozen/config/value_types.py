@@ -1,0 +1,128 @@
+"""Checks of values against annotated types, as lenient as Python's own numbers and sequences are."""
+
+from __future__ import annotations
+
+import ast
+import collections.abc
+import functools
+import inspect
+import numbers
+import textwrap
+import types
+import typing
+from typing import Any, NamedTuple
+
+_UNIONS = (typing.Union, types.UnionType)
+_NOUNS = {int: ("an integer", "integers"), float: ("a number", "numbers"), str: ("a string", "strings")}
+_NOUNS |= {bool: ("True or False", "values True or False"), type(None): ("None", "None")}
+
+
+class Made(NamedTuple):
+    """Stands for a value that is not made yet; `kind` is its type, or what annotates it."""
+
+    kind: Any
+
+
+@functools.cache
+def parameter_types(function: Any) -> dict[str, Any]:
+    """Returns the annotated types of a function's parameters and result; nothing where they cannot be evaluated."""
+    try:
+        return typing.get_type_hints(function)
+    except (AttributeError, NameError, TypeError):
+        return {}
+
+
+def fits(value: Any, expected: Any) -> bool:
+    """Returns whether `value` is of the annotated type `expected`.
+
+    An integer is a number, a list or an array may be a tuple, True is no integer. Types that are not understood fit
+    everything.
+    """
+    kind, inner = typing.get_origin(expected) or expected, typing.get_args(expected)
+    if kind is Any:
+        return True
+    if kind in _UNIONS:
+        return any(fits(value, one) for one in inner)
+    if isinstance(value, Made):
+        return _made_fits(value.kind, kind, inner)
+    if kind is typing.Literal:
+        return value in inner
+    if kind in (int, float):
+        number = numbers.Integral if kind is int else numbers.Real
+        return isinstance(value, number) and not isinstance(value, bool)
+    if not isinstance(kind, type):
+        return True
+    if not issubclass(kind, collections.abc.Collection) or issubclass(kind, str):
+        return isinstance(value, kind)
+    return _collection_fits(value, kind, inner)
+
+
+def fault(name: str, value: Any, expected: Any) -> str:
+    """Returns the message for a value that does not fit: name, value, the expected type and what was likely meant."""
+    shown = f"the class {value.__name__}" if inspect.isclass(value) else textwrap.shorten(repr(value), 80)
+    meant = [repr(guess) for guess in _guesses(value) if fits(guess, expected)]
+    if inspect.isclass(value) and fits(Made(value), expected):
+        meant.append(f"{value.__name__}()")
+    advice = f" Did you mean {meant[0]}?" if meant else ""
+    return f"{name} is {shown}; it must be {describe(expected)}.{advice}"
+
+
+def describe(expected: Any) -> str:
+    """Returns an annotated type in words."""
+    kind, inner = typing.get_origin(expected) or expected, typing.get_args(expected)
+    if kind in _UNIONS:
+        return " or ".join(describe(one) for one in inner)
+    if kind is typing.Literal:
+        return " or ".join(map(repr, inner))
+    if kind in _NOUNS:
+        return _NOUNS[kind][0]
+    if kind is collections.abc.Callable:
+        return "a function or class"
+    if isinstance(kind, type) and issubclass(kind, collections.abc.Sequence):
+        return f"a sequence{_of(inner)}"
+    return f"an instance of {getattr(kind, '__name__', kind)}"
+
+
+def _of(inner: tuple[Any, ...]) -> str:
+    """Returns what a sequence consists of, as ' of 2 integers'."""
+    if not inner:
+        return ""
+    if typing.get_origin(inner[0]) or inner[0] is tuple:
+        items = describe(inner[0]).replace("a sequence", "sequences", 1)
+    else:
+        items = _NOUNS[inner[0]][1] if inner[0] in _NOUNS else f"instances of {inner[0].__name__}"
+    fixed = len(inner) > 1 and inner[1] is not Ellipsis
+    return f" of {len(inner)} {items}" if fixed else f" of {items}"
+
+
+def _guesses(value: Any) -> list[Any]:
+    """Returns what a user may have meant by a value of the wrong type."""
+    if not isinstance(value, str):
+        return [(value,), (value, value)]
+    try:
+        return [ast.literal_eval(value)]
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return [(value,)]
+
+
+def _collection_fits(value: Any, kind: type, inner: tuple[Any, ...]) -> bool:
+    if issubclass(kind, collections.abc.Mapping | collections.abc.Set):
+        return isinstance(value, kind)
+    if isinstance(value, str | bytes | collections.abc.Mapping) or not isinstance(value, collections.abc.Collection):
+        return False
+    if kind is tuple and inner and inner[-1] is not Ellipsis:
+        return len(value) == len(inner) and all(map(fits, value, inner))
+    return not inner or all(fits(item, inner[0]) for item in value)
+
+
+def _made_fits(made: Any, kind: Any, inner: tuple[Any, ...]) -> bool:
+    origin = typing.get_origin(made) or made
+    if origin in _UNIONS:
+        return any(_made_fits(one, kind, inner) for one in typing.get_args(made))
+    if origin is Any or not isinstance(origin, type) or not isinstance(kind, type):
+        return True
+    if kind is collections.abc.Callable:
+        result = inner[-1] if inner else None
+        # What makes detectors is wanted, not a detector, which is callable as well.
+        return issubclass(origin, kind) and not (isinstance(result, type) and issubclass(origin, result))
+    return issubclass(origin, kind) or (origin, kind) == (int, float)
