@@ -26,8 +26,19 @@ class Source(NamedTuple):
         return self.name if self.is_param else f"{self.name}:{line}"
 
     def line(self, number: int) -> str:
-        """Returns the text of a line."""
-        return (self.text.splitlines() or [""])[number - 1].strip()
+        """Returns the text of a line, or the beginning of it."""
+        text = (self.text.splitlines() or [""])[number - 1].strip()
+        return text if len(text) <= 200 else f"{text[:200]}…"
+
+    def checked_text(self) -> str:
+        """Returns the text without a byte order mark; ConfigError where it has characters that no text has."""
+        for number, line in enumerate(self.text.splitlines(), start=1):
+            if strange := re.search(r"[\0\ud800-\udfff]", line):
+                raise ConfigError(
+                    f"{self.where(number)}: Character {strange.start() + 1} of the line is {strange[0]!r}, "
+                    f"which is not UTF-8 text."
+                )
+        return self.text.removeprefix("\ufeff")
 
 
 def shipped() -> list[tuple[str, str]]:
@@ -43,6 +54,12 @@ def header(name: str) -> dict[str, str]:
     comment = re.match(r"(?:#.*\n)*", _shipped_files()[name].read_text(encoding="utf-8"))[0]
     rows = re.findall(r"^# ([A-Z][\w ]+): (.*\n(?:#  .*\n)*)", comment, re.MULTILINE)
     return {label: " ".join(content.replace("\n#", " ").split()) for label, content in rows}
+
+
+def macros() -> set[str]:
+    """Returns the names of the macros that the shipped gin files refer to."""
+    texts = (path.read_text(encoding="utf-8") for path in _shipped_files().values())
+    return {name for text in texts for name in re.findall(r"%(\w+)", text)}
 
 
 def _shipped_files() -> dict[str, pathlib.Path]:
@@ -77,8 +94,10 @@ def read(path: pathlib.Path) -> Source:
     """Returns the gin file at `path`; ConfigError when it is not readable text."""
     try:
         return Source(str(path), path.read_text(encoding="utf-8"), path.parent)
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise ConfigError(f"The gin file {path} cannot be read: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"The gin file {path} is not UTF-8 text: {error}. Save it as UTF-8.") from error
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import gin
+from gin import config as gin_config
 
 MACRO = "gin.macro"
 # Scope, selector and parameter, as gin has them: the scope of a macro is its name.
@@ -22,22 +23,32 @@ class Binding(NamedTuple):
     value: Any
     where: str
     text: str
+    from_param: bool = False  # by a parameter of the user's, not by a file
+
+    def macros(self) -> set[str]:
+        """Returns the names of the macros that the value refers to."""
+        references = gin_config.iterate_references(self.value)
+        return {"/".join(reference.scopes) for reference in references if reference.configurable.selector == MACRO}
 
 
+# In the order in which they were bound for the last time.
 bindings: dict[Key, Binding] = {}
-macros_mentioned: set[str] = set()
+# Bindings that a later one replaced, each with those that stood beside it then.
+replaced: list[tuple[Key, Binding, dict[Key, Binding]]] = []
 
 
 def clear() -> None:
     """Empties gin's configuration and the record."""
     gin.clear_config()
     bindings.clear()
-    macros_mentioned.clear()
+    replaced.clear()
 
 
 def bind(key: Key, binding: Binding) -> None:
     """Gives gin the value of a binding, and records it."""
     gin.bind_parameter(key, binding.value)
+    if key in bindings:
+        replaced.append((key, bindings.pop(key), dict(bindings)))
     bindings[key] = binding
 
 

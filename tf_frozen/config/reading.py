@@ -21,22 +21,29 @@ from tf_frozen.config.binding_types import check_types
 from tf_frozen.config.circles import check_circles
 from tf_frozen.config.configurables import find_configurable, parameters, unknown_parameter
 from tf_frozen.config.explained import without_gin
-from tf_frozen.config.required import DATA_MACROS, Required, check_macros
+from tf_frozen.config.macros import check_macros
+from tf_frozen.config.required import DATA_MACROS, Required
 from tf_frozen.config.syntax import syntax_error
 from tf_frozen.errors import ConfigError
 from tf_frozen.gin_files import Source, did_you_mean, find
 
 
 def read(sources: Iterable[Source], gin_params: Iterable[str]) -> None:
-    """Replaces gin's configuration by that of the sources, then of single bindings; what comes later wins."""
+    """Replaces gin's configuration by that of the sources, then of single bindings; what comes later wins.
+
+    Raises ConfigError for what is not gin, for unknown names, and for macros and values that cannot be right.
+    """
     bindings.clear()
-    for source in sources:
-        _read(source)
-    for number, text in enumerate(gin_params, start=1):
-        _read(Source(f"--gin_param {number}", text, pathlib.Path(), is_param=True))
-    check_macros()
-    check_circles()
-    check_types()
+    try:
+        for source in sources:
+            _read(source)
+        for number, text in enumerate(gin_params, start=1):
+            _read(Source(f"--gin_param {number}", text, pathlib.Path(), is_param=True))
+        check_macros()
+        check_circles()
+        check_types()
+    except RecursionError as error:
+        raise ConfigError("The gin configuration has values or references that are nested too deeply.") from error
 
 
 class _Delegate(gin_config.ParserDelegate):
@@ -49,7 +56,6 @@ class _Delegate(gin_config.ParserDelegate):
     def macro(self, name: str) -> gin_config.ConfigurableReference:
         if name in ("gin.REQUIRED", "REQUIRED"):
             return Required()
-        bindings.macros_mentioned.add(name)
         return super().macro(name)
 
 
@@ -75,8 +81,9 @@ def _read(source: Source, including: tuple[str, ...] = ()) -> None:
 
 def _statements(source: Source) -> Iterator[Any]:
     """Yields gin's statements; ConfigError where the text is not gin or refers to an unknown name."""
+    text, parser = source.checked_text(), None
     try:
-        parser = config_parser.ConfigParser(source.text, _Delegate())
+        parser = config_parser.ConfigParser(text, _Delegate())
         while (statement := parser.parse_statement()) is not None:
             yield statement
     except ConfigError as error:
@@ -87,6 +94,11 @@ def _statements(source: Source) -> Iterator[Any]:
         raise syntax_error(source, error.lineno or 1, str(error.msg)) from None
     except tokenize.TokenError as error:
         raise syntax_error(source, error.args[1][0], str(error.args[0])) from None
+    except (RecursionError, TypeError, ValueError) as error:
+        # Brackets in brackets by the hundred; keys of a dictionary that Python does not take.
+        line = parser.current_token.start[0] if parser else 1
+        problem = "Too many brackets." if isinstance(error, RecursionError) else f"{error}."
+        raise syntax_error(source, line, problem) from None
 
 
 @contextlib.contextmanager
@@ -111,7 +123,7 @@ def _bind(statement: config_parser.BindingStatement, source: Source) -> None:
             raise ConfigError(unknown_parameter(selector, parameter, names))
         name, key = f"{name}.{parameter}", (scope, configurable.selector, parameter)
     line = location.line_num
-    bindings.bind(key, bindings.Binding(name, value, source.where(line), source.line(line)))
+    bindings.bind(key, bindings.Binding(name, value, source.where(line), source.line(line), source.is_param))
 
 
 def _import(statement: config_parser.ImportStatement) -> None:

@@ -1,4 +1,4 @@
-"""Values that the user has to give: `%gin.REQUIRED` and macros without a value."""
+"""Values that the user has to give: those of `%gin.REQUIRED`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from typing import Any
 
 from gin import config as gin_config
 
-from tf_frozen.config.bindings import MACRO, bindings
+from tf_frozen.config.bindings import bindings
 from tf_frozen.errors import ConfigError
-from tf_frozen.gin_files import did_you_mean
 
 DATA_MACROS = ("TRAIN_ANNOTATIONS", "TRAIN_IMAGES", "VAL_ANNOTATIONS", "VAL_IMAGES")
 
@@ -29,27 +28,12 @@ def how_to_give(name: str) -> str:
     return f" Give it one with --gin_param '{name} = {value}'"
 
 
-def check_macros() -> None:
-    """Raises a ConfigError that lists the macros which a binding refers to and nothing defines."""
-    defined = {scope for scope, selector, _ in bindings if selector == MACRO}
-    faults = {}
-    for binding in bindings.values():
-        for reference in gin_config.iterate_references(binding.value):
-            name = "/".join(reference.scopes)
-            if reference.configurable.selector == MACRO and name not in defined:
-                advice = did_you_mean(name, defined) + how_to_give(name)
-                text = f"{binding.where}: The macro '{name}' has no value.{advice}\n    {binding.text}"
-                faults.setdefault(name, text)
-    if faults:
-        raise ConfigError("\n".join(faults.values()))
-
-
 def _values_to_give() -> str:
     """Returns a line for each binding that is still `%gin.REQUIRED`, with the comment on its line."""
     lines = []
-    for name, value, where, text in bindings.values():
-        if any(isinstance(reference, Required) for reference in gin_config.iterate_references(value)):
-            comment = text.partition("#")[2].strip()
+    for binding in bindings.values():
+        if any(isinstance(reference, Required) for reference in gin_config.iterate_references(binding.value)):
+            comment = binding.text.partition("#")[2].strip()
             meaning = f" ({comment})" if comment else ""
-            lines.append(f"{where}: '{name}' has no value{meaning}.{how_to_give(name)}")
+            lines.append(f"{binding.where}: '{binding.name}' has no value{meaning}.{how_to_give(binding.name)}")
     return "\n".join(lines)

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import logging
 import textwrap
+from collections.abc import Iterable
+from typing import Any
 
 from gin import config as gin_config
 
-from tf_frozen.config.bindings import MACRO, Key, bindings, effective, macros_mentioned
+from tf_frozen.config.bindings import MACRO, Key, bindings, effective, replaced
 from tf_frozen.errors import ConfigError
-from tf_frozen.gin_files import did_you_mean
 
 _logger = logging.getLogger(__name__)
 
 
 def unused_bindings() -> list[str]:
-    """Returns a line for each binding that no call has received and each macro that no binding mentions."""
-    used = _used_keys()
-    lines = []
-    for key, binding in bindings.items():
-        line = f"{binding.name} = {textwrap.shorten(repr(binding.value), 60)} ({binding.where})"
-        if key[1] == MACRO and key[0] not in macros_mentioned:
-            advice = did_you_mean(key[0], macros_mentioned) or " No gin file uses this macro."
-            lines.append(f"{line}.{advice}")
-        elif key[1] != MACRO and key not in used:
-            lines.append(line)
-    return lines
+    """Returns a line for each binding that no call has received.
+
+    What another binding put out of use is left out: the settings of a neck in whose place a later file puts another.
+    """
+    accounted = _used_keys() | _out_of_use()
+    left = {key: binding for key, binding in bindings.items() if key not in accounted}
+    # Whoever corrects these corrects the macros that they take their values from.
+    explained = set().union(*(binding.macros() for key, binding in left.items() if key[1] != MACRO))
+    return [
+        f"{binding.name} = {textwrap.shorten(repr(binding.value), 60)} ({binding.where})"
+        for key, binding in left.items()
+        if key[1] != MACRO or key[0] not in explained
+    ]
 
 
 def report_unused(strict: bool = False) -> None:
@@ -45,14 +48,27 @@ def _used_keys() -> set[Key]:
     """
     operative = gin_config._OPERATIVE_CONFIG
     called = {*operative, *(("", selector) for _, selector in operative)}
-    waiting = [(*call, frozenset(values)) for call, values in operative.items()]
-    used = set()
+    received = [
+        key for (scope, selector), values in operative.items() for key in effective(scope, selector) if key[2] in values
+    ]
+    return {*received, *_reached([bindings[key].value for key in received], called)}
+
+
+def _out_of_use() -> set[Key]:
+    """Returns the bindings of what a binding referred to before another replaced it, those made later left out."""
+    reached = ((key, beside) for _, before, beside in replaced for key in _reached([before.value], set()))
+    return {key for key, beside in reached if beside.get(key) is bindings[key]}
+
+
+def _reached(values: Iterable[Any], visited: set[tuple[str, str]]) -> set[Key]:
+    """Returns the bindings of all that values refer to, by way of other bindings too, but for calls in `visited`."""
+    waiting, found = list(values), set()
+    visited = set(visited)
     while waiting:
-        scope, selector, parameters = waiting.pop()
-        for key in effective(scope, selector):
-            if key in used or parameters is not None and key[2] not in parameters:
-                continue
-            used.add(key)
-            references = gin_config.iterate_references(bindings[key].value)
-            waiting += [(*call, None) for call in {reference.config_key for reference in references} - called]
-    return used
+        for reference in gin_config.iterate_references(waiting.pop()):
+            if reference.config_key not in visited:
+                visited.add(reference.config_key)
+                keys = effective(*reference.config_key)
+                found.update(keys)
+                waiting += [bindings[key].value for key in keys]
+    return found

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import inspect
-from collections.abc import Callable
+import operator
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -23,10 +23,10 @@ class Configured:
     none of its variables.
     """
 
-    def __init_subclass__(cls, **kwargs: Any):
-        super().__init_subclass__(**kwargs)
-        if "__init__" in vars(cls):
-            cls.__init__ = _checked(cls.__init__)
+    def __new__(cls, *args: Any, **kwargs: Any) -> Configured:
+        """Checks the arguments before the constructor, which may convert them, takes them."""
+        _check_types(cls, args, kwargs)
+        return super().__new__(cls, *args, **kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_"):  # Keras's own, some of which TensorFlow can't flatten
@@ -72,20 +72,19 @@ def _check_flavor(value: Any, where: str) -> None:
             )
 
 
-def _checked(construct: Callable[..., None]) -> Callable[..., None]:
-    """Returns a constructor that raises ConfigError for an argument that is not of its annotated type."""
-    signature = inspect.signature(construct)
+@functools.cache
+def _annotated(kind: type) -> dict[str, Any]:
+    """Returns the types of the constructor arguments, which a class may hand on to the classes that it extends."""
+    own = [parameter_types(base.__init__) for base in reversed(kind.__mro__) if Configured in base.__mro__]
+    return functools.reduce(operator.or_, own)
 
-    @functools.wraps(construct)
-    def checked(self: Configured, *args: Any, **kwargs: Any) -> None:
-        with contextlib.suppress(TypeError):  # missing and unknown arguments: Python's own error follows
-            types = parameter_types(construct)
-            for name, value in signature.bind_partial(self, *args, **kwargs).arguments.items():
-                if not fits(value, types.get(name, Any)):
-                    raise ConfigError(fault(f"{type(self).__name__}.{name}", value, types[name]))
-        construct(self, *args, **kwargs)
 
-    return checked
+def _check_types(kind: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Raises ConfigError for a constructor argument that is not of its annotated type."""
+    types = _annotated(kind)
+    for name, value in [*zip(_arguments(kind), args, strict=False), *kwargs.items()]:
+        if not fits(value, types.get(name, Any)):
+            raise ConfigError(fault(f"{kind.__name__}.{name}", value, types[name]))
 
 
 def _to_config(value: Any) -> Any:
