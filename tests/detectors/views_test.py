@@ -126,7 +126,7 @@ class DetectorWithViewsTest(tf.test.TestCase):
 
     def test_what_is_no_view_is_explained(self):
         parts = self.detector().get_config() | {"views": 3}
-        with self.assertRaisesRegex(ConfigError, r"views are 3; they must be Views, in gin @Views\(\), or None"):
+        with self.assertRaisesRegex(ConfigError, r"RCNN.views is 3; it must be an instance of Views or None"):
             RCNN.from_config(parts)
 
     def test_its_configuration_builds_it_again(self):

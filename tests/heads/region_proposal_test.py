@@ -210,8 +210,8 @@ class LossTest(tf.test.TestCase):
 class ArgumentsTest(tf.test.TestCase):
     def test_what_makes_no_sense_is_refused_with_its_value(self):
         for arguments, message in (
-            ({"candidates": 2000}, r"candidates are 2000; they must be \(training, inference\)"),
-            ({"proposals": (1000,)}, r"proposals are \(1000,\)"),
+            ({"candidates": 2000}, r"candidates is 2000; it must be a sequence of 2 integers"),
+            ({"proposals": (1000,)}, r"proposals is \(1000,\); it must be a sequence of 2 integers"),
             ({"proposals": (1000, 0)}, r"proposals are \(1000, 0\); .* above 0"),
             ({"positive_iou": 0.2}, "negative_iou is 0.3 and its positive_iou 0.2; both must lie in 0…1"),
             ({"positive_iou": 70}, "positive_iou 70; both must lie in 0…1"),

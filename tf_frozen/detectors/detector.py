@@ -45,10 +45,6 @@ class Detector(Configured, keras.Model):
         super().__init__(autocast=False, **kwargs)
         self.backbone, self.neck = backbone, neck
         self.frame = _checked_frame(frame)
-        if views is not None and not isinstance(views, Views):
-            raise ConfigError(f"The detector's views are {views!r}; they must be Views, in gin @Views(), or None.")
-        if tiles is not None and not isinstance(tiles, Tiles):
-            raise ConfigError(f"The detector's tiles are {tiles!r}; they must be Tiles, in gin @Tiles(), or None.")
         self.weight_decay, self.seed, self.views, self.tiles = weight_decay, seed, views, tiles
         self._held: frozenset[int] = frozenset()
 

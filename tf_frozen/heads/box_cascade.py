@@ -248,10 +248,10 @@ def _check_choice(name: str, value: object, choices: Sequence[object]) -> None:
         raise ConfigError(f"BoxCascade's {name} is {value!r}; it must be one of {', '.join(map(repr, choices))}.")
 
 
-def _check_counts(**counts: object) -> None:
+def _check_counts(**counts: int) -> None:
     for name, count in counts.items():
-        if type(count) is not int or count < 1:
-            raise ConfigError(f"BoxCascade's {name} is {count!r}; it must be a whole number above 0.")
+        if count < 1:
+            raise ConfigError(f"BoxCascade's {name} is {count!r}; it must be above 0.")
 
 
 def _check_fractions(**fractions: float) -> None:

@@ -182,7 +182,7 @@ def _sum_of_level_means(values: tf.Tensor, mask: tf.Tensor, counts: Sequence[int
 
 def _check_pairs(**pairs: Sequence[int]) -> None:
     for name, pair in pairs.items():
-        if not isinstance(pair, Sequence) or len(pair) != 2 or not all(type(n) is int and n > 0 for n in pair):
+        if min(pair) < 1:
             raise ConfigError(
                 f"RegionProposal's {name} are {pair!r}; they must be (training, inference), two counts above 0."
             )

@@ -1,0 +1,54 @@
+import tensorflow as tf
+
+from tests.config.toys import RUN, RUN_WITH_DATA, GinTest, source, toy_bug
+from tf_frozen import experiment
+from tf_frozen.errors import ConfigError, DataError
+
+
+class ExplainedTest(GinTest):
+    def test_lists_every_required_value_with_its_meaning_and_how_to_give_it(self):
+        self.load(RUN_WITH_DATA)
+        data = self.build().data  # Nothing has asked for the values yet.
+        with self.assertRaises(ConfigError) as raised, experiment.explained():
+            data()
+        first, second = str(raised.exception).splitlines()
+        self.assertStartsWith(first, "run.gin:12: 'TRAIN_ANNOTATIONS' has no value (COCO JSON of the training")
+        self.assertEndsWith(first, """--gin_param 'TRAIN_ANNOTATIONS = "..."'""")
+        self.assertEndsWith(second, """--gin_param 'TRAIN_IMAGES = "..."'""")
+
+    def test_arguments_that_nothing_gives(self):
+        cases = {
+            "ToyRun.steps = 3": ["ToyRun.neck"],
+            f"{RUN}ToyRun.data = @ToySource()": ["ToySource.annotations", "ToySource.images"],
+            source("a.json").replace("ToySource.check = 1", ""): ["ToySource.check"],
+        }
+        for text, missing in cases.items():
+            with self.subTest(text):
+                self.load(text)
+                lines = self.fault(self.build).splitlines()
+                self.assertLen(lines, len(missing))
+                for line, name in zip(lines, missing, strict=True):
+                    self.assertIn(f"--gin_param '{name} = ...'", line)
+
+    def test_a_keyword_that_keras_refuses_is_found_in_its_gin_file(self):
+        self.load("\nToyLayer.filtrs = 3\nToyRun.neck = @ToyLayer()")
+        message = self.fault(self.build)
+        self.assertStartsWith(message, "run.gin:2: 'ToyLayer' has no parameter 'filtrs'. Did you mean 'filters'")
+
+    def test_user_errors_arrive_as_they_were_raised(self):
+        self.load(source("a.txt"))
+        with self.assertRaises(DataError) as raised:
+            self.build()
+        self.assertEqual(str(raised.exception), "a.txt is not JSON.")
+        self.assertEqual(raised.exception.faults, ["not json"])
+        self.assertIs(type(raised.exception), DataError)
+
+    def test_other_errors_stay_what_they_are(self):
+        self.load(source("a.json"), "ToySource.check = 'x'")
+        self.assertIn("concatenate", self.fault(self.build, error=TypeError))
+        with self.assertRaisesRegex(TypeError, "missing 1 required"), experiment.explained():
+            toy_bug()
+
+
+if __name__ == "__main__":
+    tf.test.main()
