@@ -46,12 +46,12 @@ class CliTest(tf.test.TestCase):
             code = cli.main(argv)
         return code, out.getvalue(), err.getvalue()
 
-    def process(self, *argv, **options):
-        """Starts the command line in a process of its own, where the commands added here exist as well."""
+    def process(self, *argv, env=None, **options):
+        """Starts the command line in its own process, where the commands added here exist as well."""
         script = f"import sys; from tf_frozen import cli, commands; commands.__path__.append({self.folder!r})"
         script += "; sys.exit(cli.main())"
         changed = ("TF_CPP_MIN_LOG_LEVEL", "PYTHONUNBUFFERED")
-        environment = {name: value for name, value in os.environ.items() if name not in changed}
+        environment = {name: value for name, value in os.environ.items() if name not in changed} | (env or {})
         process = subprocess.Popen(
             [sys.executable, "-c", script, *argv],
             text=True,
@@ -130,6 +130,10 @@ class WrongUseTest(CliTest):
         error = self.wrong("zoom-in", "--model_dir", "here", "--gin_param", "TRAIN_STEPS", "=", "3")
         self.assertIn("= 3\n", error)
         self.assertIn("--gin_param 'NAME = VALUE'", error)
+
+    def test_an_argument_that_is_not_text(self):
+        error = self.wrong("zoom-in", "--model_dir", os.fsdecode(b"caf\xe9"))
+        self.assertIn(r"The argument 'caf\udce9' has bytes that are not utf-8 text", error)
 
 
 class EndTest(CliTest):
@@ -253,6 +257,12 @@ class EndTest(CliTest):
         self.assertEqual(process.wait(timeout=120), 141)
         self.assertEqual(process.stderr.read(), "")
 
+    def test_characters_that_the_output_has_no_code_for_are_escaped(self):
+        self.command("signs", "import logging; print('×'); logging.getLogger('tf_frozen').warning('10²')")
+        process = self.process("signs", "--model_dir", "here", env={"PYTHONIOENCODING": "ascii"})
+        self.assertEqual(process.communicate(timeout=120), ("\\xd7\n", "10\\xb2\n"))
+        self.assertEqual(process.returncode, 0)
+
     def test_tensorflow_starts_silently(self):
         body = """
             from tf_frozen.keras_flavor import keras
@@ -261,9 +271,10 @@ class EndTest(CliTest):
             print(model.predict([[0.0]], verbose=0))
             """
         self.command("starting", body)
-        process = self.process("starting", "--model_dir", "here")
-        out, err = process.communicate(timeout=300)
-        self.assertEqual((process.returncode, out, err), (0, "[[0.]]\n", ""))
+        for env in ({}, {"TF_CPP_MIN_LOG_LEVEL": "3"}):  # Python's warnings are another matter than that level.
+            process = self.process("starting", "--model_dir", "here", env=env)
+            out, err = process.communicate(timeout=300)
+            self.assertEqual((process.returncode, out, err), (0, "[[0.]]\n", ""))
 
 
 if __name__ == "__main__":

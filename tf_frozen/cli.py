@@ -1,4 +1,4 @@
-"""The command line: finds the commands, reads their flags, prints what a user can mend as a plain message.
+"""The command line: finds the commands, reads their flags, prints user errors as plain messages.
 
 A command is a module in tf_frozen/commands/ with HELP, EXAMPLE, add_arguments(parser) and run(args); its name
 is the module's, with dashes. Commands import TensorFlow only when they run, so that help comes at once.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import io
 import logging
 import os
 import pkgutil
@@ -35,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     That is 2 after a UserError or wrong flags, 130 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP.
     """
     _quiet_tensorflow()
+    _print_any_text()
     try:
         with _logging(), raised():
             code = _run(sys.argv[1:] if argv is None else argv)
@@ -65,6 +67,7 @@ def find_commands() -> dict[str, ModuleType]:
 def _run(argv: Sequence[str]) -> int:
     modules = find_commands()
     parser = _parser(modules)
+    _check_text(argv)
     if not argv:
         parser.print_help()
         return WRONG_USE
@@ -132,14 +135,29 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _quiet_tensorflow() -> None:
-    """Silences what TensorFlow says of itself when it starts, unless the environment sets its log level."""
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
-        return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    """Silences TensorFlow's start, that of its C++ part unless the environment sets its log level."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for name in ("tensorflow", "absl"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    # One of TensorFlow Datasets' dependencies announces when it will drop an older Python.
+    # TensorFlow imports it, and it announces when it will drop an older Python.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.api_core")
+
+
+def _print_any_text() -> None:
+    """Makes the standard streams write escapes for characters that their encoding lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _check_text(argv: Sequence[str]) -> None:
+    """Raises UserError for an argument that is not text: TensorFlow opens no such path."""
+    for word in argv:
+        if any("\ud800" <= character <= "\udfff" for character in word):
+            raise UserError(
+                f"The argument {word!r} has bytes that are not {sys.getfilesystemencoding()} text. "
+                f"Rename the file or folder."
+            )
 
 
 class _BareHandler(logging.StreamHandler):

@@ -6,6 +6,8 @@ import argparse
 import json
 import logging
 import os
+import shlex
+import sys
 import time
 from typing import Any
 
@@ -104,17 +106,18 @@ def _export(job: Any, scorer: Any) -> tuple[str, int]:
 def _peak_memory_bytes() -> int:
     """The most memory that this process held."""
     import resource
-    import sys
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _where(model_dir: str, summary: dict[str, Any]) -> str:
+    logdir = os.path.join(model_dir, "tensorboard")
+    python = min(sys.executable, os.path.relpath(sys.executable), key=len)
     rows = {
         "predictions": "drawn pictures and results.json",
         "saved_model": "the detector, for TensorFlow anywhere",
-        "tensorboard": f"tensorboard --logdir {os.path.join(model_dir, 'tensorboard')}",
+        "tensorboard": shlex.join([python, "-m", "tensorboard.main", "--logdir", logdir]),
         "checkpoints": "to go on from",
         "freezing.json": "fingerprints of what stayed frozen",
         "summary.json": "these figures",
