@@ -252,12 +252,12 @@ class RefusalTest(tf.test.TestCase):
     def test_values_that_cannot_be(self):
         wrong = {
             "BATCH_SIZE = 0": "batch_size is 0",
-            "BATCH_SIZE = 2.5": "batch_size is 2.5",
-            "TRAIN_STEPS = 'many'": "train_steps is 'many'",
+            "BATCH_SIZE = 2.5": "BATCH_SIZE is 2.5; it must be an integer",
+            "TRAIN_STEPS = 'many'": "TRAIN_STEPS is 'many'; it must be an integer",
             "TRAIN_STEPS = -1": "train_steps is -1",
-            "LEARNING_RATE = 'fast'": "WarmupCosine.peak is 'fast'; a learning rate must be a number",
-            "SEED = None": "seed is None",
-            "FRAME = 512": "frame is 512",
+            "LEARNING_RATE = 'fast'": "LEARNING_RATE is 'fast'; it must be a number",
+            "SEED = None": "SEED is None; it must be an integer",
+            "FRAME = 512": "Did you mean (512, 512)?",
             "FRAME = (0, 128)": "frame is (0, 128)",
             "BACKBONE_MODE = 'frozn'": "'frozn'; it must be one of 'frozen', 'fine_tune'",
             "EfficientNetLite.weights = None": "BACKBONE_MODE = 'scratch'",
@@ -267,9 +267,13 @@ class RefusalTest(tf.test.TestCase):
                 self.assertIn(expected, self.refused(param))
         self.assert_untouched()
 
+    def test_a_misspelt_macro(self):
+        self.assertIn("'TRAIN_STEP'. Did you mean 'TRAIN_STEPS'?", self.refused("TRAIN_STEP = 3"))
+        self.assert_untouched()
+
     def test_strict_makes_an_unused_binding_an_error(self):
-        error = self.refused("TRAIN_STEP = 3", flags=["--strict"])
-        self.assertIn("TRAIN_STEP = 3 (--gin_param 5). Did you mean 'TRAIN_STEPS'?", error)
+        error = self.refused("other/NASFPN.filters = 3", flags=["--strict"])
+        self.assertIn("other/NASFPN.filters = 3 (--gin_param 5)", error)
         self.assert_untouched()
 
     @pytest.mark.slow

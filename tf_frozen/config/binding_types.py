@@ -15,19 +15,23 @@ from tf_frozen.errors import ConfigError
 
 def check_types() -> None:
     """Raises a ConfigError that lists the bindings whose value is not of the annotated type of its parameter."""
-    faults = [_fault(key, binding) for key, binding in bindings.items() if key[1] != MACRO]
-    if any(faults):
-        raise ConfigError("\n".join(text for text in dict.fromkeys(faults) if text))
+    faults: dict[str, str] = {}
+    for key, binding in bindings.items():
+        given = _where_given(binding)
+        text = _fault(key, binding, given) if key[1] != MACRO else ""
+        if text:
+            faults.setdefault(f"{given.name} {given.where}", text)
+    if faults:
+        raise ConfigError("\n".join(faults.values()))
 
 
-def _fault(key: Key, binding: Binding) -> str:
+def _fault(key: Key, binding: Binding, given: Binding) -> str:
     """Returns the message for a binding whose value does not fit, or an empty string."""
     _, selector, parameter = key
     expected = parameter_types(construction(gin_config._REGISTRY[selector])).get(parameter, Any)
     value = _stand_in(binding.value)
     if fits(value, expected):
         return ""
-    given = _where_given(binding)
     text = fault(given.name, given.value if isinstance(value, Made) else value, expected)
     if isinstance(value, Made) and fits(value.kind, expected):
         text += " Leave out the parentheses."
