@@ -195,6 +195,10 @@ class CocoJsonTest(SmallSetTestCase):
         with self.assertRaises(DataError) as caught:
             self.source(drop_faulty_boxes=True)
         self.assertEqual([fault.kind for fault in caught.exception.faults], ["unknown_category_id"])
+        self.annotation["id"] = [1]
+        with self.assertRaisesRegex(DataError, "no usable 'id'"):
+            self.source(drop_faulty_boxes=True)
+        self.annotation["id"] = 11
 
         self.document["annotations"] = [{**self.annotation, "category_id": 5}]
         with self.assertRaises(DataError) as caught:
@@ -217,7 +221,8 @@ class CocoJsonTest(SmallSetTestCase):
 class NumClassesTest(SmallSetTestCase):
     def test_counts_the_categories(self):
         self.assertEqual(num_classes(NEON_VAL[0]), 1)
-        self.assertEqual(num_classes(self.write()[0]), 2)
+        self.document["categories"].append({"id": 6, "name": "Tree "})
+        self.assertEqual(num_classes(self.write()[0]), 3)
 
     def test_faulty_categories_or_json_are_told(self):
         self.document["categories"].append({"id": 5, "name": "rock"})

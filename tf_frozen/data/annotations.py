@@ -94,7 +94,7 @@ class CocoJson:
         to_drop = (*_OF_ONE_BOX, *_OF_ONE_MASK) if drop_faulty_boxes else ()
         dropped = [fault for fault in inspection.faults if fault.kind in to_drop]
         faults = [fault for fault in inspection.faults if fault.kind not in to_drop]
-        without = {fault.annotation_id for fault in dropped}
+        without = set() if faults else {fault.annotation_id for fault in dropped}
         if faults or len(without) == len(inspection.document["annotations"]):
             raise DataError(_explain(faults or dropped, annotations, images, masks), faults or dropped)
         if dropped:
@@ -148,7 +148,8 @@ class CocoJson:
 def num_classes(annotations: str) -> int:
     """Returns the number of categories of a COCO JSON; raises DataError if it or they are faulty."""
     document = coco_json.read(annotations)
-    faults = list(check_categories(document["categories"], paths.resolve(annotations)))
+    found = check_categories(document["categories"], paths.resolve(annotations))
+    faults = [fault for fault in found if not fault.is_warning]
     if faults:
         raise DataError(describe(faults, _FAULTS_SHOWN), faults)
     return len(document["categories"])

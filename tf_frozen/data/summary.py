@@ -91,7 +91,7 @@ def summarize(
     per_image = collections.Counter(row["image_id"] for row in objects)
     most_in, most = max(per_image.items(), key=lambda pair: pair[1], default=(None, 0))
     of_class = collections.Counter(row["category_id"] for row in objects)
-    sizes = np.sqrt([row["bbox"][2] * row["bbox"][3] for row in objects])
+    sizes = np.sqrt(np.asarray([row["bbox"][2:] for row in objects], np.float64).reshape([-1, 2]).prod(axis=1))
     return Summary(
         images=len(places),
         images_without_boxes=len(places) - len(per_image),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from tf_frozen.data.checks.boxes import is_finite, is_number
+from tf_frozen.data.checks.boxes import MOST_PX, is_finite, is_number
 from tf_frozen.data.checks.rows import is_id, is_text
 from tf_frozen.data.faults import excerpt
 from tf_frozen.data.segmentations import to_rle, wrong_format
@@ -16,7 +16,6 @@ from tf_frozen.errors import DataError
 
 _MOST_FAULTS_SHOWN = 20
 _MOST_PIXELS = 2**31  # of an image; pycocotools counts them in 32 bits
-_MOST_PX = 1e9  # of a box's values; the area of a larger one is no sensible number
 
 Numbers = dict[Any, int]
 Sizes = Mapping[Any, tuple[int, int]]
@@ -179,8 +178,8 @@ def _row_fault(entry: Any, keys: tuple[str, ...], images: Numbers, categories: N
 def _box_fault(box: Any) -> str | None:
     if not isinstance(box, (list, tuple, np.ndarray)) or len(box) != 4 or not all(map(_is_finite_number, box)):
         return f"has bbox {excerpt(box)}, which is not four finite numbers [x, y, width, height]"
-    if max(map(abs, box)) > _MOST_PX:
-        return f"has bbox {excerpt(box)}, which reaches beyond {_MOST_PX:g} px"
+    if max(map(abs, box)) > MOST_PX:
+        return f"has bbox {excerpt(box)}, which reaches beyond {MOST_PX:g} px"
     return f"has bbox {excerpt(box)}, whose width or height is negative" if min(box[2:]) < 0 else None
 
 

@@ -46,7 +46,7 @@ class CheckBoxTest(tf.test.TestCase):
             self.assertEqual(self.kind(box), "box_without_area")
 
     def test_not_finite(self):
-        for box in ([NAN, 1, 2, 3], [1, 2, INFINITY, 3], [1, -INFINITY, 2, 3], [1, 2, 3, 10**400]):
+        for box in ([NAN, 1, 2, 3], [1, 2, INFINITY, 3], [1, -INFINITY, 2, 3], [1, 2, 3, 10**400], [1, 2, 1e300, 4]):
             self.assertEqual(self.kind(box), "non_finite_box")
 
     def test_malformed(self):

@@ -10,6 +10,7 @@ import numpy as np
 from tf_frozen.data.faults import Problem
 
 _EDGE_TOLERANCE = 1.0  # px that a box may reach beyond its image, as rounding makes it do; it is clipped
+MOST_PX = 1e9  # that a box may reach, on any image
 _LEAST_SIDE = 1e-3  # px; corners closer than that can fall together in float32
 
 
@@ -20,8 +21,8 @@ def check_box(box: Any, height: float | None, width: float | None, clip: bool = 
     """
     if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
         return Problem("malformed_box", "there is no bbox" if box is None else "the bbox is not four numbers")
-    if not all(map(is_finite, box)):
-        return Problem("non_finite_box", "the box holds NaN or an infinite number")
+    if not all(map(is_finite, box)) or max(map(abs, box)) > MOST_PX:
+        return Problem("non_finite_box", "the box holds NaN, an infinite number, or one beyond a thousand million")
     x, y, w, h = box
     if w < _LEAST_SIDE or h < _LEAST_SIDE:
         return Problem("box_without_area", f"the box is {w:g} px wide and {h:g} px high")
