@@ -1,4 +1,4 @@
-"""COCO segmentations, polygons or run lengths: checked, and decoded one object at a time."""
+"""COCO segmentations, polygons or RLE: checked, and decoded one object at a time."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def wrong_format(segmentation: Any, height: float | None, width: float | None) -
 
 
 def to_rle(segmentation: list | Mapping, height: int, width: int) -> dict[str, Any]:
-    """The compressed run lengths {size, counts} of a usable segmentation on an image of this size."""
+    """The compressed RLE {size, counts} of a usable segmentation on an image of this size."""
     if isinstance(segmentation, Mapping):
         is_compressed = isinstance(segmentation["counts"], (str, bytes))
         return dict(segmentation) if is_compressed else coco_mask.frPyObjects(segmentation, height, width)
@@ -128,12 +128,12 @@ def _wrong_runs(segmentation: Mapping, height: float | None, width: float | None
         return f"the segmentation is {size[1]} px wide and {size[0]} high, its image {width:g} and {height:g}"
     runs = _runs(counts)
     if runs is None or runs.min(initial=0) < 0 or runs.sum() != size[0] * size[1]:
-        return f"the segmentation's run lengths 'counts' do not make up {size[1]} x {size[0]} px"
+        return f"the RLE's 'counts' do not make up {size[1]} x {size[0]} px"
     return None
 
 
 def _runs(counts: Any) -> np.ndarray | None:
-    """The run lengths [n] int64 of 'counts', a list or COCO's text; None if it is neither.
+    """The runs [n] int64 of 'counts', a list or COCO's text; None if it is neither.
 
     pycocotools takes any text, and gives random pixels where it is too short.
     """

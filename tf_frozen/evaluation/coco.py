@@ -83,7 +83,7 @@ def to_results(
 ) -> list[dict]:
     """Return one image's boxes [n, 4] = [y1, x1, y2, x2], original pixels, as results rows ready for JSON.
 
-    `segmentations` are the run lengths of the masks, of the original image's size.
+    `segmentations` are the RLEs of the masks, of the original image's size.
     """
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4).tolist()
     rows = [

@@ -75,7 +75,7 @@ def _is_size(height: Any, width: Any) -> bool:
 
 
 def plain_annotations(annotations: list, images: Numbers, categories: Numbers, sizes: Sizes) -> list[dict]:
-    """Copies that hold what pycocotools reads; with `sizes` segmentations are run lengths."""
+    """Copies that hold what pycocotools reads; with `sizes` segmentations are RLEs."""
     faults = ((row, _annotation_fault(entry, images, categories, sizes)) for row, entry in enumerate(annotations))
     _report("ground truth", [f"annotations[{row}] {fault}" for row, fault in faults if fault])
     rows = [_plain(*numbered, images, categories, sizes) for numbered in enumerate(annotations, start=1)]
@@ -86,7 +86,7 @@ def plain_annotations(annotations: list, images: Numbers, categories: Numbers, s
 
 
 def plain_results(results: Sequence[dict], images: Numbers, categories: Numbers, sizes: Sizes) -> list[dict]:
-    """Copies that hold what pycocotools reads; with `sizes` segmentations are run lengths."""
+    """Copies that hold what pycocotools reads; with `sizes` segmentations are RLEs."""
     if not isinstance(results, (list, tuple)):
         raise DataError(
             f"Cannot score: the results are {excerpt(results)}; "

@@ -24,13 +24,13 @@ def paste(mask: np.ndarray, box: np.ndarray, height: int, width: int) -> np.ndar
 
 
 def to_rles(masks: np.ndarray, boxes: np.ndarray, height: int, width: int) -> list[dict[str, Any]]:
-    """COCO's run lengths {size, counts}, ready for JSON, of n masks [n, h, w] of boxes [n, 4], as `paste` has them."""
+    """COCO's RLEs {size, counts}, ready for JSON, of n masks [n, h, w] of boxes [n, 4], as `paste` has them."""
     rles = (coco_mask.encode(paste(mask, box, height, width)) for mask, box in zip(masks, boxes, strict=True))
     return [{"size": [height, width], "counts": rle["counts"].decode("ascii")} for rle in rles]
 
 
 def from_rle(rle: dict[str, Any]) -> np.ndarray:
-    """The mask, bool [height, width], of run lengths."""
+    """The mask, bool [height, width], of an RLE."""
     return coco_mask.decode(rle).astype(bool)
 
 

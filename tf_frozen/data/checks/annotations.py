@@ -70,7 +70,7 @@ def _place(row: Mapping, places: Mapping[Any, Place]) -> Place:
 def _check_geometry(
     row: Mapping, place: Place, masks: bool, clip_boxes: bool, convention_known: bool
 ) -> Iterator[Problem | None]:
-    """Yields what is wrong with box and segmentation; of boxes of another convention only what is no number."""
+    """Yields what is wrong with box and segmentation; of boxes of another convention only what is not four numbers."""
     box_problem = check_box(row.get("bbox"), place.height, place.width, clip_boxes)
     if convention_known or (box_problem and box_problem.kind in ("malformed_box", "non_finite_box")):
         yield box_problem
@@ -95,7 +95,7 @@ def _check_fields(row: Mapping, index: int) -> Problem | None:
 
 
 def _check_reference(noun: str, row: Mapping, known: Mapping, names: Mapping[str, Any]) -> Problem | None:
-    """Returns a problem if the row's image or category is not known; one that is left out is no reference.
+    """Returns a problem if the row's image or category is not known; a missing one is a malformed row.
 
     `names` has the known ids by the names of what they stand for.
     """
