@@ -34,6 +34,16 @@ MILLIONS = {
 }
 # What a frozen step costs of a fine-tuned one: the paper's Figure 1, read off to about 0.01 (Table 3's four rows).
 FLOPS_SHARE = {"r101_fpn": 0.652, "r101_nasfpn": 0.595, "r101_nasfpn_cascade": 0.609, "r50_nasfpn_cascade": 0.716}
+# What the headers of recipes say of it, by what their names have.
+NOT_SPECIFIED = {
+    "scratch": "from scratch",
+    "fine_tune": "fine-tuned",
+    "_jft_": "JFT-300M checkpoint",
+    "adapters": "place of the adapters",
+    "data_fraction": "steps on less data",
+    "plain_convs": "the schedule",
+    "b7": "initial weights of B7",
+}
 # Bindings that weights and length of a run differ by.
 OF_NO_DETECTOR = ("INIT_CHECKPOINT", "TRAIN_STEPS", "DROPS", "DATA_FRACTION", "train/CocoJson.fraction", "#")
 
@@ -81,6 +91,25 @@ class RecipesTest(tf.test.TestCase):
             for neck in necks:
                 rows[f"official/{stages}_resnet101_{neck}"] = ["72epochs", "600epochs"]
         self.assertCountEqual(RECIPES, [f"{FOLDER}{stem}_{row}.gin" for stem, ends in rows.items() for row in ends])
+
+    def test_headers_say_what_the_sources_leave_open(self):
+        for name in RECIPES:
+            header = gin_files.header(name)
+            with self.subTest(name):
+                self.assertIn("all instances", header["Differs from the sources"])
+                self.assertEqual("each replica" in header["Differs from the sources"], "retinanet" not in name)
+                open_questions = header.get("Not specified by the sources", "")
+                for part, words in NOT_SPECIFIED.items():
+                    self.assertEqual(words in open_questions, part in name and "official" not in name, part)
+
+    def test_backbones_from_scratch_have_the_norms_of_what_starts_anew(self):
+        for name in RECIPES:
+            self.load(name)
+            if gin.query_parameter("BACKBONE_MODE/gin.macro.value") == "scratch":
+                norms = [
+                    gin.query_parameter(f"ResNetRS.{of}") for of in ("norm_epsilon", "norm_momentum", "use_sync_bn")
+                ]
+                self.assertEqual((name, *norms), (name, 1e-4, 0.997, True))
 
     @pytest.mark.slow
     def test_each_is_built_and_trains_the_share_that_it_says(self):
