@@ -99,12 +99,16 @@ class CheckConventionTest(tf.test.TestCase):
         self.assertIsNone(self.check([[0, 0, 400, 300]] * 40, [[300, 400]] * 40))
         # One object in the middle of each image, of images of all sizes: width grows with x in pixels.
         sides = np.random.default_rng(0).uniform(50, 4000, [60, 1])
-        self.assertIsNone(self.check(sides * [0.2, 0.2, 0.6, 0.6], sides * [1, 1]))
+        self.assertIsNone(self.check(sides * [0.1, 0.1, 0.8, 0.8], sides * [1, 1]))
 
     def test_boxes_drawn_a_little_beyond_are_of_no_other_convention(self):
-        boxes, sizes = scattered(300, 0.5, 1.0)
-        boxes[:, 2:] += np.random.default_rng(0).uniform(0, 12, [300, 2])
-        self.assertIsNone(self.check(boxes, sizes))
+        for least in (0.05, 0.5, 0.9):
+            boxes, sizes = scattered(300, least, 1.0)
+            boxes[:, 2:] += np.random.default_rng(0).uniform(0, 12, [300, 2])
+            self.assertIsNone(self.check(boxes, sizes))
+        # All of them would fit as centers too.
+        at_the_edge = [[362, y, 40, 40] for y in range(50, 200, 5)]
+        self.assertIsNone(self.check(at_the_edge, [[300, 400]] * 30))
 
     def test_without_sizes_or_boxes_nothing_is_guessed_from_what_is_not_there(self):
         boxes, _ = neon("val")
