@@ -41,7 +41,7 @@ NOT_SPECIFIED = {
     "_jft_": "JFT-300M checkpoint",
     "adapters": "place of the adapters",
     "data_fraction": "steps on less data",
-    "plain_convs": "the schedule",
+    "plain_convs": "to compare with FPN",
     "b7": "initial weights of B7",
 }
 # Bindings that weights and length of a run differ by.
