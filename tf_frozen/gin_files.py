@@ -79,12 +79,13 @@ def find(name: str, *folders: pathlib.Path) -> Source:
     """Returns the gin file `name` from the first of `folders` that has it, else from the package."""
     for folder in folders:
         path = folder / os.path.expanduser(name)
-        if path.is_file():
+        if os.path.isfile(path):  # False as well for what the file system refuses as a name
             return read(path)
     files = _shipped_files()
     if name in files:
         return Source(name, files[name].read_text(encoding="utf-8"))
-    beside = {path.name for folder in folders for path in (folder / name).parent.glob("*.gin")}
+    parents = [path for folder in folders if os.path.isdir(path := (folder / name).parent)]
+    beside = {path.name for parent in parents for path in parent.glob("*.gin")}
     known = [*files, *(os.path.join(os.path.dirname(name), other) for other in beside)]
     advice = did_you_mean(name, known) or " `tf-frozen configs` lists the shipped ones."
     raise ConfigError(f"There is no gin file '{name}', as a path or among the shipped ones.{advice}")
