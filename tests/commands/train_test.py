@@ -87,7 +87,7 @@ class WholeJobTest(tf.test.TestCase):
         config, operative = ((self.model_dir / name).read_text() for name in ("config.gin", "operative_config.gin"))
         self.assertIn("NUM_CLASSES = 2\n", config)
         self.assertRegex(config, rf"TRAIN_ANNOTATIONS =[ \\\n]+'{self.job.folder.resolve()}/train.json'")
-        self.assertIn("NASFPN.filters = 8\n", operative)
+        self.assertIn("FPN.filters = 8\n", operative)
         self.assertTrue((self.model_dir / "saved_model" / "saved_model.pb").is_file())
         self.assertEmpty(list(self.model_dir.rglob("*.tmp")))
 
@@ -236,8 +236,8 @@ class RefusalTest(tf.test.TestCase):
 
     def test_slips_of_the_pen_name_what_was_meant(self):
         slips = {
-            "NASFPN.filter = 9": "'filters'",
-            "NASFPM.filters = 9": "'NASFPN'",
+            "FPN.filter = 9": "'filters'",
+            "FPM.filters = 9": "'FPN'",
             "TRAIN_STEPS = %BATCHSIZE": "'BATCH_SIZE'",
             "TRAIN_ANNOTATIONS = train.json": 'TRAIN_ANNOTATIONS = "train.json"',
         }
@@ -280,7 +280,7 @@ class RefusalTest(tf.test.TestCase):
     def test_the_run_of_another_architecture(self):
         run = job.trained().model_dir
         config = (run / "config.gin").read_text()
-        error = self.refused("NASFPN.filters = 16", model_dir=run)
+        error = self.refused("FPN.filters = 16", model_dir=run)
         self.assertIn("was written by another model", error)
         self.assertIn("another model_dir", error)
         self.assertEqual((run / "config.gin").read_text(), config)

@@ -31,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
     """Prints faults, warnings and a summary; returns 1 if there are faults, else 0."""
     from tf_frozen.data import faults
     from tf_frozen.data.checks.inspection import inspect
+    from tf_frozen.data.suggestion import suggest_for
     from tf_frozen.data.summary import summarize, table
 
     with _without_progress() if args.json else contextlib.nullcontext():
@@ -51,6 +52,9 @@ def run(args: argparse.Namespace) -> int:
     if any(fault.kind == "box_outside_image" for fault in found.faults):
         print("See what clipping leaves: the same command with --clip_boxes")
     print(table({"": summary}))
+    suggestion = None if found.faults else suggest_for(found.document["annotations"], found.places)
+    if suggestion:
+        print(suggestion)
     return 1 if found.faults else 0
 
 
