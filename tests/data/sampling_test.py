@@ -29,6 +29,7 @@ class SamplingTest(PicturesTestCase):
         self.assertAllClose(repeat_factors(classes, 1.0), [np.sqrt(4 / 3), 2, np.sqrt(4 / 3), 1])
         self.assertAllEqual(repeat_factors(classes, 0.0), [1, 1, 1, 1])
         self.assertEmpty(repeat_factors([], 0.5))
+        RepeatFactor([], seed=0)  # no images, no error
 
     def test_rare_images_come_as_often_as_their_factor_says_over_the_epochs(self):
         count = collections.Counter(index for _, index in places(RepeatFactor(self.long_tail(), 5, 0.45), 20 * 200))

@@ -42,8 +42,8 @@ class RepeatFactor:
         self._epochs = ShuffledEpochs(examples, seed)
         factors = repeat_factors([example.classes[~example.crowd] for example in examples], threshold)
         # Image i owns the slots of a circle of `count` from ends[i-1] to ends[i].
-        self._ends = np.cumsum(factors / factors.mean())
-        self._most = int(np.ceil((factors / factors.mean()).max())) + 1
+        slots = factors * len(factors) / max(factors.sum(), 1.0)
+        self._ends, self._most = np.cumsum(slots), int(np.ceil(slots.max(initial=0.0))) + 1
 
     def place(self, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The number of the view and the index of the example at `position`, int64 scalars."""
