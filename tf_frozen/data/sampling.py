@@ -22,8 +22,13 @@ class ShuffledEpochs:
     def place(self, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The number of the view and the index of the example at `position`, int64 scalars."""
         epoch = position // self.count
-        seed = tf.stack([tf.constant(self.seed, tf.int64), epoch])
-        return epoch, tf.random.experimental.index_shuffle(position % self.count, seed, self.count - 1)
+        # The op takes few of the low bits of its seed: random bits make all of the seed and the epoch count. By the 4
+        # rounds of tf.random.experimental.index_shuffle neighbours of one epoch stay neighbours too often in others.
+        bits = tf.random.stateless_uniform(
+            [3], tf.stack([tf.constant(self.seed, tf.int64), epoch]), None, None, tf.int32
+        )
+        last = tf.constant(self.count - 1, tf.int64)
+        return epoch, tf.raw_ops.RandomIndexShuffle(index=position % self.count, seed=bits, max_index=last, rounds=16)
 
 
 @gin.configurable

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+
 import tensorflow as tf
 
 # The ImageNet mean colour (RGB): what backbones see as zero once their preprocessing has subtracted the mean,
-# so the border of the padding is no edge for them. Whole numbers keep subtracting and adding it exact.
+# so the border of the padding is no edge for them.
 PADDING = (124.0, 116.0, 104.0)
 
 
@@ -13,19 +15,24 @@ def place(image: tf.Tensor, frame: tuple[int, int], scales: tf.Tensor, shift: tf
     """The frame, float32 [H, W, 3], into which an image [h, w, 3] is scaled by `scales` [2], then moved by `shift` [2].
 
     Bilinear, with antialiasing when it shrinks; pixel centres lie at half pixels, so that a box times the scales plus
-    the shift is that box in the frame. What the image does not cover has the colour PADDING.
+    the shift is that box in the frame. What the image does not cover has the colour PADDING. A side that would be
+    shorter than a pixel of the frame is drawn one pixel long: without the centre of a pixel it would not be seen.
     """
-    padding = tf.constant(PADDING)
-    # tf.image.resize would round the size of each axis and so scale them unequally. This op takes the scale
-    # itself, and gives 0 (the padding, as the mean is subtracted) beyond the image.
-    framed = tf.raw_ops.ScaleAndTranslate(
-        images=(tf.cast(image, tf.float32) - padding)[tf.newaxis],
-        size=frame,
-        scale=scales,
-        translation=shift,
-        kernel_type="triangle",
-    )[0]
-    return tf.ensure_shape(framed, (*frame, 3)) + padding
+    size = tf.shape(image)[:2]
+    scales = tf.maximum(scales, 1.0 / tf.cast(tf.maximum(size, 1), tf.float32))
+    # tf.image.resize would round the size of each axis and so scale them unequally. This op takes the scale itself. It
+    # takes uint8 too: a large photograph as float32 would be four times as much memory.
+    resample = functools.partial(tf.raw_ops.ScaleAndTranslate, kernel_type="triangle")
+    framed = resample(images=image[tf.newaxis], size=frame, scale=scales, translation=shift)[0]
+    # The op gives 0 beyond the image, and of ones, a row and a column of them, exactly where that is.
+    rows = resample(
+        images=tf.ones([1, size[0], 1, 1]), size=(frame[0], 1), scale=[scales[0], 1.0], translation=[shift[0], 0.0]
+    )
+    columns = resample(
+        images=tf.ones([1, 1, size[1], 1]), size=(1, frame[1]), scale=[1.0, scales[1]], translation=[0.0, shift[1]]
+    )
+    covered = (rows > 0.5) & (columns > 0.5)
+    return tf.ensure_shape(tf.where(covered[0], framed, PADDING), (*frame, 3))
 
 
 def window(image: tf.Tensor, frame: tuple[int, int], scale: tf.Tensor, start: tf.Tensor) -> tf.Tensor:

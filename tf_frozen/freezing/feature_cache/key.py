@@ -23,7 +23,7 @@ from tf_frozen.errors import ConfigError
 from tf_frozen.freezing.fingerprint import digest, fingerprints
 from tf_frozen.freezing.variable_paths import variable_paths
 
-FORMAT = 2
+FORMAT = 3
 # Where weights come from may differ, as long as they are the same: their digest tells.
 _NOT_COMPARED = ("name", "trainable", "mode", "weights", "init_checkpoint", "path")
 # The order of the batches is no part of what a view shows, and views are the cache's own.
