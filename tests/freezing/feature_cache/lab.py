@@ -66,9 +66,9 @@ def detector(mode="frozen", levels=(3, 4), min_level=3):
     return model
 
 
-def losses(model, data, steps, eager=False):
+def losses(model, data, steps, eager=False, rate=0.01):
     """The loss of each step."""
-    model.compile(keras.optimizers.SGD(0.01), run_eagerly=eager)
+    model.compile(keras.optimizers.SGD(rate), run_eagerly=eager)
     found = []
     note = keras.callbacks.LambdaCallback(on_batch_end=lambda _, logs: found.append(logs["loss"]))
     model.fit(data.dataset(0, steps), callbacks=[note], verbose=0)
