@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import glob
 import itertools
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path, PurePath
@@ -12,6 +14,7 @@ from tf_frozen.data import coco_json
 from tf_frozen.data.paths import resolve
 from tf_frozen.errors import DataError
 
+_LOG = logging.getLogger(__name__)
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 
 
@@ -20,6 +23,8 @@ def find(patterns: Sequence[str], ignore: str | None = None) -> dict[str, str]:
 
     A name is the path below the folder or glob that matched, or, if two files would share one, below the
     deepest folder that holds all files.
+
+    Files of a folder that have another suffix are counted in a warning.
 
     Args:
       patterns: each an image file, a folder (its images and those of its subfolders) or a glob.
@@ -34,6 +39,7 @@ def find(patterns: Sequence[str], ignore: str | None = None) -> dict[str, str]:
         if not found:
             raise DataError(f"--images {pattern}: {_why_none(pattern)}")
         kept = [path for path in found if not _is_below(path, ignore)] or found
+        _warn_of_skipped(resolve(pattern), ignore)
         roots = {**dict.fromkeys(kept, _root(resolve(pattern))), **roots}
     names = {path: _below(path, roots[path]) for path in sorted(roots)}
     if len(set(names.values())) < len(names):
@@ -46,7 +52,7 @@ def ids(paths: Sequence[str], annotations: str) -> dict[str, int | str]:
     """Returns each path's image id in a COCO JSON, found by as much of the path as `file_name` states.
 
     Raises:
-      DataError: `annotations` cannot be read, or does not know a path.
+      DataError: `annotations` cannot be read, does not know a path, or knows two paths as one image.
     """
     try:
         rows = coco_json.read(annotations)["images"]
@@ -60,7 +66,26 @@ def ids(paths: Sequence[str], annotations: str) -> dict[str, int | str]:
             f"--annotations {annotations} does not name {len(strangers)} of {len(paths)} images, "
             f"first {strangers[0]}. Leave --annotations out to use file names as image ids."
         )
+    first: dict[int | str, str] = {}
+    for path, image_id in found.items():
+        if first.setdefault(image_id, path) != path:
+            raise DataError(
+                f"--annotations {annotations} has one image id, {image_id!r}, for {first[image_id]} and {path}: its "
+                "file_name tells no folder. Predict on one folder at a time, or leave --annotations out."
+            )
     return found
+
+
+def _warn_of_skipped(folder: str, ignore: str | None) -> None:
+    tree = [os.path.abspath(os.path.join(below, name)) for below, _, files in os.walk(folder) for name in files]
+    suffixes = [os.path.splitext(path)[1].lower() for path in tree if not _is_below(path, ignore)]
+    skipped = collections.Counter(suffix for suffix in suffixes if suffix and suffix not in SUFFIXES)
+    if skipped:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in skipped.most_common(8))
+        _LOG.warning(
+            "%s: %d files skipped that are not in a format that is read (%s): %s",
+            *(folder, skipped.total(), ", ".join(SUFFIXES), kinds),
+        )
 
 
 def _matches(pattern: str) -> list[str]:

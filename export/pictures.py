@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,42 +16,56 @@ from tf_frozen.evaluation.detections import Detections
 from tf_frozen.evaluation.drawing import draw
 
 RESULTS = "predictions.json"
+PARTIAL = "predictions.partial.jsonl"
 
 
 class Album:
     """A folder of drawn pictures, each under the name of its image, and `predictions.json`.
 
+    Until that is complete, `predictions.partial.jsonl` holds the rows of the images so far, one a line.
+
     Args:
       folder: where to write; made if it does not exist.
       names: the name of each image path within the folder.
       categories: the name of each category id.
+      image_ids: the id of each image path in the results.
 
     Raises:
       RunError: the folder cannot be written, or a picture would replace an image it was drawn from.
     """
 
-    def __init__(self, folder: str, names: Mapping[str, str], categories: Mapping[int, str]):
+    def __init__(
+        self,
+        folder: str,
+        names: Mapping[str, str],
+        categories: Mapping[int, str],
+        image_ids: Mapping[str, int | str],
+    ):
         self._folder = Path(folder).expanduser().absolute()
         self._pictures = {path: self._folder / _picture_name(name) for path, name in names.items()}
-        self._categories = categories
+        self._categories, self._image_ids = categories, image_ids
         originals = [path for path, picture in self._pictures.items() if str(picture) in names]
         if originals:
             raise RunError(f"--output {folder} would replace the image {originals[0]}: choose another folder.")
         self._make(self._folder)
+        self._write(self._folder / PARTIAL, b"")
 
     def add(self, path: str, image: np.ndarray, found: Detections) -> None:
-        """Draws what was `found` on `image`, uint8 RGB [h, w, 3], and writes the picture of `path`."""
+        """Draws what was `found` on `image`, uint8 RGB [h, w, 3], and writes the picture and the rows of `path`."""
         labels = [self._categories.get(int(category), str(category)) for category in found.classes]
         drawn = tf.constant(draw(image, found.boxes, labels, found.scores, segmentations=found.segmentations))
         picture = self._pictures[path]
         encode = tf.io.encode_png if picture.suffix.lower() == ".png" else tf.io.encode_jpeg
         self._make(picture.parent)
         self._write(picture, encode(drawn).numpy())
+        with self._named(self._folder / PARTIAL) as partial, open(partial, "ab") as file:
+            file.write("".join(json.dumps(row) + "\n" for row in found.rows(self._image_ids[path])).encode())
 
     def write_results(self, rows: Sequence[Mapping]) -> str:
-        """Writes `rows` of COCO results and returns the path of the file."""
+        """Writes `rows` of COCO results, all there are, and returns the path of the file."""
         path = self._folder / RESULTS
         self._write(path, (json.dumps(rows) + "\n").encode())
+        (self._folder / PARTIAL).unlink(missing_ok=True)
         return str(path)
 
     def _make(self, folder: Path) -> None:
@@ -62,9 +77,15 @@ class Album:
     def _write(self, path: Path, contents: bytes) -> None:
         """Writes beside `path` first, so that a killed process leaves no half file under that name."""
         partial = path.with_name(f".{path.name}.partial")
-        try:
+        with self._named(path):
             partial.write_bytes(contents)
             os.replace(partial, path)
+
+    @contextlib.contextmanager
+    def _named(self, path: Path) -> Iterator[Path]:
+        """Raises RunError that names the path where it cannot be written."""
+        try:
+            yield path
         except OSError as error:
             raise RunError(f"Cannot write {path}: {error}. Free space or choose another --output.") from error
 

@@ -2,12 +2,15 @@
 
 import argparse
 import json
+import os
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
+from tf_frozen.export import pictures
 from tf_frozen.export.saved_model import export
 
 from tests.export.stand_in import CATEGORIES, BrightBox, photo
@@ -19,6 +22,17 @@ def _run(*words):
     parser = argparse.ArgumentParser()
     predict.add_arguments(parser)
     return predict.run(parser.parse_args([str(word) for word in words]))
+
+
+def stop_at(path, add):
+    """`Album.add` that is interrupted at this image."""
+
+    def add_or_stop(album, at, *found):
+        if at == str(path):
+            raise KeyboardInterrupt
+        add(album, at, *found)
+
+    return add_or_stop
 
 
 class PredictTest(tf.test.TestCase):
@@ -90,6 +104,28 @@ class PredictTest(tf.test.TestCase):
         self.assertEqual([row["image_id"] for row in rows], ["a.png", "c.png"])
         self.assertLen(log.output, 1)
         self.assertIn(str(self.photos / "b.jpg"), log.output[0])
+
+    def test_a_killed_prediction_leaves_the_rows_so_far(self):
+        for name in "abc":
+            self.save(f"{name}.png", 160, 240, (40, 100, 120, 200))
+        with (
+            mock.patch.object(pictures.Album, "add", stop_at(self.photos / "c.png", pictures.Album.add)),
+            self.assertRaises(KeyboardInterrupt),
+        ):
+            self.predict()
+        self.assertFalse((self.output / "predictions.json").exists())
+        partial = self.output / "predictions.partial.jsonl"
+        rows = [json.loads(line) for line in partial.read_text().splitlines()]
+        self.assertEqual([row["image_id"] for row in rows], ["a.png", "b.png"])
+        self.assertEqual(self.predict()[1][:2], rows)
+        self.assertFalse(partial.exists())
+
+    def test_a_file_name_of_other_bytes_than_utf_8(self):
+        self.save("a.png", 160, 240, (40, 100, 120, 200))
+        os.rename(self.photos / "a.png", os.fsencode(self.photos) + b"/\xe4.png")
+        _, rows = self.predict()
+        self.assertEqual(rows[0]["image_id"], os.fsdecode(b"\xe4.png"))
+        self.assertTrue(os.path.exists(os.fsencode(self.output) + b"/\xe4.png"))
 
     def test_never_draws_over_the_images_it_reads(self):
         self.save("a.png", 160, 240, (40, 100, 120, 200))

@@ -36,6 +36,13 @@ class FindTest(tf.test.TestCase):
         (self.folder / "x[1].jpg").write_text("")
         self.assertEqual(self.find("x[1].jpg"), ["x[1].jpg"])
 
+    def test_what_a_folder_holds_besides_images_is_counted(self):
+        for name in ("sub/d.tif", "sub/e.TIF", "out/predictions.json"):
+            (self.folder / name).write_text("")
+        with self.assertLogs("tf_frozen", "WARNING") as log:
+            self.find("", ignore=str(self.folder / "out"))
+        self.assertRegex(log.output[0], r"3 files skipped .*: 2 \.tif, 1 \.txt$")
+
     def test_nothing_found_says_why(self):
         for pattern, message in (
             ("empty", "the folder holds no image"),
@@ -81,6 +88,10 @@ class IdsTest(tf.test.TestCase):
     def test_the_longer_match_counts(self):
         paths = ["/d/a/1.jpg", "/d/b/1.jpg"]
         self.assertEqual(self.ids(paths, {"1.jpg": 0, "a/1.jpg": 1, "b/1.jpg": 2}), [1, 2])
+
+    def test_two_files_of_one_id_are_refused(self):
+        with self.assertRaisesRegex(errors.DataError, "one image id, 7, for /d/task_1/1.jpg and /d/task_2/1.jpg"):
+            self.ids(["/d/task_1/1.jpg", "/d/task_2/1.jpg"], {"1.jpg": 7})
 
     def test_an_image_that_is_not_in_the_annotations_is_named(self):
         with self.assertRaisesRegex(errors.DataError, "1 of 2 images, first /d/3.jpg"):

@@ -13,7 +13,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this command."""
     parser.add_argument("--model", required=True, metavar="DIR", help="a SavedModel or a run that holds one")
     parser.add_argument("--images", required=True, nargs="+", metavar="PATH", help="image files, folders or globs")
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder for pictures and predictions.json")
+    parser.add_argument(
+        "--output",
+        required=True,
+        metavar="DIR",
+        help="folder for pictures and predictions.json (until it is complete, predictions.partial.jsonl: a row a line)",
+    )
     parser.add_argument(
         "--score_threshold",
         type=float,
@@ -36,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     paths = list(names)
     ids = image_files.ids(paths, args.annotations) if args.annotations else names
     predictor = Predictor(args.model)
-    album = pictures.Album(args.output, names, predictor.names)
+    album = pictures.Album(args.output, names, predictor.names, ids)
     rows, failures = predictor.predict(paths, ids, args.score_threshold, show=album.add)
     written = album.write_results(rows)
     _LOG.info("%d boxes on %d images: %s", len(rows), len(paths) - len(failures), written)
