@@ -25,8 +25,10 @@ def number(contents: tf.Tensor, at: tf.Tensor | int, size: int, big_endian: tf.T
 
 def unsigned(values: tf.Tensor, big_endian: tf.Tensor | bool = True) -> tf.Tensor:
     """Returns the unsigned integers [...], int64, of bytes uint8 [..., size]."""
-    weights = tf.constant([256**power for power in range(values.shape[-1])], tf.int64)
-    return tf.reduce_sum(tf.cast(values, tf.int64) * tf.where(big_endian, weights[::-1], weights), -1)
+    little = [256**power for power in range(values.shape[-1])]
+    # Reversed in Python: TensorFlow's layout pass logs an error where a constant is sliced backwards in a graph.
+    weights = tf.where(big_endian, tf.constant(little[::-1], tf.int64), tf.constant(little, tf.int64))
+    return tf.reduce_sum(tf.cast(values, tf.int64) * weights, -1)
 
 
 def advance(contents: tf.Tensor, at: tf.Tensor | int, goes_on: Callable, step: Callable) -> tf.Tensor:

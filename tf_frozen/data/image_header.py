@@ -43,7 +43,7 @@ def require(condition: tf.Tensor, message: Sequence[tf.Tensor | str], value: tf.
 
 def times(size: tf.Tensor) -> tf.Tensor:
     """Returns (height, width) as text, width first: '640 x 480'."""
-    return tf.strings.reduce_join(tf.strings.as_string(size[::-1]), separator=" x ")
+    return tf.strings.reduce_join(tf.strings.as_string(tf.gather(size, [1, 0])), separator=" x ")
 
 
 def is_animated_webp(contents: tf.Tensor) -> tf.Tensor:
