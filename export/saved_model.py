@@ -147,7 +147,7 @@ def _describe(
     (folder / ABOUT).parent.mkdir()
     (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     classes = [{"id": int(category.id), "name": category.name} for category in categories]
-    (folder / CLASSES).write_text(json.dumps(classes, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / CLASSES).write_text(json.dumps(classes, indent=2) + "\n", encoding="utf-8")
 
 
 def _rename(partial: Path, target: Path) -> None:

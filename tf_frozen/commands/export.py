@@ -3,14 +3,21 @@
 import argparse
 import logging
 
-HELP = "write a run's detector as a SavedModel"
+HELP = "write a run's detector as a SavedModel (signatures and units: docs/serving.md)"
 EXAMPLE = "tf-frozen export --model_dir runs/quickstart --output runs/quickstart/saved_model"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this command."""
     parser.add_argument("--model_dir", required=True, metavar="DIR", help="run directory of tf-frozen train")
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder to write; an export is replaced")
+    parser.add_argument(
+        "--output",
+        required=True,
+        metavar="DIR",
+        help="folder to write; an export is replaced. Signatures: serving_default takes images, uint8 RGB [N, H, W, 3], "
+        "image_bytes takes image files, strings [N]; both give detection_boxes (y1, x1, y2, x2 in pixels of the image), "
+        "detection_scores, detection_classes (category ids) and num_detections",
+    )
     parser.add_argument("--checkpoint", metavar="C", help="path or name, as ckpt-300 (default: the run's latest)")
     parser.add_argument(
         "--gin_param",
