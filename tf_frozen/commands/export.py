@@ -14,8 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         required=True,
         metavar="DIR",
-        help="folder to write; an export is replaced. Signatures: serving_default takes images, uint8 RGB [N, H, W, 3], "
-        "image_bytes takes image files, strings [N]; both give detection_boxes (y1, x1, y2, x2 in pixels of the image), "
+        help="folder to write; an export is replaced. Signatures: serving_default takes images, uint8 [N, H, W, 3], "
+        "image_bytes takes files, strings [N]; both give detection_boxes (y1, x1, y2, x2 in pixels of the image), "
         "detection_scores, detection_classes (category ids) and num_detections",
     )
     parser.add_argument("--checkpoint", metavar="C", help="path or name, as ckpt-300 (default: the run's latest)")
