@@ -53,11 +53,13 @@ class Album:
     def add(self, path: str, image: np.ndarray, found: Detections) -> None:
         """Draws what was `found` on `image`, uint8 RGB [h, w, 3], and writes the picture and the rows of `path`."""
         labels = [self._categories.get(int(category), str(category)) for category in found.classes]
-        drawn = tf.constant(draw(image, found.boxes, labels, found.scores, segmentations=found.segmentations))
+        order = {category: place for place, category in enumerate(self._categories)}
+        classes = [order.get(int(category), 0) for category in found.classes]
+        drawn = draw(image, found.boxes, labels, found.scores, segmentations=found.segmentations, classes=classes)
         picture = self._pictures[path]
         encode = tf.io.encode_png if picture.suffix.lower() == ".png" else tf.io.encode_jpeg
         self._make(picture.parent)
-        self._write(picture, encode(drawn).numpy())
+        self._write(picture, encode(tf.constant(drawn)).numpy())
         with self._named(self._folder / PARTIAL) as partial, open(partial, "ab") as file:
             file.write("".join(json.dumps(row) + "\n" for row in found.rows(self._image_ids[path])).encode())
 

@@ -1,7 +1,9 @@
+from unittest import mock
+
 import numpy as np
 import tensorflow as tf
 
-from tf_frozen.evaluation import drawing
+from tf_frozen.evaluation import drawing, fonts
 from tf_frozen.evaluation.masks import to_rles
 
 GREY = (90, 90, 90)
@@ -19,7 +21,7 @@ def colored(image, color):
 class DrawTest(tf.test.TestCase):
     def test_edges_have_the_color_and_lie_inside_the_box(self):
         image = drawing.draw(plain(200, 300), np.array([[50, 60, 150, 200]]), ["tree"], [0.9])
-        edge = colored(image, drawing.label_color("tree"))
+        edge = colored(image, drawing.class_color(0))
         self.assertTrue(edge[50, 60:200].all() and edge[149, 60:200].all())
         self.assertTrue(edge[50:150, 60].all() and edge[50:150, 199].all())
         self.assertFalse(edge[150:].any() or edge[:, 200:].any() or edge[:, :60].any())
@@ -30,8 +32,8 @@ class DrawTest(tf.test.TestCase):
         left[60:150, 70:150] = right[60:150, 120:190] = 1
         rles = to_rles([left, right], [[0, 0, 200, 300]] * 2, 200, 300)
         boxes, names = np.array([[50, 60, 160, 200]] * 2), ["tree", "bush"]
-        drawn = drawing.draw(plain(200, 300), boxes, names, [0.9, 0.3], segmentations=rles)
-        colors = [np.array(drawing.label_color(name)) for name in names]
+        drawn = drawing.draw(plain(200, 300), boxes, names, [0.9, 0.3], segmentations=rles, classes=[0, 1])
+        colors = [np.array(drawing.class_color(number)) for number in (0, 1)]
         over_grey = [0.55 * np.array(GREY) + 0.45 * color for color in colors]
         self.assertAllClose(drawn[100, 100], over_grey[0], atol=1)
         self.assertAllClose(drawn[100, 170], over_grey[1], atol=1)
@@ -52,7 +54,7 @@ class DrawTest(tf.test.TestCase):
         self.assertTrue(truth[100, 100:300].all())
         image = drawing.draw(plain(1000, 1000), np.array([[100, 100, 300, 300]]), ["tree"], [0.9])
         self.assertFalse(colored(image, drawing.GROUND_TRUTH_COLOR).any())
-        found = colored(image, drawing.label_color("tree"))
+        found = colored(image, drawing.class_color(0))
         self.assertGreater(found[200, :200].sum(), truth[200, :200].sum())
         self.assertGreater(truth[200, :200].sum(), 0)
 
@@ -60,7 +62,7 @@ class DrawTest(tf.test.TestCase):
         heights, widths = [], []
         for side in (100, 1000, 4000):
             box = np.array([[0.5, 0.25, 0.9, 0.75]]) * side
-            found = colored(drawing.draw(plain(side, side), box, ["tree"], [0.9]), drawing.label_color("tree"))
+            found = colored(drawing.draw(plain(side, side), box, ["tree"], [0.9]), drawing.class_color(0))
             widths.append(found[int(0.7 * side), : side // 2].sum())
             heights.append(side // 2 - np.flatnonzero(found.any(axis=1))[0])
         self.assertEqual(widths, [1, 4, 16])
@@ -70,11 +72,11 @@ class DrawTest(tf.test.TestCase):
 
     def test_boxes_partly_or_wholly_outside(self):
         boxes = np.array([[-50, -50, 50, 50], [80, 80, 1e9, np.inf], [500, 500, 600, 600]])
-        image = drawing.draw(plain(200, 200), boxes, ["a", "b", "c"], [0.9, 0.8, 0.7])
-        self.assertTrue(colored(image, drawing.label_color("a"))[49, 30:50].all())
-        self.assertFalse(colored(image, drawing.label_color("a"))[20:48, 0].any())
-        self.assertTrue(colored(image, drawing.label_color("b"))[80:, 80].all())
-        self.assertTrue(colored(image, drawing.label_color("b"))[80, 80:].all())
+        image = drawing.draw(plain(200, 200), boxes, ["a", "b", "c"], [0.9, 0.8, 0.7], classes=[0, 1, 2])
+        self.assertTrue(colored(image, drawing.class_color(0))[49, 30:50].all())
+        self.assertFalse(colored(image, drawing.class_color(0))[20:48, 0].any())
+        self.assertTrue(colored(image, drawing.class_color(1))[80:, 80].all())
+        self.assertTrue(colored(image, drawing.class_color(1))[80, 80:].all())
 
     def test_nothing_to_draw_gives_the_same_image(self):
         self.assertAllEqual(drawing.draw(plain(40, 30), NO_BOXES, [], []), plain(40, 30))
@@ -88,16 +90,65 @@ class DrawTest(tf.test.TestCase):
     def test_labels_of_boxes_at_the_border_stay_inside(self):
         boxes = np.array([[0, 180, 60, 200]])
         image = drawing.draw(plain(200, 200), boxes, ["tree"], [0.9])
-        rows, columns = np.nonzero(colored(image, drawing.label_color("tree")))
+        rows, columns = np.nonzero(colored(image, drawing.class_color(0)))
         self.assertLess(columns.min(), 170)
         self.assertEqual((rows.min(), columns.max()), (0, 199))
         self.assertLess(image.min(), 60)
 
     def test_the_best_box_lies_on_top(self):
         boxes = np.array([[50, 50, 150, 150], [50, 50, 150, 150]])
-        for scores, top in (([0.9, 0.2], "tree"), ([0.2, 0.9], "car")):
-            image = drawing.draw(plain(200, 200), boxes, ["tree", "car"], scores)
-            self.assertAllEqual(image[149, 100], drawing.label_color(top))
+        for scores, top in (([0.9, 0.2], 0), ([0.2, 0.9], 1)):
+            image = drawing.draw(plain(200, 200), boxes, ["tree", "car"], scores, classes=[0, 1])
+            self.assertAllEqual(image[149, 100], drawing.class_color(top))
+
+    def test_colors_of_classes_differ_and_carry_black_text(self):
+        colors = np.array([drawing.class_color(number) for number in range(80)], float)
+        gaps = np.linalg.norm(colors[:, None] - colors, axis=-1) + 1e3 * np.eye(80)
+        self.assertGreater(gaps[:20, :20].min(), 70)
+        self.assertGreater(gaps.min(), 45)
+        self.assertGreater((colors @ [0.299, 0.587, 0.114]).min(), 110)
+
+    def test_labels_cover_neither_each_other_nor_small_boxes(self):
+        """Twelve objects of 14 pixels, 60 apart, and one in whose middle they lie."""
+        small = [[y, x, y + 14, x + 14] for y in (60, 120, 180) for x in (60, 120, 180, 240)]
+        boxes = np.array([*small, [40, 40, 210, 270]], float)
+        with mock.patch.object(drawing.ImageDraw.ImageDraw, "text", autospec=True) as text:
+            image = drawing.draw(plain(260, 320), boxes, ["tree"] * 13, np.linspace(0.9, 0.5, 13))
+        for y1, x1, y2, x2 in small:
+            self.assertAllEqual(image[y1 + 1 : y2 - 1, x1 + 1 : x2 - 1], plain(12, 12))
+        self.assertGreater(text.call_count, 8)
+        font = text.call_args.kwargs["font"]
+        tops, lefts = np.array([call.args[1] for call in text.call_args_list])[:, ::-1].T
+        apart = np.abs(tops[:, None] - tops) >= drawing._text_height(font)
+        apart |= np.abs(lefts[:, None] - lefts) >= font.getlength("tree 0.90")
+        self.assertTrue((apart | np.eye(len(tops), dtype=bool)).all())
+
+    def test_characters_that_no_font_has_are_escaped_and_said_once(self):
+        box = np.array([[40, 40, 150, 250]])
+        escaped = drawing.draw(plain(200, 300), box, [r"\u732b"], [0.9])
+        fonts._warn.cache_clear()
+        with mock.patch.object(fonts, "_FILES", ("none.ttf",)), self.assertLogs("tf_frozen") as log:
+            fonts._best.cache_clear()
+            for _ in range(2):
+                self.assertAllEqual(drawing.draw(plain(200, 300), box, ["猫"], [0.9]), escaped)
+        fonts._best.cache_clear()
+        self.assertLen(log.output, 1)
+        self.assertIn("fonts-noto-cjk", log.output[0])
+
+    def test_the_font_is_the_one_that_lacks_least(self):
+        lacks = {"a": "猫犬", "b": "猫", "c": "猫"}
+        with (
+            mock.patch.object(fonts, "_FILES", tuple(lacks)),
+            mock.patch.object(fonts, "_missing", lambda file, characters: lacks[file]),
+        ):
+            self.assertEqual(fonts._best.__wrapped__("ä猫犬"), ("b", "猫"))
+        self.assertEqual(fonts._missing("DejaVuSans.ttf", "猫"), "猫")
+        self.assertIn(fonts._missing("DejaVuSans.ttf", "ä"), ("", "ä"))  # where it is installed, and where not
+
+    def test_half_a_pair_of_utf_16_is_escaped(self):
+        box = np.array([[40, 40, 150, 250]])
+        found, expected = (drawing.draw(plain(200, 300), box, [name], [0.9]) for name in ("\ud83d", r"\ud83d"))
+        self.assertAllEqual(found, expected)
 
     def test_as_many_labels_and_scores_as_boxes(self):
         with self.assertRaises(ValueError):

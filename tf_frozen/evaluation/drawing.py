@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import zlib
+import functools
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from tf_frozen.evaluation.fonts import fitting
 from tf_frozen.evaluation.masks import from_rle
 
 GROUND_TRUTH_COLOR = (255, 255, 255)
@@ -16,6 +17,8 @@ GROUND_TRUTH_COLOR = (255, 255, 255)
 _BACKGROUND = (24, 24, 24)
 _BLACK = (0, 0, 0)
 _GAP = 6
+_COLORS = 200  # then they begin again
+_SMALL = 4  # times the area of its label, or less: a box that a label should not cover
 _TINT = 0.45  # of a mask's colour; the rest is the picture's
 _PALETTE = (
     (255, 90, 60),
@@ -36,39 +39,59 @@ def draw(
     scores: Sequence[float],
     ground_truth: np.ndarray | None = None,
     segmentations: Sequence[dict] | None = None,
+    classes: Sequence[int] | None = None,
 ) -> np.ndarray:
     """Return a copy of the image with its boxes, each labelled with its name and score, and its masks.
 
     Args:
       image: uint8 [h, w, 3].
       boxes: [n, 4] = [y1, x1, y2, x2] in pixels of the image; parts outside are left out.
-      labels: n names, which may be empty; boxes of one name have one colour.
+      labels: n names, which may be empty.
       scores: n scores; better boxes lie on top.
       ground_truth: [m, 4] true boxes, drawn as thin lines of GROUND_TRUTH_COLOR over the others.
-      segmentations: run lengths of n masks, which tint what lies under them with the colour of their name.
+      segmentations: RLE of n masks, which tint what lies under them with the color of their class.
+      classes: n places, from 0, of the boxes' classes among all classes, which decide their colors; None is one class.
 
-    Line width and text grow with the image, so that they can be read on thumbnails of one size.
+    Line width and text grow with the image, so that they can be read on thumbnails of one size. A label is written
+    where it covers neither another label nor a small box, beside, inside or around its own; it is left out where there
+    is no such place, those of lower scores first.
     """
+    colors = [class_color(number) for number in (classes if classes is not None else [0] * len(labels))]
     for place in np.argsort(scores, kind="stable") if segmentations is not None else ():
-        image = _tint(image, from_rle(segmentations[place]), label_color(labels[place]))
+        image = _tint(image, from_rle(segmentations[place]), colors[place])
     picture = Image.fromarray(image).copy()
     pen = ImageDraw.Draw(picture)
     side = (picture.width * picture.height) ** 0.5
     line = max(1, round(side / 250))
-    worst_first = sorted(zip(scores, labels, _boxes(boxes), strict=True), key=lambda drawn: drawn[0])
-    for _, label, box in worst_first:
-        _outline(pen, box, label_color(label), line)
+    worst_first = sorted(zip(scores, labels, colors, _boxes(boxes), strict=True), key=lambda drawn: drawn[0])
+    for _, _, color, box in worst_first:
+        _outline(pen, box, color, line)
     for box in _boxes(ground_truth):
         _outline(pen, box, GROUND_TRUTH_COLOR, max(1, line // 2))
-    font = _font(max(10, round(side / 45)), labels)
-    for value, label, box in worst_first:
-        _write_label(pen, box, f"{label} {value:.2f}".strip(), label_color(label), font)
+    font, names = fitting([label for _, label, _, _ in worst_first], max(10, round(side / 45)))
+    texts = [f"{name} {score:.2f}".strip() for name, (score, _, _, _) in zip(names, worst_first, strict=True)]
+    best_first = [(text, color, box) for text, (_, _, color, box) in zip(texts, worst_first, strict=True)][::-1]
+    _write_labels(pen, best_first, font)
     return np.array(picture)
 
 
-def label_color(label: str) -> tuple[int, int, int]:
-    """Return the RGB colour of a name, the same in every run, light enough for black text."""
-    return _PALETTE[zlib.crc32(label.encode()) % len(_PALETTE)]
+def class_color(number: int) -> tuple[int, int, int]:
+    """Return the RGB color of the class at this place, from 0, light enough for black text."""
+    return _colors()[number % _COLORS]
+
+
+@functools.cache
+def _colors() -> list[tuple[int, int, int]]:
+    """Colors that can be told apart: those picked by hand, then always the one that is furthest from all before."""
+    grid = np.stack(np.meshgrid(*[np.arange(0, 256, 15)] * 3, indexing="ij"), -1).reshape([-1, 3])
+    luma, saturation = grid @ [0.299, 0.587, 0.114], np.ptp(grid, axis=1)
+    grid = grid[(luma > 115) & (saturation > 60)]
+    colors = list(_PALETTE)
+    gaps = np.min([np.linalg.norm(grid - color, axis=1) for color in colors], axis=0)
+    while len(colors) < _COLORS:
+        colors.append(tuple(grid[np.argmax(gaps)].tolist()))
+        gaps = np.minimum(gaps, np.linalg.norm(grid - colors[-1], axis=1))
+    return colors
 
 
 def sheet(images: Sequence[np.ndarray], columns: int, captions: Sequence[str] = (), side: int = 512) -> np.ndarray:
@@ -83,7 +106,7 @@ def sheet(images: Sequence[np.ndarray], columns: int, captions: Sequence[str] = 
     for picture in pictures:
         picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     columns = min(columns, len(pictures))
-    font = _font(14, captions)
+    font, captions = fitting(captions, 14)
     width = max(picture.width for picture in pictures) + _GAP
     height = max(picture.height for picture in pictures) + _GAP
     line = _text_height(font) + _GAP if captions else 0
@@ -114,29 +137,46 @@ def _outline(pen: ImageDraw.ImageDraw, box: list[float], color: tuple[int, int, 
     pen.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=color, width=line)
 
 
-def _write_label(
+def _write_labels(
     pen: ImageDraw.ImageDraw,
-    box: list[float],
-    text: str,
-    color: tuple[int, int, int],
+    drawn: Sequence[tuple[str, tuple[int, int, int], list[float]]],
     font: ImageFont.FreeTypeFont,
 ) -> None:
-    """Write above the box, or inside it if there is no room above; text never begins outside the image."""
-    width, height = pen.im.size
-    text_width, text_height = round(font.getlength(text)) + 2, _text_height(font)
-    top = box[0] - text_height if box[0] >= text_height else box[0]
-    top = round(max(0, min(top, height - text_height)))
-    left = round(max(0, min(box[1], width - text_width)))
-    pen.rectangle((left, top, left + text_width - 1, top + text_height - 1), fill=color)
-    pen.text((left + 1, top), text, fill=_BLACK, font=font)
+    """Write (text, color, box), the first ones first, each where there is room for it."""
+    height = _text_height(font)
+    boxes = np.asarray([box for _, _, box in drawn], np.float64).reshape([-1, 4])
+    sides = boxes[:, 2:] - boxes[:, :2]
+    written: list[tuple[int, int, int, int]] = []
+    for text, color, box in drawn:
+        width = round(font.getlength(text)) + 2
+        small = (sides.prod(axis=1) <= _SMALL * width * height) & (sides.min(axis=1) > 0)
+        taken = np.concatenate([boxes[small], np.reshape(written, [-1, 4])])
+        free = (spot for spot in _spots(box, width, height, pen.im.size) if not _covers(spot, taken))
+        spot = next(free, None)
+        if spot:
+            top, left, bottom, right = spot
+            written.append(spot)
+            pen.rectangle((left, top, right - 1, bottom - 1), fill=color)
+            pen.text((left + 1, top), text, fill=_BLACK, font=font)
 
 
-def _font(size: int, texts: Sequence[str]) -> ImageFont.FreeTypeFont:
-    """Pillow's own font has only ASCII; DejaVu, where it is installed, has most alphabets."""
-    if not all(text.isascii() for text in texts):
-        with contextlib.suppress(OSError):
-            return ImageFont.truetype("DejaVuSans.ttf", size)
-    return ImageFont.load_default(size)
+def _spots(box: list[float], width: int, height: int, size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
+    """Where a label may stand: above the box, inside, below, right or left of it; text never begins outside."""
+    y1, x1, y2, x2 = np.clip(box, 0, [size[1], size[0]] * 2).tolist()
+    above, below = math.floor(y1) - height, math.ceil(y2)
+    corners = [(above, x1), (y1, x1), (below, x1), (above, x2 - width), (below, x2 - width)]
+    corners += [(y1, math.ceil(x2)), (y1, math.floor(x1) - width)]
+    spots = []
+    for top, left in [(top, left) for top, left in corners if 0 <= top <= size[1] - height] or [(0, x1)]:
+        top, left = round(top), round(max(0, min(left, size[0] - width)))
+        spots.append((top, left, top + height, left + width))
+    return spots
+
+
+def _covers(spot: tuple[int, int, int, int], taken: np.ndarray) -> bool:
+    top, left, bottom, right = spot
+    covered = (taken[:, 0] < bottom) & (taken[:, 2] > top) & (taken[:, 1] < right) & (taken[:, 3] > left)
+    return bool(covered.any())
 
 
 def _text_height(font: ImageFont.FreeTypeFont) -> int:

@@ -68,16 +68,17 @@ class Scorer:
     def pictures(self) -> list[tuple[str, np.ndarray]]:
         """The first val images by file name, uint8, with the boxes found and, thin, those drawn by hand."""
         names = {category.id: category.name for category in self._categories}
+        order = {category.id: place for place, category in enumerate(self._categories)}
         stems = [Path(example.path).stem for example in self._data.examples]
         pictures = []
         for number, example in enumerate(self._data.examples[:_MOST_PICTURES]):
             rows = [r for r in self._found if r["image_id"] == example.image_id and r["score"] >= _SHOWN_SCORE]
             x, y, w, h = np.reshape([row["bbox"] for row in rows], [-1, 4]).T
             labels, scores = [names[row["category_id"]] for row in rows], [row["score"] for row in rows]
-            boxes = np.stack([y, x, y + h, x + w], -1)
+            boxes, classes = np.stack([y, x, y + h, x + w], -1), [order[row["category_id"]] for row in rows]
             masks = [row["segmentation"] for row in rows] if self._masks else None
             with named([example]):
-                image = draw(read(example.path), boxes, labels, scores, example.boxes, masks)
+                image = draw(read(example.path), boxes, labels, scores, example.boxes, masks, classes)
             # Folders may hold files of the same name.
             name = stems[number] if stems.count(stems[number]) == 1 else f"{stems[number]}_{number}"
             pictures.append((name, image))
