@@ -131,6 +131,9 @@ class WrongUseTest(CliTest):
         self.assertIn("= 3\n", error)
         self.assertIn("--gin_param 'NAME = VALUE'", error)
 
+    def test_an_empty_folder(self):
+        self.assertIn("--model_dir is empty", self.wrong("zoom-in", "--model_dir", ""))
+
     def test_an_argument_that_is_not_text(self):
         error = self.wrong("zoom-in", "--model_dir", os.fsdecode(b"caf\xe9"))
         self.assertIn(r"The argument 'caf\udce9' has bytes that are not utf-8 text", error)

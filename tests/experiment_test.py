@@ -115,7 +115,7 @@ class SaveTest(GinTest):
             self.load(f"{RUN}ToyRun.name = %BACKBONE_MODE\nBACKBONE_MODE = '{mode}'")
             experiment.save("run")
             experiment.load_run("run")
-            self.assertEqual(self.build().name, loaded)
+            self.assertEqual(self.build().name, mode)  # It is not known what the checkpoints hold.
             for left_out, name in ((3, mode), (0, loaded)):
                 Path("run/freezing.json").write_text(f'{{"left_out": {{"variables": {left_out}}}}}')
                 experiment.load_run("run")

@@ -79,6 +79,8 @@ def _run(argv: Sequence[str]) -> int:
     except SystemExit:  # That is how argparse ends after --help and --version.
         return 0
     for name, value in vars(args).items():
+        if value == "" and name in ("model", "model_dir", "output"):
+            raise UserError(f"--{name} is empty. Is a variable of the shell not set?")
         setattr(args, name, _with_home(value))
     with explained():
         return modules[args.command].run(args) or 0

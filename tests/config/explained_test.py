@@ -35,6 +35,14 @@ class ExplainedTest(GinTest):
         message = self.fault(self.build)
         self.assertStartsWith(message, "run.gin:2: 'ToyLayer' has no parameter 'filtrs'. Did you mean 'filters'")
 
+    def test_a_value_that_a_class_refuses_is_shown_with_what_gin_gives_it(self):
+        self.load("ToyRun.neck = @ToyActivation()\nToyActivation.name = 'rleu'")
+        self.assertEqual(
+            self.fault(self.build),
+            "ToyActivation cannot be built: Unknown activation function 'rleu' cannot be deserialized.\n"
+            "  It was given:\n  run.gin:2: ToyActivation.name = 'rleu'",
+        )
+
     def test_user_errors_arrive_as_they_were_raised(self):
         self.load(source("a.txt"))
         with self.assertRaises(DataError) as raised:

@@ -32,6 +32,12 @@ class ToyLayer(keras.layers.Layer):
 
 
 @gin.configurable
+class ToyActivation:
+    def __init__(self, name="relu"):
+        self.function = keras.activations.get(name)
+
+
+@gin.configurable
 class ToySource:
     def __init__(self, annotations, images, *, check):
         if not os.path.basename(annotations).endswith(".json"):

@@ -3,6 +3,7 @@
 import tensorflow as tf
 from official.vision.ops import anchor as model_garden
 
+from tf_frozen.errors import ConfigError
 from tf_frozen.geometry import anchors
 
 
@@ -23,6 +24,11 @@ class PyramidAnchorsTest(tf.test.TestCase):
                 self.assertEqual([str(level) for level in ours], list(expected))
                 for level, boxes in ours.items():
                     self.assertAllClose(boxes, tf.reshape(expected[str(level)], [-1, 4]), rtol=1e-6, atol=2e-4)
+
+    def test_sides_that_are_not_above_0(self):
+        for arguments in ({"scale": -4.0}, {"scale": 0.0}, {"octaves": 0}, {"ratios": ()}, {"ratios": (1.0, -1.0)}):
+            with self.subTest(arguments), self.assertRaisesRegex(ConfigError, "must be above 0"):
+                anchors.pyramid_anchors((64, 64), [3], **arguments)
 
     def test_one_cell_by_hand(self):
         ours = anchors.pyramid_anchors((64, 64), [6], scale=0.5, octaves=1, ratios=(0.25, 1.0, 4.0))

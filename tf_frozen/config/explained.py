@@ -17,7 +17,9 @@ from tf_frozen.errors import ConfigError, UserError
 
 @contextlib.contextmanager
 def explained() -> Iterator[None]:
-    """Turns what gin raises for missing and unknown arguments, where objects are built, into a ConfigError.
+    """Turns errors about arguments that gin gives, where objects are built, into a ConfigError.
+
+    They are missing, unknown, or values that the class refuses with a ValueError.
 
     A UserError from inside a configurable leaves without the text that gin adds, any other error as it is.
     """
@@ -26,7 +28,7 @@ def explained() -> Iterator[None]:
     except UserError as error:
         original = without_gin(error)
         raise original from original.__cause__
-    except (RuntimeError, TypeError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         message = _explanation(error)
         if message is None:
             raise
@@ -56,12 +58,21 @@ def _explanation(error: Exception) -> str | None:
         return _missing_arguments(required[1], required[2])
     if from_gin and called and missing:
         return _missing_arguments(called[1], missing[1])
+    if called and isinstance(error, ValueError):
+        return _refused_value(called[1], text.splitlines()[0])
     return _unexpected_argument(called[1], unknown[1]) if called and unknown else None
 
 
 def _missing_arguments(selector: str, names: str) -> str:
     bindings = [f"{selector}.{name}" for name in re.findall(r"'(\w+)'", names)]
     return "\n".join(f"'{binding}' has no value.{how_to_give(binding)}" for binding in bindings)
+
+
+def _refused_value(name: str, reason: str) -> str | None:
+    """Returns the message for a value that a class does not take, with all that gin gives it; None for nothing."""
+    given = [binding for key, binding in bindings.items() if f".{key[1]}".endswith(f".{name}")]
+    lines = [f"{binding.where}: {binding.text}" for binding in given]
+    return "\n  ".join([f"{name} cannot be built: {reason}", "It was given:", *lines]) if given else None
 
 
 def _unexpected_argument(name: str, parameter: str) -> str | None:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from tf_frozen.errors import ConfigError
+
 
 def pyramid_anchors(
     image_size: tuple[int, int],
@@ -19,8 +21,13 @@ def pyramid_anchors(
 
     A = octaves * len(ratios) anchors share each cell's centre; they come cell by cell (rows first), then
     octave by octave, then ratio (width / height) by ratio. An anchor's side is scale * 2^level *
-    2^(octave / octaves). Anchors may reach over the frame.
+    2^(octave / octaves). Anchors may reach over the frame. Raises ConfigError for sides that are not above 0.
     """
+    if octaves < 1 or not ratios or min(scale, *ratios) <= 0:
+        raise ConfigError(
+            f"Anchors cannot have scale {scale!r}, {octaves!r} octaves and ratios {tuple(ratios)!r}: there must be an "
+            f"octave and a ratio, and all must be above 0."
+        )
     shapes = {level: _shapes(level, scale, octaves, ratios) for level in levels}
     return {level: _level_anchors(image_size, level, shapes[level]) for level in levels}
 
