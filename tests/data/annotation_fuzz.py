@@ -20,6 +20,7 @@ from tf_frozen.data.annotations import CocoJson
 from tf_frozen.data.checks.inspection import inspect
 from tf_frozen.data.faults import describe
 from tf_frozen.data.segmentations import box_mask
+from tf_frozen.data.suggestion import suggest_for
 from tf_frozen.data.summary import summarize, table
 from tf_frozen.errors import UserError
 from tf_frozen.evaluation import coco, coco_reasons, report
@@ -117,13 +118,14 @@ def encoded(value, chance):
 def check_data(path, folder):
     """Does what check-data and training do with annotations, up to the masks of each object."""
     for masks in (False, True):
-        found = inspect(path, folder, masks=masks, clip_boxes=masks)
+        found = inspect(path, folder, "header", masks, clip_boxes=masks)
         text = describe(found.faults + found.warnings, 20)
         text += table({"": summarize(found.document.get("annotations", []), found.places, found.categories)})
+        text += str(None if found.faults else suggest_for(found.document["annotations"], found.places))
         text += json.dumps([fault.as_dict() for fault in found.faults], allow_nan=False, indent=1)
         text.encode("utf-8")
         coco_json.read(path)
-        data = CocoJson(path, folder, masks=masks, clip_boxes=masks, drop_faulty_boxes=True)
+        data = CocoJson(path, folder, "header", masks=masks, clip_boxes=masks, drop_faulty_boxes=True)
         for example in data.examples if masks else ():
             for segmentation, box in zip(example.segmentations, example.boxes, strict=True):
                 box_mask(segmentation, box, example.height, example.width, 28)
