@@ -1,4 +1,4 @@
-"""Runs a SavedModel with nothing but TensorFlow and NumPy; `verify` starts this as a process of its own.
+"""Runs a SavedModel with nothing but TensorFlow and NumPy; `verify` starts this as a separate process.
 
 python fresh_process.py SAVED_MODEL IMAGES.npz DETECTIONS.npz
 """

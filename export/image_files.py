@@ -60,11 +60,11 @@ def ids(paths: Sequence[str], annotations: str) -> dict[str, int | str]:
     except (KeyError, TypeError) as error:
         raise DataError(f"--annotations {annotations} has an image without file_name or id: {error!r}.") from error
     found = {path: _longest_tail(PurePath(path).parts, known) for path in paths}
-    strangers = [path for path, image_id in found.items() if image_id is None]
-    if strangers:
+    unknown = [path for path, image_id in found.items() if image_id is None]
+    if unknown:
         raise DataError(
-            f"--annotations {annotations} does not name {len(strangers)} of {len(paths)} images, "
-            f"first {strangers[0]}. Leave --annotations out to use file names as image ids."
+            f"--annotations {annotations} does not name {len(unknown)} of {len(paths)} images, "
+            f"first {unknown[0]}. Leave --annotations out to use file names as image ids."
         )
     first: dict[int | str, str] = {}
     for path, image_id in found.items():

@@ -111,9 +111,9 @@ def _check_replaceable(target: Path) -> None:
         return
     names = {entry.name for entry in target.iterdir()} if target.is_dir() else {target.name}
     if names and not (names <= _CONTENTS and (target / ABOUT).is_file()):
-        strangers = ", ".join(sorted(names - _CONTENTS)[:3]) or f"a SavedModel without {ABOUT}"
+        unknown = ", ".join(sorted(names - _CONTENTS)[:3]) or f"a SavedModel without {ABOUT}"
         raise RunError(
-            f"Will not write a SavedModel to {target}: it holds what tf-frozen did not export ({strangers}). "
+            f"Will not write a SavedModel to {target}: it holds what tf-frozen did not export ({unknown}). "
             "Choose a folder that does not exist yet, an empty one, or an earlier export."
         )
 

@@ -28,7 +28,7 @@ class LayerSuite:
         keras.utils.set_random_seed(0)
 
     def layer(self):
-        """A new layer, with weights of its own."""
+        """A new layer, with its own weights."""
         raise NotImplementedError
 
     def inputs(self, batch, size):

@@ -1,4 +1,4 @@
-"""Errors that a user can mend; the command line prints them without a traceback and exits with 2."""
+"""User errors; the command line prints them without a traceback and exits with 2."""
 
 from __future__ import annotations
 

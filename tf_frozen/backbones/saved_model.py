@@ -59,7 +59,7 @@ class SavedModelBackbone(Configured, Backbone):
         probe = size or tuple(sides * 2 ** max(levels) for sides in (2, 3))
         outputs, variables = _probe(function, path, probe)
         names = {level: _name(outputs, level, probe, path) for level in levels}
-        # No autocast: the SavedModel has a precision of its own.
+        # No autocast: the SavedModel has its own precision.
         super().__init__(_Network(function, variables), levels, mode, f"SavedModel {path}", autocast=False, **kwargs)
         self.path, self.signature, self.size = path, signature, size
         self.mean, self.deviation = tuple(mean), tuple(deviation)

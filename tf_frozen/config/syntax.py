@@ -13,7 +13,7 @@ from tf_frozen.gin_files import Source
 
 def syntax_error(source: Source, line: int, problem: str) -> ConfigError:
     """Returns the error for a line that is not valid gin."""
-    line = min(line, len(source.text.splitlines()))  # The end of the text counts as a line of its own.
+    line = min(line, len(source.text.splitlines()))  # The end of the text counts as one more line.
     text = source.line(line)
     problem = "A bracket is not closed." if "EOF" in problem else problem
     problem = "Unable to parse value." if "Failed to parse token" in problem else problem

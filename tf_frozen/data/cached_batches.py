@@ -15,7 +15,7 @@ from tf_frozen.errors import ConfigError
 
 @gin.configurable
 class CachedBatches:
-    """TrainBatches' (images, targets) with Features of a cache in the place of images, which it never opens.
+    """TrainBatches' (images, targets) with Features of a cache instead of images, which it never opens.
 
     `cache` has `views`, `layout`, `failure` and `read(rows)`. `augmentation` are operations on a batch's maps, called
     with maps {level: [B, h, w, channels]} and seeds [B, 2], which differ by epoch. `workers` batches are read at once.
@@ -29,7 +29,7 @@ class CachedBatches:
                 f"Leave it out: the cache's own are used."
             )
         if type(workers) is not int or workers < 1:
-            raise ConfigError(f"CachedBatches.workers is {workers!r}; it must be a whole number from 1.")
+            raise ConfigError(f"CachedBatches.workers is {workers!r}; it must be an integer from 1.")
         batches.fixed_views = cache.views
         self._batches, self._cache = batches, cache
         self.augmentation, self.workers = tuple(augmentation), workers

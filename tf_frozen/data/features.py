@@ -1,4 +1,4 @@
-"""What a frozen backbone made of a batch, in the place of the images."""
+"""What a frozen backbone made of a batch, instead of the images."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ MAX_PIXELS = 2**27
 """Images of more pixels are refused: 134 megapixels, above any phone's camera, take 400 MB when they are decoded."""
 
 _UNKNOWN = "this is not a JPEG, PNG, GIF, BMP or WebP image"
-ANIMATED = "animated WebP is not supported, as its decoder may end the process; save one frame as an image of its own"
+ANIMATED = "animated WebP is not supported, as its decoder may end the process; save one frame as a separate image"
 
 
 def checked(contents: tf.Tensor, where: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -83,7 +83,7 @@ def _webp(contents: tf.Tensor, where: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 def _gif(contents: tf.Tensor, where: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """GIF89a, sections 15 to 23 and 27: extensions come before the first frame, which ends with its blocks of data.
 
-    The other frames are cut off: the decoder would read them all, each of a size of its own.
+    The other frames are cut off: the decoder would read them all, each of its own size.
     """
     little = functools.partial(number, contents, big_endian=False)
 

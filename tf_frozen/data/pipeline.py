@@ -30,7 +30,7 @@ class TrainBatches:
     have segmentations, masks [B, N, S, S] uint8 too, which fill the boxes, 1 inside the object, S = `mask_size`. N is
     the largest number of boxes in an image: none is ever cut. `placement` puts the augmented image into (H, W) =
     `crop`, the frame itself if None and never more; a crop smaller than the frame saves time and keeps objects' size.
-    With `fixed_views` V, epoch e shows each image as epoch e mod V did, in an order of its own. `sampler`, called with
+    With `fixed_views` V, epoch e shows each image as epoch e mod V did, in its own order. `sampler`, called with
     the examples and the seed, decides which image comes when: ShuffledEpochs, or RepeatFactor for a long tail.
 
     `mix` (image, objects, another's image, its objects, seed) → (image, objects) adds to each image what it takes of
@@ -149,7 +149,7 @@ def eval_batches(examples: Sequence[Example], frame: tuple[int, int] | None, bat
 
 def _checked_views(views: int | None) -> int | None:
     if views is not None and (type(views) is not int or views < 1):
-        raise ConfigError(f"TrainBatches.fixed_views is {views!r}; it must be a whole number from 1, or None.")
+        raise ConfigError(f"TrainBatches.fixed_views is {views!r}; it must be an integer from 1, or None.")
     return views
 
 

@@ -109,7 +109,7 @@ class Detector(Configured, keras.Model):
     def train_step(self, data: tuple[tf.Tensor | Features, Mapping]) -> dict[str, tf.Tensor]:
         """One step on (images, targets); gives the loss parts and their sum as 'loss'.
 
-        Features of a frozen backbone may stand in the place of its images; ConfigError where it is not frozen.
+        Features of a frozen backbone may stand instead of its images; ConfigError where it is not frozen.
         """
         images, targets = data
         # Outside the tape no activation is kept and no backward op is built.

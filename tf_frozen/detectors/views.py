@@ -49,7 +49,7 @@ class Views(ConfiguredLayer):
         flips = list(itertools.product(choices, choices, (False, True)))
         found: list[list[tf.Tensor]] = []
         for same_shape in _by_shape(flips, images.shape[1] == images.shape[2]):
-            # One view after another: together they would take the memory of so many batches.
+            # One view after another: together they would take the memory of as many batches.
             with tf.control_dependencies([tensor for tensors in found for tensor in tensors]):
                 found.append(_detect_flipped(detect, images, size, same_shape))
         boxes, scores, classes = (tf.concat(parts, 1) for parts in zip(*found, strict=True))

@@ -82,7 +82,7 @@ def class_color(number: int) -> tuple[int, int, int]:
 
 @functools.cache
 def _colors() -> list[tuple[int, int, int]]:
-    """Colors that can be told apart: those picked by hand, then always the one that is furthest from all before."""
+    """Distinct colors: those picked by hand, then always the one that is furthest from all before."""
     grid = np.stack(np.meshgrid(*[np.arange(0, 256, 15)] * 3, indexing="ij"), -1).reshape([-1, 3])
     luma, saturation = grid @ [0.299, 0.587, 0.114], np.ptp(grid, axis=1)
     grid = grid[(luma > 115) & (saturation > 60)]

@@ -20,7 +20,7 @@ _LEAST_SHARE = 38.5
 # median. EfficientNet-Lite0 on tiles of the quickstart, six batches, large-scale jitter too: 0.5 to 0.75 as its weights
 # want their images; 7,800 to 12,500 on 0…255 as they are; 0.0003 to 0.0007 where images in 0…1 went through the
 # preprocessing of 0…255. Within ten, so not to be told from other photographs: blue and red swapped (0.5 to 0.76), 0…1
-# as they are (0.12 to 0.19), ImageNet's deviations in the place of 128 (2.4 to 3.7). Means separate worse.
+# as they are (0.12 to 0.19), ImageNet's deviations instead of 128 (2.4 to 3.7). Means separate worse.
 _MISTAKE, _DOUBTFUL = 100.0, 10.0
 _FLAT = (
     10.0  # deviation of pixels in 0…255 below which the images themselves vary too little to blame the preprocessing

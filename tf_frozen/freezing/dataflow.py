@@ -40,7 +40,7 @@ def sourced_ops(
     arguments; constants have none, and what decides a branch or the turns of a loop is no source of its values.
     Names play no part: a variable is recognised by the handle that the function captured. The body of a loop is
     listed once, the body of a function once for each call. `derive` gives the sources of an op's outputs from those
-    of its inputs, and may add sources of its own.
+    of its inputs, and may add its own sources.
     """
     owners = {id(handle): group for group, variables in groups.items() for handle in handles(variables)}
     captured = {inner.name: _of_capture(outer, owners) for outer, inner in function.graph.captures}

@@ -1,4 +1,4 @@
-"""What a small checkpoint may leave out: frozen weights that can be had again from where they came from."""
+"""What a small checkpoint may leave out: frozen weights that can be reloaded from where they came from."""
 
 from __future__ import annotations
 

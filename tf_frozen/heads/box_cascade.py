@@ -40,7 +40,7 @@ class RoIs(NamedTuple):
 @gin.configurable
 @keras.utils.register_keras_serializable("tf_frozen")
 class BoxCascade(ConfiguredLayer):
-    """N ≥ 1 box heads, each refining the boxes of the one before and trained at an IoU threshold of its own.
+    """N ≥ 1 box heads, each refining the boxes of the one before and trained at its own IoU threshold.
 
     `head` is the pattern of all of them. Boxes of a later stage are matched anew, neither sampled nor mixed with
     ground truth (official YAMLs). `score_ensemble` says what is averaged over the stages: class 'probabilities'

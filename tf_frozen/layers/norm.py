@@ -23,7 +23,7 @@ def default_norm(epsilon: float = 1e-4) -> keras.layers.Layer:
 
 
 def copy_of(layer: keras.layers.Layer, name: str | None = None) -> keras.layers.Layer:
-    """A new layer of the same class and configuration as `layer`, with weights of its own."""
+    """A new layer of the same class and configuration as `layer`, with its own weights."""
     config = layer.get_config()
     config.pop("name")
     return layer.__class__.from_config({**config, "name": name} if name else config)

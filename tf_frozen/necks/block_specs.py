@@ -9,7 +9,7 @@ from tf_frozen.errors import ConfigError
 
 # (step above the lowest level, operation, the two inputs, is an output). Inputs 0…4 are the five incoming levels from
 # the lowest up, and each node appends one: the cell of the paper's figure 6 (7 nodes, AmoebaNet search). Published
-# lists have the level itself, here 3…7, in the place of the step.
+# lists have the level itself, here 3…7, instead of the step.
 PAPER_BLOCK_SPECS = (
     (1, "attention", (1, 3), False),
     (1, "sum", (1, 5), False),

@@ -1,4 +1,4 @@
-"""Convolutions level by level in the place of a neck: the ablation of the paper (arXiv 2204.00484)."""
+"""Convolutions level by level instead of a neck: the ablation of the paper (arXiv 2204.00484)."""
 
 from __future__ import annotations
 

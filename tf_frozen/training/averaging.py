@@ -41,7 +41,7 @@ def ramp_momentum(
 
 @contextlib.contextmanager
 def averaged_weights(detector: keras.Model, optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
-    """Puts the averages in the place of the trained weights, and the weights back at the end; nothing without EMA."""
+    """Replaces the trained weights by their averages, and puts them back at the end; nothing without EMA."""
     if not optimizer.use_ema:
         yield
         return

@@ -139,7 +139,7 @@ class Run:
             self._finish(audit, detector, checkpoints, batches)
             if not finished or end == self.train_steps:
                 return finished
-            # Keras has left averages in the place of weights.
+            # Keras has left averages instead of weights.
             step = checkpoints.restore(f"ckpt-{end}")
             checkpoints.follow(self._enter(phases)(step))
             audit = self._audit(phases, batches, audit.as_dict())
@@ -403,11 +403,11 @@ class Run:
         ]
 
     def _check_settings(self) -> None:
-        """Raises ConfigError for a setting that is no number or out of range."""
+        """Raises ConfigError for a setting that is not a number or out of range."""
         for name, least in (("train_steps", 1), ("batch_size", 1), ("seed", 0), ("evaluate_every", 0)):
             value = getattr(self, name)
             if type(value) is not int or not least <= value < 2**31:
-                raise ConfigError(f"Run.{name} is {value!r}; it must be a whole number from {least} to 2³¹ − 1.")
+                raise ConfigError(f"Run.{name} is {value!r}; it must be an integer from {least} to 2³¹ − 1.")
         if not isinstance(self.checkpoint_seconds, int | float) or self.checkpoint_seconds < 0:
             raise ConfigError(f"Run.checkpoint_seconds is {self.checkpoint_seconds!r}; it must be a number, 0 or more.")
         if self.precision not in PRECISIONS:

@@ -135,10 +135,10 @@ def _check_length(
 ) -> None:
     for argument, value, least in (("steps", steps, 1), ("warmup_steps", warmup_steps, 0)):
         if type(value) is not int or value < least:
-            raise ConfigError(f"{name}.{argument} is {value!r}; it must be a whole number, {least} or more.")
+            raise ConfigError(f"{name}.{argument} is {value!r}; it must be an integer, {least} or more.")
     for argument, value in (("batch_size", batch_size), ("reference_batch", reference_batch)):
         if value is not None and (type(value) is not int or value < 1):
-            raise ConfigError(f"{name}.{argument} is {value!r}; it must be a whole number, 1 or more, or None.")
+            raise ConfigError(f"{name}.{argument} is {value!r}; it must be an integer, 1 or more, or None.")
 
 
 def _check_rates(name: str, values: Any) -> None:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 @gin.configurable
 class ChannelBrightness:
-    """Frozen feature augmentation by brightness, with a draw and a range of its own for each channel (c²FroFA).
+    """Frozen feature augmentation by brightness, with its own draw and range for each channel (c²FroFA).
 
     A channel f of an image's map becomes x = (f − min f) / (max f − min f), x + U(−`brightness`, `brightness`), and is
     mapped back. `per_channel` False draws once for all channels of a map. Nothing is clipped: features have no fixed

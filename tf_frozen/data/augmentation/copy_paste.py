@@ -65,7 +65,7 @@ class CopyPaste:
         return tf.where(cover[..., tf.newaxis], other_image, image), mixed
 
     def _choose(self, count: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """Which of so many objects are pasted, bool [count]."""
+        """Which of the objects are pasted, bool [count]."""
         happens, share = tf.unstack(tf.random.stateless_uniform([2], seed))
         draws = tf.random.stateless_uniform([count], tf.random.experimental.stateless_fold_in(seed, 1))
         return (happens < self.probability) & (draws < share)

@@ -40,7 +40,7 @@ def look_at_all(files: Sequence[str], decode: bool) -> list[Header | Problem]:
     start = reported = time.monotonic()
     found = []
     with warnings.catch_warnings(), concurrent.futures.ThreadPoolExecutor() as executor:
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `look_at` has a limit of its own
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `look_at` has its own limit
         for header in executor.map(functools.partial(look_at, decode=decode), files):
             found.append(header)
             now = time.monotonic()

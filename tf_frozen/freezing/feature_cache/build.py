@@ -63,7 +63,7 @@ class FeatureCache:
     ):
         for name, value in (("views", views), ("shard_bytes", shard_bytes)):
             if type(value) is not int or value < 1:
-                raise ConfigError(f"FeatureCache.{name} is {value!r}; it must be a whole number from 1.")
+                raise ConfigError(f"FeatureCache.{name} is {value!r}; it must be an integer from 1.")
         for name, value, known in (("dtype", dtype, DTYPES), ("compression", compression, COMPRESSIONS)):
             if value not in known:
                 raise ConfigError(f"FeatureCache.{name} is {value!r}; it must be one of {', '.join(known)}.")

@@ -31,7 +31,7 @@ class Layout:
         self._map_bytes = sum(math.prod(spec.shape) * _stored(spec.dtype).itemsize for spec in maps.values())
 
     def record_bytes(self, objects: int) -> int:
-        """Bytes of a record with so many objects."""
+        """Bytes of a record with this number of objects."""
         return self._map_bytes + self._image.itemsize + objects * self._row.itemsize
 
     def encode(self, maps: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray]) -> bytes:
