@@ -81,11 +81,8 @@ def _warn_of_skipped(folder: str, ignore: str | None) -> None:
     suffixes = [os.path.splitext(path)[1].lower() for path in tree if not _is_below(path, ignore)]
     skipped = collections.Counter(suffix for suffix in suffixes if suffix and suffix not in SUFFIXES)
     if skipped:
-        kinds = ", ".join(f"{count} {suffix}" for suffix, count in skipped.most_common(8))
-        _LOG.warning(
-            "%s: %d files skipped that are not in a format that is read (%s): %s",
-            *(folder, skipped.total(), ", ".join(SUFFIXES), kinds),
-        )
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in skipped.most_common())
+        _LOG.warning("Skipped in %s, as they are not %s: %s", folder, ", ".join(SUFFIXES), kinds)
 
 
 def _matches(pattern: str) -> list[str]:

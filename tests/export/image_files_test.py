@@ -41,7 +41,7 @@ class FindTest(tf.test.TestCase):
             (self.folder / name).write_text("")
         with self.assertLogs("tf_frozen", "WARNING") as log:
             self.find("", ignore=str(self.folder / "out"))
-        self.assertRegex(log.output[0], r"3 files skipped .*: 2 \.tif, 1 \.txt$")
+        self.assertRegex(log.output[0], r"Skipped in .*: 2 \.tif, 1 \.txt$")
 
     def test_nothing_found_says_why(self):
         for pattern, message in (

@@ -44,7 +44,9 @@ def run(args: argparse.Namespace) -> int:
     album = pictures.Album(args.output, names, predictor.names, ids)
     rows, failures = predictor.predict(paths, ids, args.score_threshold, show=album.add)
     written = album.write_results(rows)
-    _LOG.info("%d boxes on %d images: %s", len(rows), len(paths) - len(failures), written)
+    read = len(paths) - len(failures)
+    counts = f"{len(rows)} box{'es' * (len(rows) != 1)} on {read} image{'s' * (read != 1)}"
+    _LOG.info("%s: %s", counts, written)
     for path, message in failures.items():
         _LOG.error("Not read: %s: %s", path, message)
     return 1 if failures else 0

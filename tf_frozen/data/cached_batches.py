@@ -25,7 +25,7 @@ class CachedBatches:
     def __init__(self, batches: TrainBatches, cache: Any, augmentation: Sequence[Callable] = (), workers: int = 2):
         if batches.fixed_views not in (None, cache.views):
             raise ConfigError(
-                f"TrainBatches.fixed_views is {batches.fixed_views}, but the feature cache has {cache.views} views. "
+                f"TrainBatches.fixed_views is {batches.fixed_views}, but the feature cache has {cache.views}. "
                 f"Leave it out: the cache's own are used."
             )
         if type(workers) is not int or workers < 1:

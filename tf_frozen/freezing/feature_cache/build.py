@@ -44,8 +44,9 @@ class Estimate:
     shard_records: int
 
     def __str__(self) -> str:
+        views = "1 view" if self.views == 1 else f"{self.views} views"
         return (
-            f"{self.images:,} images in {self.views} views: {self.bytes / 1e9:.3f} GB before compression, "
+            f"{self.images:,} images in {views}: {self.bytes / 1e9:.3f} GB before compression, "
             f"{self.bytes / max(1, self.images * self.views) / 1e6:.3f} MB a view; {self.free / 1e9:.1f} GB are free."
         )
 
