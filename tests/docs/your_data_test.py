@@ -1,0 +1,35 @@
+import pathlib
+import re
+
+import gin
+import tensorflow as tf
+
+from tf_frozen import experiment
+
+PAGE = pathlib.Path(__file__).parents[2] / "docs" / "your_data.md"
+RUN = "runs/train_on_coco_json.gin"
+
+
+class YourDataTest(tf.test.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(gin.clear_config)
+        self.text = " ".join(PAGE.read_text(encoding="utf-8").split())
+
+    def test_each_binding_of_the_page_is_known(self):
+        params = re.findall(r"--gin_param '([^']+)'", self.text)
+        self.assertGreater(len(params), 5)
+        for param in params:
+            with self.subTest(param):
+                experiment.load([RUN], [param])
+
+    def test_each_file_of_the_page_goes_with_the_run(self):
+        files = re.findall(r"--gin_file (\S+?\.gin)", self.text)
+        self.assertNotEmpty(files)
+        for file in files:
+            with self.subTest(file):
+                experiment.load([RUN, file])
+
+
+if __name__ == "__main__":
+    tf.test.main()
