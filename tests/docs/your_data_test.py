@@ -5,6 +5,7 @@ import gin
 import tensorflow as tf
 
 from tf_frozen import experiment
+from tf_frozen.training.run import Run
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "your_data.md"
 RUN = "runs/train_on_coco_json.gin"
@@ -29,6 +30,7 @@ class YourDataTest(tf.test.TestCase):
         for file in files:
             with self.subTest(file):
                 experiment.load([RUN, file])
+                self.assertEqual(Run("unused").seed, 0)
 
 
 if __name__ == "__main__":
