@@ -20,6 +20,7 @@ from tf_frozen.export.saved_model import export
 from tests.data.image_samples import animated_webp, encoded, exif
 from tests.export.stand_in import CATEGORIES, BrightBox, photo
 from tf_frozen import errors
+from tf_frozen.data.annotations import Category
 
 KILLED = """
 import os, signal, sys
@@ -141,6 +142,12 @@ class FolderTest(tf.test.TestCase):
         self.target.mkdir(parents=True)
         export(BrightBox(), CATEGORIES, str(self.target))
         self.assertTrue((self.target / "saved_model.pb").is_file())
+
+    def test_any_name_that_a_json_can_hold_is_written(self):
+        names = ["树", "half a pair \ud83d"]
+        export(BrightBox(), [Category(3, names[0]), Category(90, names[1])], str(self.target))
+        classes = json.loads((self.target / "assets.extra" / "classes.json").read_text())
+        self.assertEqual([row["name"] for row in classes], names)
 
     def test_refuses_what_it_did_not_write(self):
         self.target.mkdir(parents=True)
