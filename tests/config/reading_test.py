@@ -70,6 +70,8 @@ class FaultTest(GinTest):
             "TRAIN_IMAGES = 'photos": 'TRAIN_IMAGES = "photos"',
             "TRAIN_IMAGES =": "TRAIN_IMAGES = ...",
             "ToyRun.name = true": "ToyRun.name = True",
+            "ToyRun.steps 3": "ToyRun.steps = 3",
+            "ToyRun.steps -0.5": "ToyRun.steps = -0.5",
             "ToyRun.steps = TRAIN_STEPS": "ToyRun.steps = %TRAIN_STEPS",
             "ToyRun.neck = ToyNeck()": "ToyRun.neck = @ToyNeck()",
             "ToyRun.name = 512, 512": "ToyRun.name = (512, 512)",

@@ -40,6 +40,8 @@ def _meant(text: str) -> str:
         return f"{name} = %{word}"
     if gin_config._REGISTRY.matching_selectors(word.removesuffix("()")):
         return f"{name} = @{word}"
+    if re.fullmatch(r"-?\d+(\.\d+)?", word):
+        return f"{name} = {word}"
     if re.fullmatch(r"\d+(\.\d+)?(\s*,\s*\d+(\.\d+)?)+", word):
         return f"{name} = ({word})"
     if re.fullmatch(r"[^\s\[\](){}@%,\"'-][^\[\](){}@%,\"']*", word):
