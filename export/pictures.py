@@ -19,7 +19,7 @@ RESULTS = "predictions.json"
 PARTIAL = "predictions.partial.jsonl"
 
 
-class Album:
+class PredictionWriter:
     """A folder of drawn pictures, each under the name of its image, and `predictions.json`.
 
     Until that is complete, `predictions.partial.jsonl` holds the rows of the images so far, one a line.

@@ -25,12 +25,12 @@ def _run(*words):
 
 
 def stop_at(path, add):
-    """`Album.add` that is interrupted at this image."""
+    """`PredictionWriter.add` that is interrupted at this image."""
 
-    def add_or_stop(album, at, *found):
+    def add_or_stop(writer, at, *found):
         if at == str(path):
             raise KeyboardInterrupt
-        add(album, at, *found)
+        add(writer, at, *found)
 
     return add_or_stop
 
@@ -109,7 +109,9 @@ class PredictTest(tf.test.TestCase):
         for name in "abc":
             self.save(f"{name}.png", 160, 240, (40, 100, 120, 200))
         with (
-            mock.patch.object(pictures.Album, "add", stop_at(self.photos / "c.png", pictures.Album.add)),
+            mock.patch.object(
+                pictures.PredictionWriter, "add", stop_at(self.photos / "c.png", pictures.PredictionWriter.add)
+            ),
             self.assertRaises(KeyboardInterrupt),
         ):
             self.predict()

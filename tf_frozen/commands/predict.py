@@ -41,9 +41,9 @@ def run(args: argparse.Namespace) -> int:
     paths = list(names)
     ids = image_files.ids(paths, args.annotations) if args.annotations else names
     predictor = Predictor(args.model)
-    album = pictures.Album(args.output, names, predictor.names, ids)
-    rows, failures = predictor.predict(paths, ids, args.score_threshold, show=album.add)
-    written = album.write_results(rows)
+    writer = pictures.PredictionWriter(args.output, names, predictor.names, ids)
+    rows, failures = predictor.predict(paths, ids, args.score_threshold, show=writer.add)
+    written = writer.write_results(rows)
     read = len(paths) - len(failures)
     counts = f"{len(rows)} box{'es' * (len(rows) != 1)} on {read} image{'s' * (read != 1)}"
     _LOG.info("%s: %s", counts, written)
