@@ -38,7 +38,8 @@ class EvaluateTest(tf.test.TestCase):
         expected = json.loads((self.model_dir / "summary.json").read_text())["metrics"]
         self.assertAllClose({name: metrics[name] or 0 for name in expected}, {n: v or 0 for n, v in expected.items()})
         line = json.loads((self.model_dir / "metrics.jsonl").read_text())
-        self.assertEqual(line, {"step": job.STEPS, **metrics})
+        best = json.loads((self.model_dir / "best" / "best.json").read_text())
+        self.assertEqual(line, {"step": best["step"], "images": 2, **metrics})
         self.assertLen(list((self.model_dir / "predictions").glob("*.png")), 2)
 
     def test_other_data_and_another_checkpoint_and_json_alone_on_standard_output(self):

@@ -109,7 +109,10 @@ class WholeJobTest(tf.test.TestCase):
 
     def test_metrics_of_each_scoring(self):
         lines = [json.loads(line) for line in (self.model_dir / "metrics.jsonl").read_text().splitlines()]
-        self.assertEqual([line["step"] for line in lines], [job.SCORED_AT, job.STEPS])
+        best = self.read("best/best.json")
+        self.assertEqual([line["step"] for line in lines], [job.SCORED_AT, job.STEPS, best["step"]])
+        self.assertEqual([line["images"] for line in lines], [2, 2, 2])
+        self.assertEqual(best["value"], max(line["AP"] for line in lines[:2]))
         metrics = self.read("summary.json")["metrics"]
         self.assertEqual({name: lines[-1][name] for name in metrics}, metrics)
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 import tempfile
 
 import gin
@@ -78,12 +79,50 @@ class RunTest(tf.test.TestCase):
             with self.assertLogs("tf_frozen", "INFO") as log:
                 self.assertTrue(again.train())
             said = "\n".join(log.output)
-            self.assertIn("Going on from step 2: 2 steps", said)
+            self.assertIn("This run has trained all its 2 steps.", said)
             self.assertNotIn("step 2/2", said)
             self.assertEqual([self.audit()[check] for check in CHECKS], [0] * 7)
             for change in ("- LEARNING_RATE = 0.01", "+ LEARNING_RATE = 0.0001"):
                 self.assertIn(change, said)
             self.assertNotIn("TRAIN_STEPS", said)
+
+    def test_the_length_follows_the_data_and_the_best_checkpoint_is_the_result(self):
+        by_epochs = ("TRAIN_STEPS = None", "EPOCHS = 2", "LEAST_STEPS = 1", "Run.evaluate_every = 2")
+        with self.assertLogs("tf_frozen", "INFO") as log:
+            self.assertTrue(self.run_of(*by_epochs).train())
+        said = "\n".join(log.output)
+        self.assertIn("Starting: 4 steps of 2 images in all, 2 epochs of 4 images.", said)
+        self.assertRegex(said, r"Learning rate: 0.01 in step 1, .* in step 4\.")
+        self.assertNotIn("does not come to its end", said)
+        self.assertIn("TRAIN_STEPS = 4\n", (self.model_dir / "config.gin").read_text())
+        lines = [json.loads(line) for line in (self.model_dir / "metrics.jsonl").read_text().splitlines()]
+        self.assertEqual([(line["step"], line["images"]) for line in lines], [(2, 2), (4, 2)])
+        best = json.loads((self.model_dir / "best" / "best.json").read_text())
+        self.assertEqual(best["value"], max(line["AP"] for line in lines))
+        with self.subTest("an older checkpoint that scored better is scored, exported and, in the end, replaced"):
+            (self.model_dir / "best" / "best.json").write_text(json.dumps(best | {"step": 2, "value": 0.9}))
+            for file in (self.model_dir / "checkpoints").glob("ckpt-4.*"):
+                (self.model_dir / "best" / file.name.replace("-4", "-2")).write_bytes(file.read_bytes())
+            experiment.load_run(str(self.model_dir))
+            run = Run(str(self.model_dir))
+            self.assertEqual(run.train_steps, 4)
+            with self.assertLogs("tf_frozen", "INFO") as log:
+                run.evaluate()
+            self.assertIn("Taking step 2, the best of the run: AP 0.900 on 2 val images.", "\n".join(log.output))
+        with self.subTest("images that are added do not change the length; other settings do"):
+            document = json.loads((self.folder / "train.json").read_text())
+            shutil.copy(self.folder / "photos" / document["images"][0]["file_name"], self.folder / "photos" / "new.jpg")
+            document["images"].append({**document["images"][0], "id": "new", "file_name": "new.jpg"})
+            (self.folder / "train.json").write_text(json.dumps(document))
+            with self.assertLogs("tf_frozen", "INFO") as log:
+                self.assertTrue(self.run_of(*by_epochs).train())
+            self.assertIn("This run has trained all its 4 steps.", "\n".join(log.output))
+            longer = self.run_of(*by_epochs[:1], "EPOCHS = 2.4", *by_epochs[2:])
+            self.assertTrue(longer.train())
+            self.assertEqual(longer.train_steps, 6)
+        with self.subTest("fewer steps than it has"), self.assertLogs("tf_frozen", "INFO") as log:
+            self.assertTrue(self.run_of("TRAIN_STEPS = 3").train())
+            self.assertIn("trained 6 steps, more than the 3 of Run.train_steps", "\n".join(log.output))
 
     def test_fine_tune_changes_the_pretrained_backbone(self):
         run = self.run_of("BACKBONE_MODE = 'fine_tune'", "TRAIN_STEPS = 3")

@@ -36,8 +36,10 @@ SHORT = 200
 
 
 def schedule(name, *params):
-    """The schedule that Run.optimizer of a shipped file has."""
+    """The schedule that Run.optimizer of a shipped file has; where its length follows the data, at LEAST_STEPS."""
     experiment.load([name], params)
+    if "Run.length" in gin.config_str() and gin.query_parameter("TRAIN_STEPS/gin.macro.value") is None:
+        experiment.pin_macro("TRAIN_STEPS", gin.query_parameter("LEAST_STEPS/gin.macro.value"), "its least length")
     make = copy.deepcopy(gin.get_bindings("Run", resolve_references=False)["optimizer"])
     return schedule_of(make())
 

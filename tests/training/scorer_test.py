@@ -9,13 +9,14 @@ from PIL import Image
 from tests.commands import job
 from tests.commands.train_test import events
 from tf_frozen.data.annotations import CocoJson
-from tf_frozen.training.scorer import Scorer
+from tf_frozen.training.scorer import Scorer, _spread
 
 
 class Knows:
     """Stands in for a detector: gives the true boxes of a batch, each a little less sure than the one before."""
 
     finds_masks = False
+    views = None
     tiles = None
     frame = (128, 192)  # wider than the tiles, so a part of it is padding
 
@@ -76,7 +77,7 @@ class ScorerTest(tf.test.TestCase):
         metrics = scorer.score(step=7)
         self.assertGreater(metrics["mask_AP"], 0.95)
         (line,) = [json.loads(text) for text in (self.model_dir / "metrics.jsonl").read_text().splitlines()[1:]]
-        self.assertEqual(line, {"step": 7, **metrics})
+        self.assertEqual(line, {"step": 7, "images": 2, **metrics})
         self.assertAllClose(dict(events(self.model_dir)["val/mask_AP"]), {7: metrics["mask_AP"]})
         (_, plain), (_, tinted) = boxes_only.pictures()[0], scorer.pictures()[0]
         self.assertGreater(np.mean(np.any(plain != tinted, -1)), 0.05)
@@ -95,6 +96,19 @@ class ScorerTest(tf.test.TestCase):
         self.assertEqual([row["category"] for row in scorer.per_class], ["shrub"])
         self.assertEqual({row["category_id"] for row in scorer.results}, {job.SHRUB})
 
+    def test_a_few_images_spread_over_the_split_by_one_view_of_each(self):
+        self.detector.views = "eight"
+        self.detector.detect_once = self.detector
+        scorer = self.scorer()
+        few = scorer.few(1)
+        self.assertEqual((scorer.sample, few.sample), ("2 val images", "1 of 2 val images, one view of each"))
+        self.assertAllClose(few.score(step=3)["AP"], 1)
+        (line,) = [json.loads(text) for text in (self.model_dir / "metrics.jsonl").read_text().splitlines()]
+        self.assertEqual(line["images"], 1)
+        self.assertEqual({row["image_id"] for row in few.results}, {"val 0"})
+        for count, places in ((3, [0, 3, 6]), (10, range(10)), (20, range(10))):
+            self.assertEqual(_spread(range(10), count), list(places))
+
     def test_swapped_classes_score_nothing(self):
         self.detector.classes = np.where(self.detector.classes, 3 - self.detector.classes, 0)
         self.assertLess(self.scorer().score(step=3)["AP"], 0.1)
@@ -105,7 +119,7 @@ class ScorerTest(tf.test.TestCase):
         self.detector.count[:] = 0
         second = self.scorer().score(step=7)
         lines = [json.loads(line) for line in (self.model_dir / "metrics.jsonl").read_text().splitlines()]
-        self.assertEqual(lines, [{"step": 3, **first}, {"step": 7, **second}])
+        self.assertEqual(lines, [{"step": 3, "images": 2, **first}, {"step": 7, "images": 2, **second}])
         found = events(self.model_dir)
         self.assertAllClose(dict(found["val/AP"]), {3: 1.0, 7: 0.0})
         self.assertEqual([step for step, _ in found["val/val_0000_0416"]], [3, 7])

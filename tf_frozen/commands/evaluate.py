@@ -15,7 +15,7 @@ _LOGGER = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of the command."""
     parser.add_argument("--model_dir", required=True, metavar="DIR", help="run directory of tf-frozen train")
-    parser.add_argument("--checkpoint", metavar="C", help="path or name, as ckpt-300 (default: the run's latest)")
+    parser.add_argument("--checkpoint", metavar="C", help="path or name, as ckpt-300 (default: the run's best)")
     parser.add_argument(
         "--gin_param",
         action="append",

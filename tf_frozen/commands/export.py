@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "image_bytes takes files, strings [N]; both give detection_boxes (y1, x1, y2, x2 in pixels of the image), "
         "detection_scores, detection_classes (category ids) and num_detections",
     )
-    parser.add_argument("--checkpoint", metavar="C", help="path or name, as ckpt-300 (default: the run's latest)")
+    parser.add_argument("--checkpoint", metavar="C", help="path or name, as ckpt-300 (default: the run's best)")
     parser.add_argument(
         "--gin_param",
         action="append",

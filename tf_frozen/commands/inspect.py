@@ -42,6 +42,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _report(bindings: dict[str, Any]) -> dict[str, Any]:
+    from tf_frozen import experiment
     from tf_frozen.freezing.advice import advice
     from tf_frozen.freezing.layers import layers
     from tf_frozen.freezing.policy import Policy
@@ -56,6 +57,8 @@ def _report(bindings: dict[str, Any]) -> dict[str, Any]:
         build(detector)
     decisions = (copy.deepcopy(bindings.get("policy")) or Policy()).apply(detector)
     checkpoints = copy.deepcopy(bindings.get("checkpoints", "trained"))
+    if copy.deepcopy(bindings.get("train_steps")) is None:
+        experiment.pin_macro("TRAIN_STEPS", 1, "any number")  # what it is depends on the data, and here nothing on it
     report = savings(detector, _built(bindings, "optimizer"), checkpoints=checkpoints)
     return {
         "detector": type(detector).__name__,

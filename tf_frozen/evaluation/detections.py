@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -33,11 +34,12 @@ class ImageDetector:
     """A detector of frames as one of images of any size: boxes in pixels of the image, within it, and category ids.
 
     `evaluate`, `predict` and an export all detect through it. Class k is `categories[k - 1]`. An image is fitted into
-    the detector's frame, or, where the detector has `tiles`, cut into them.
+    the detector's frame, or, where the detector has `tiles`, cut into them. Without `views` each is looked at once.
     """
 
-    def __init__(self, detector: keras.Model, categories: Sequence[Category]):
+    def __init__(self, detector: keras.Model, categories: Sequence[Category], views: bool = True):
         self._detector = detector
+        self._detect = functools.partial(detector if views else detector.detect_once, training=False)
         self._category_ids = [0, *(category.id for category in categories)]
 
     def detect(
@@ -51,7 +53,7 @@ class ImageDetector:
         """
         if self._detector.tiles is not None:
             return self.detect_each(frames)
-        found = self._detector(frames, image_size=image_size, training=False)
+        found = self._detect(frames, image_size=image_size)
         boxes = found["boxes"] / scale[:, tf.newaxis, tf.newaxis]
         return self._of_image({**found, "boxes": boxes}, original_size)
 
@@ -77,7 +79,7 @@ class ImageDetector:
         detector = self._detector
 
         def detect_frame(frames: tf.Tensor, image_size: tf.Tensor) -> dict[str, tf.Tensor]:
-            return detector(frames, image_size=image_size, training=False)
+            return self._detect(frames, image_size=image_size)
 
         def detect_one(each: tf.Tensor) -> dict[str, tf.Tensor]:
             image = read(each)

@@ -31,22 +31,28 @@ from tf_frozen.freezing.savings import savings, table
 from tf_frozen.freezing.traced_step import trace
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.building import build
-from tf_frozen.training.averaging import averaged_weights
+from tf_frozen.training.best import Best
 from tf_frozen.training.callbacks.checkpointing import Checkpointing
 from tf_frozen.training.callbacks.every import Every
 from tf_frozen.training.callbacks.finite_loss import FiniteLoss
 from tf_frozen.training.callbacks.interrupt import StopOnInterrupt
 from tf_frozen.training.callbacks.progress import Progress
 from tf_frozen.training.callbacks.tensorboard import TensorBoard
+from tf_frozen.training.callbacks.validate import Validate
 from tf_frozen.training.checkpoint import HOLDS, Checkpoints
 from tf_frozen.training.classes import check_same, check_scored
+from tf_frozen.training.data_sets import read_all
 from tf_frozen.training.environment import environment
+from tf_frozen.training.length import Length, begun
+from tf_frozen.training.optimizers import build_optimizer
 from tf_frozen.training.phases import Phases
 from tf_frozen.training.precision import PRECISIONS, precision_of_layers
 from tf_frozen.training.run_directory import RunDirectory
-from tf_frozen.training.schedules import described, schedule_of, unfinished
+from tf_frozen.training.schedules import log_schedule
 from tf_frozen.training.scorer import Scorer
+from tf_frozen.training.settings import check_choice, check_seconds, check_whole
 from tf_frozen.training.strategy import default_strategy
+from tf_frozen.training.validation import Validation
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -56,7 +62,9 @@ class Run:
     """Binds a detector, data and an optimizer to `model_dir`; each is built only when a command needs it.
 
     `detector`, `train_data`, `val_data` and `optimizer` are called without arguments (in gin: `@RCNN`, with no
-    parentheses). The val split is scored every `evaluate_every` steps, 0 for at the end only. `precision` is what
+    parentheses). Without `train_steps`, `length` gives them once the data are known, as the macro TRAIN_STEPS too. The
+    val split is scored every `evaluate_every` steps, 0 for at the end only; None is about ten times. `validation` says
+    on how many images, and what becomes of the best checkpoint. `precision` is what
     layers compute in: 'float32', 'mixed_bfloat16' or 'mixed_float16', whose loss is scaled; weights, losses, box coding
     and NMS keep float32. `checkpoints` is what they hold: 'trained' leaves out frozen weights of the backbone that can
     be read again from where they came from, 'everything' nothing. `feature_cache` is the folder of a cache that
@@ -73,15 +81,17 @@ class Run:
         val_data: Callable[[], CocoJson] = gin.REQUIRED,
         optimizer: Callable[[], keras.optimizers.Optimizer] = gin.REQUIRED,
         train_batches: Callable[..., TrainBatches] = TrainBatches,
-        train_steps: int = gin.REQUIRED,
+        train_steps: int | None = gin.REQUIRED,
         batch_size: int = gin.REQUIRED,
         seed: int = 0,
-        evaluate_every: int = 0,
+        evaluate_every: int | None = None,
         checkpoint_seconds: float = 60.0,
         precision: str = "float32",
         checkpoints: str = "trained",
         policy: Policy | None = None,
         feature_cache: str | None = None,
+        length: Length | None = None,
+        validation: Validation | None = None,
     ):
         self.directory = RunDirectory(model_dir)
         self._new_detector, self._new_optimizer = detector, optimizer
@@ -92,7 +102,11 @@ class Run:
         self._policy = Policy() if policy is None else policy
         self._left_out: dict[str, Any] = {}
         self._proven_from = 0
+        self._length, self._validation = length, Validation() if validation is None else validation
         self._scorer: Scorer | None = None
+        self._best = Best(self.model_dir)
+        self._stopped = False
+        self._length_record: dict[str, Any] | None = None
         self.images_per_second: float | None = None  # of the last phase that `train` went through
         self._check_settings()
         self._strategy = default_strategy()
@@ -108,9 +122,10 @@ class Run:
             return self._train(strict)
 
     def _train(self, strict: bool) -> bool:
-        train_data, val_data = _checked(self._train_data, self._val_data)
+        train_data, val_data = read_all(self._train_data, self._val_data)
         self._check_classes(train_data)
         check_scored(val_data, train_data.categories, train_data.annotations_path)
+        self._fix_length(train_data)
         keras.utils.set_random_seed(self.seed)
         detector, phases, checkpoints = self._built
         step = checkpoints.restore_latest()
@@ -123,21 +138,23 @@ class Run:
         self.directory.write("magnification.json", magnification.of_training(self._image_batches(train_data, detector)))
         self._warn_of_magnification(detector, val_data)
         self._record(train_data.categories, audit, step)
-        self._log_schedule(detector.optimizer)
+        log_schedule(detector.optimizer, self.train_steps)
         if (self._policy.until or 0) >= self.train_steps:
             _LOGGER.warning(
                 f"Policy.until is {self._policy.until}, which this run of {self.train_steps} steps does not reach: the "
                 "rules of Policy.rules hold to its end."
             )
         self._scorer = Scorer(detector, val_data, train_data.categories, self.model_dir, self.batch_size)
-        begun = f"Going on from step {step}" if step else "Starting"
-        _LOGGER.info("%s: %d steps of %d images in all.", begun, self.train_steps, self.batch_size)
+        if not step:
+            self._best.forget()
+        self._stopped = self._validation.exhausted(self._best.record)
+        _LOGGER.info("%s", begun(step, self.train_steps, self.batch_size, len(train_data.examples)))
         while True:
             self._log_phase(phases, detector)
             end = phases.end(self.train_steps)
-            finished = step >= end or self._fit(detector, checkpoints, batches, step, end)
+            finished = step >= end or self._stopped or self._fit(detector, checkpoints, batches, step, end)
             self._finish(audit, detector, checkpoints, batches)
-            if not finished or end == self.train_steps:
+            if not finished or end == self.train_steps or self._stopped:
                 return finished
             # Keras has left averages instead of weights.
             step = checkpoints.restore(f"ckpt-{end}")
@@ -157,6 +174,15 @@ class Run:
             return None
         self._proven_from = earlier.get("proven_from", 0)
         return earlier
+
+    def _fix_length(self, train_data: CocoJson) -> None:
+        """Gives `train_steps`, and the macro of schedules, the number that `length` makes of the data."""
+        if self._length is None or self.train_steps is not None:
+            return
+        earlier = self.directory.length() if self._has_checkpoint() else None
+        self._length_record = self._length.record(len(train_data.examples), self.batch_size, earlier)
+        self.train_steps = self._length_record["steps"]
+        experiment.pin_macro("TRAIN_STEPS", self.train_steps, "the length of the run")
 
     def _audit(self, phases: Phases, batches: TrainBatches | CachedBatches, earlier: dict | None) -> Audit:
         """The audit of a phase, which has looked into its step before that runs."""
@@ -196,18 +222,10 @@ class Run:
         _LOGGER.info("What trains from step %d on:\n%s\n", phases.begin, policy_table(phases.decisions))
         self.directory.write("policy.json", {"from_step": phases.begin, **policy_as_dict(phases.decisions)})
 
-    def _log_schedule(self, optimizer: keras.optimizers.Optimizer) -> None:
-        schedule = schedule_of(optimizer)
-        if schedule is None:
-            return
-        _LOGGER.info("Learning rate: %s.", described(schedule, self.train_steps))
-        warning = unfinished(schedule, self.train_steps)
-        if warning:
-            _LOGGER.warning("%s", warning)
-
     def feature_source(self) -> tuple[TrainBatches, Detector]:
         """What a feature cache is made of: the training batches, and the detector whose backbone they go through."""
-        (train_data,) = _checked(self._train_data)
+        (train_data,) = read_all(self._train_data)
+        self._fix_length(train_data)
         keras.utils.set_random_seed(self.seed)  # as in `train`, so that random frozen weights are the same
         detector = self._built[0]
         batches = self._image_batches(train_data, detector)
@@ -229,11 +247,11 @@ class Run:
         return CachedBatches(batches, CacheReader(self.feature_cache, batches, detector))
 
     def evaluate(self, checkpoint: str | None = None) -> Scorer:
-        """Scores the val split with the latest checkpoint, or with the one named; adds to metrics.jsonl."""
-        detector, step = self._restored(checkpoint)
+        """Scores the val split with the best checkpoint, or with the one named; adds to metrics.jsonl."""
+        detector, step = self._restored(checkpoint or self._best_path())
         scorer = self._scorer
         if scorer is None:
-            (val_data,) = _checked(self._val_data)
+            (val_data,) = read_all(self._val_data)
             check_scored(val_data, self.categories, str(self.model_dir / "classes.json"))
             self._warn_of_magnification(detector, val_data)
             scorer = Scorer(detector, val_data, self.categories, self.model_dir, self.batch_size)
@@ -241,8 +259,19 @@ class Run:
         return scorer
 
     def restored_detector(self, checkpoint: str | None = None) -> Detector:
-        """The trained detector, with averaged weights where the optimizer keeps averages."""
-        return self._restored(checkpoint)[0]
+        """The trained detector, of the best checkpoint or of the one named, with averages where the run keeps them.
+
+        The best is that of the highest score while it trained; the latest where there was none.
+        """
+        return self._restored(checkpoint or self._best_path())[0]
+
+    def _best_path(self) -> str | None:
+        path = self._best.path if self._validation.keep_best else None
+        if path:
+            record = self._best.record
+            score = f"{record['metric']} {record['value']:.3f} on {record['images']} val images"
+            _LOGGER.info("Taking step %d, the best of the run: %s.", record["step"], score)
+        return path
 
     def audit(self) -> dict[str, Any]:
         """What the audit finds in the latest checkpoint and in a step traced from it: the content of freezing.json."""
@@ -300,25 +329,27 @@ class Run:
         return enter
 
     def _scaled_optimizer(self) -> keras.optimizers.Optimizer:
-        optimizer = _optimizer(self._new_optimizer)
+        optimizer = build_optimizer(self._new_optimizer)
         scaled = self.precision == "mixed_float16"
         return keras.mixed_precision.LossScaleOptimizer(optimizer) if scaled else optimizer
 
-    def _fit(self, detector, checkpoints, batches: TrainBatches, step: int, end: int) -> bool:
-        def score(now: int) -> None:
-            with averaged_weights(detector, detector.optimizer):
-                self._scorer.score(now)
+    def _validate(self, checkpoints: Checkpoints, interrupt: StopOnInterrupt) -> Validate:
+        every = self._validation.interval(self.evaluate_every, self.train_steps)
+        few = self._scorer.few(self._validation.images_of(every, self.batch_size, len(self._scorer.examples)))
+        settings = (self._best, checkpoints, self._validation, interrupt.at_once)
+        return Validate(every, self.train_steps, few, *settings)
 
+    def _fit(self, detector, checkpoints, batches: TrainBatches, step: int, end: int) -> bool:
         interrupt = StopOnInterrupt(self.train_steps)
+        validate = self._validate(checkpoints, interrupt)
         progress = Progress(self.train_steps, self.batch_size)
         callbacks = [
             FiniteLoss(batches.image_ids),
             Every(1, lambda now: self.directory.lock.check()),
             progress,
             TensorBoard(str(self.model_dir / "tensorboard"), self.batch_size),
-            # What is scored is saved before, so that scoring may be broken off.
-            Checkpointing(checkpoints, self.checkpoint_seconds, self.evaluate_every or None),
-            Every(self.evaluate_every, interrupt.at_once(score)),
+            Checkpointing(checkpoints, self.checkpoint_seconds),
+            validate,
             interrupt,
         ]
         try:
@@ -332,7 +363,7 @@ class Run:
         except DataError:
             checkpoints.save()  # the step whose image cannot be read has changed nothing
             raise
-        self.images_per_second = progress.images_per_second
+        self.images_per_second, self._stopped = progress.images_per_second, validate.stopped
         return not interrupt.interrupted
 
     def _advise(self, detector: Detector, batches: TrainBatches, step: int) -> None:
@@ -380,11 +411,13 @@ class Run:
         experiment.save(str(self.model_dir))
         self.directory.write("classes.json", [category._asdict() for category in categories])
         self.directory.write("environment.json", environment())
+        if self._length_record:
+            self.directory.write("length.json", self._length_record)
         self._write_freezing(audit, self._built[2].summary())
 
     def _check_classes(self, train_data: CocoJson) -> None:
         """Raises DataError where a run that has been saved was trained on other classes."""
-        if not any(self.model_dir.glob("checkpoints/ckpt-*.index")):
+        if not self._has_checkpoint():
             return
         try:
             known = self.categories
@@ -392,6 +425,9 @@ class Run:
             _LOGGER.warning("%s\nWhether the data have the classes that this run was trained on is not checked.", error)
         else:
             check_same(train_data, known, str(self.model_dir / "classes.json"))
+
+    def _has_checkpoint(self) -> bool:
+        return any(self.model_dir.glob("checkpoints/ckpt-*.index"))
 
     def _changes(self) -> list[str]:
         """What config.gin has and the present configuration lacks, '- NAME = value', and the other way round, '+'."""
@@ -403,42 +439,13 @@ class Run:
         ]
 
     def _check_settings(self) -> None:
-        """Raises ConfigError for a setting that is not a number or out of range."""
-        for name, least in (("train_steps", 1), ("batch_size", 1), ("seed", 0), ("evaluate_every", 0)):
-            value = getattr(self, name)
-            if type(value) is not int or not least <= value < 2**31:
-                raise ConfigError(f"Run.{name} is {value!r}; it must be an integer from {least} to 2³¹ − 1.")
-        if not isinstance(self.checkpoint_seconds, int | float) or self.checkpoint_seconds < 0:
-            raise ConfigError(f"Run.checkpoint_seconds is {self.checkpoint_seconds!r}; it must be a number, 0 or more.")
-        if self.precision not in PRECISIONS:
-            raise ConfigError(f"Run.precision is {self.precision!r}; it must be one of {', '.join(PRECISIONS)}.")
-        if self.checkpoints not in HOLDS:
-            raise ConfigError(f"Run.checkpoints is {self.checkpoints!r}; it must be one of {', '.join(HOLDS)}.")
-
-
-def _optimizer(new: Callable[[], keras.optimizers.Optimizer]) -> keras.optimizers.Optimizer:
-    """The optimizer; ConfigError where it takes one of its settings, or its schedule's, for no number."""
-    try:
-        return new()
-    except (ValueError, tf.errors.OpError) as error:
-        # TensorFlow puts the node before its message, and the operation behind it.
-        reason = str(error).strip().splitlines()[0].rpartition("}} ")[2].partition(" [Op:")[0]
-        raise ConfigError(
-            f"The optimizer can't be built: {reason}. Its settings and those of its schedule, as LEARNING_RATE and "
-            f"WARMUP_STEPS, must be numbers."
-        ) from error
-
-
-def _checked(*sources: Callable[[], CocoJson]) -> list[CocoJson]:
-    """The data sets; one DataError with the faults of all where any is faulty."""
-    data, errors = [], []
-    for source in sources:
-        try:
-            with experiment.explained():
-                data.append(source())
-        except DataError as error:
-            errors.append(error)
-    if errors:
-        faults = [fault for error in errors for fault in error.faults]
-        raise DataError("\n".join(map(str, errors)), faults) from errors[0]
-    return data
+        """Raises ConfigError for a setting that is no number or out of range."""
+        if self.train_steps is not None or self._length is None:
+            check_whole("train_steps", self.train_steps, 1)
+        if self.evaluate_every is not None:
+            check_whole("evaluate_every", self.evaluate_every, 0)
+        check_whole("batch_size", self.batch_size, 1)
+        check_whole("seed", self.seed, 0)
+        check_seconds("checkpoint_seconds", self.checkpoint_seconds)
+        check_choice("precision", self.precision, PRECISIONS)
+        check_choice("checkpoints", self.checkpoints, HOLDS)

@@ -76,6 +76,20 @@ class RunDirectory:
         _LOGGER.warning("%s is damaged: images are not compared with the magnification of the training images.", path)
         return None
 
+    def length(self) -> dict[str, Any] | None:
+        """The length that the run began with; None where it has none, or with a warning where that is damaged."""
+        if not (self.path / "length.json").exists():
+            return None
+        try:
+            content = self._read("length.json")
+            if isinstance(content, dict) and type(content.get("steps")) is int:
+                return content
+            error = "it has no steps"
+        except RunError as damaged:
+            error = damaged
+        _LOGGER.warning("%s is not used: %s. The length follows the data anew.", self.path / "length.json", error)
+        return None
+
     def config(self) -> list[str]:
         """The lines of config.gin; none where there is none that can be read."""
         try:

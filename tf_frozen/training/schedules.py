@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from numbers import Real
 from typing import Any
@@ -14,6 +15,7 @@ from official.modeling.optimization import lr_schedule
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
 
+_LOGGER = logging.getLogger(__name__)
 _schedules = keras.optimizers.schedules
 _WARMUP_SHARE = 10
 _SAMPLES = 50
@@ -49,7 +51,7 @@ class WarmupCosine(_Fitted):
     def __init__(
         self,
         peak: float = gin.REQUIRED,
-        steps: int = gin.REQUIRED,
+        steps: int | None = gin.REQUIRED,  # None as long as Run.length has not fixed TRAIN_STEPS
         warmup_steps: int = 0,
         batch_size: int | None = None,
         reference_batch: int | None = None,
@@ -76,7 +78,7 @@ class StepDecay(_Fitted):
         self,
         rates: Sequence[float] = gin.REQUIRED,
         drops: Sequence[float] = gin.REQUIRED,
-        steps: int = gin.REQUIRED,
+        steps: int | None = gin.REQUIRED,  # None as long as Run.length has not fixed TRAIN_STEPS
         warmup_steps: int = 0,
         warmup_from: float = 0.0,
         batch_size: int | None = None,
@@ -101,6 +103,17 @@ def schedule_of(optimizer: keras.optimizers.Optimizer) -> _schedules.LearningRat
     """The schedule of an optimizer's learning rate, None where that is a number."""
     rate = getattr(optimizer, "inner_optimizer", optimizer)._learning_rate
     return rate if isinstance(rate, _schedules.LearningRateSchedule) else None
+
+
+def log_schedule(optimizer: keras.optimizers.Optimizer, steps: int) -> None:
+    """Logs the learning rates of a run of `steps` steps, and warns where they do not come to their end."""
+    schedule = schedule_of(optimizer)
+    if schedule is None:
+        return
+    _LOGGER.info("Learning rate: %s.", described(schedule, steps))
+    warning = unfinished(schedule, steps)
+    if warning:
+        _LOGGER.warning("%s", warning)
 
 
 def described(schedule: _schedules.LearningRateSchedule, steps: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from tf_frozen.data.annotations import Category, CocoJson
+from tf_frozen.data.annotations import Category, CocoJson, Example
 from tf_frozen.data.images import read
 from tf_frozen.data.pipeline import eval_batches
 from tf_frozen.data.reading import named
@@ -19,41 +20,60 @@ from tf_frozen.evaluation.coco import evaluate
 from tf_frozen.evaluation.detections import ImageDetector, detect_all
 from tf_frozen.evaluation.drawing import draw
 from tf_frozen.files import write_atomic, write_error
+from tf_frozen.training.callbacks.progress import Counter
 from tf_frozen.training.callbacks.tensorboard import TensorBoard
 from tf_frozen.training.run_directory import RunDirectory
 
+_LOGGER = logging.getLogger(__name__)
 _SHOWN_SCORE = 0.3
 _MOST_PICTURES = 16
 
 
 class Scorer:
-    """Holds `metrics`, `per_class` and `results` (COCO rows) of the last `score`.
+    """Holds `metrics`, `per_class` and `results` (COCO rows) of the last `score`, which `sample` says what of.
 
-    What is found of `categories` that the data do not list is drawn, but not scored nor among the results.
+    What is found of `categories` that the data do not list is drawn, but not scored nor among the results. With
+    `images` that many of the split are scored, spread evenly over it; without `views` by one view of each.
     """
 
     def __init__(
-        self, detector: Detector, data: CocoJson, categories: Sequence[Category], model_dir: Path, batch_size: int
+        self,
+        detector: Detector,
+        data: CocoJson,
+        categories: Sequence[Category],
+        model_dir: Path,
+        batch_size: int,
+        images: int | None = None,
+        views: bool = True,
     ):
-        self._data, self._categories, self._model_dir = data, categories, model_dir
-        self._batch_size = batch_size
-        self._batches = eval_batches(data.examples, None if detector.tiles else detector.frame, batch_size)
+        self._arguments = (detector, data, categories, model_dir, batch_size)
+        self.examples = data.examples if images is None else _spread(data.examples, images)
+        self._ground_truth = _only(data.ground_truth, {example.image_id for example in self.examples})
+        self._listed = {category.id for category in data.categories}
+        self._categories, self._model_dir, self._batch_size = categories, model_dir, batch_size
+        self._batches = eval_batches(self.examples, None if detector.tiles else detector.frame, batch_size)
         self._masks = detector.finds_masks
+        few = f"{len(self.examples)} of {len(data.examples)}" if images else str(len(self.examples))
+        self.sample = f"{few} val images" + ("" if views or detector.views is None else ", one view of each")
         # Here, so that it is traced once for all the times that a run is scored.
-        self._detect = tf.function(ImageDetector(detector, categories).detect)
+        self._detect = tf.function(ImageDetector(detector, categories, views).detect)
         self.metrics: dict[str, float | None] = {}
         self.per_class: list[dict] = []
         self.results: list[dict] = []
         self._found: list[dict] = []
 
+    def few(self, images: int) -> Scorer:
+        """One that is quick: of so many images of the split, by one view of each."""
+        return Scorer(*self._arguments, images=images, views=False)
+
     def score(self, step: int) -> dict[str, float | None]:
         """Adds a line to metrics.jsonl, and scalars and pictures to TensorBoard; gives the metrics."""
-        with named(self._data.examples):
-            self._found = detect_all(self._detect, self._batches, self._data.examples)
-        listed = {category.id for category in self._data.categories}
-        self.results = [row for row in self._found if row["category_id"] in listed]
-        self.metrics, self.per_class = evaluate(self._data.ground_truth, self.results, self._masks)
-        RunDirectory(self._model_dir).add_metrics(step, self.metrics)
+        with named(self.examples), Counter(len(self.examples), "scoring", "images") as counter:
+            batches = counter.over(self._batches, lambda batch: len(batch[0]))
+            self._found = detect_all(self._detect, batches, self.examples)
+        self.results = [row for row in self._found if row["category_id"] in self._listed]
+        self.metrics, self.per_class = evaluate(self._ground_truth, self.results, self._masks)
+        RunDirectory(self._model_dir).add_metrics(step, {"images": len(self.examples), **self.metrics})
         board = TensorBoard(str(self._model_dir / "tensorboard"), self._batch_size)
         board.scalars(step, {f"val/{name}": value for name, value in self.metrics.items() if value is not None})
         for name, picture in self.pictures():
@@ -63,15 +83,15 @@ class Scorer:
     @property
     def image_paths(self) -> list[str]:
         """Files of the split's images."""
-        return [example.path for example in self._data.examples]
+        return [example.path for example in self.examples]
 
     def pictures(self) -> list[tuple[str, np.ndarray]]:
         """The first val images by file name, uint8, with the boxes found and, thin, those drawn by hand."""
         names = {category.id: category.name for category in self._categories}
         order = {category.id: place for place, category in enumerate(self._categories)}
-        stems = [Path(example.path).stem for example in self._data.examples]
+        stems = [Path(example.path).stem for example in self.examples]
         pictures = []
-        for number, example in enumerate(self._data.examples[:_MOST_PICTURES]):
+        for number, example in enumerate(self.examples[:_MOST_PICTURES]):
             rows = [r for r in self._found if r["image_id"] == example.image_id and r["score"] >= _SHOWN_SCORE]
             x, y, w, h = np.reshape([row["bbox"] for row in rows], [-1, 4]).T
             labels, scores = [names[row["category_id"]] for row in rows], [row["score"] for row in rows]
@@ -93,3 +113,19 @@ class Scorer:
                 Image.fromarray(picture).save(path)
             except OSError as error:
                 raise write_error(str(path), picture.nbytes, error.strerror or str(error)) from error
+        drawn, count = min(_MOST_PICTURES, len(self.examples)), len(self.examples)
+        of = f"all {count} val images" if drawn == count else f"the first {drawn} of {count} val images"
+        _LOGGER.info("%s holds pictures of %s, and results.json what was found on all.", folder, of)
+
+
+def _spread(examples: Sequence[Example], count: int) -> Sequence[Example]:
+    """So many of the examples, in their order and evenly spread: neighbours in a data set are often alike."""
+    count = min(count, len(examples))
+    return [examples[number * len(examples) // count] for number in range(count)]
+
+
+def _only(ground_truth: dict, image_ids: set) -> dict:
+    """The part of a COCO JSON that is about these images."""
+    images = [row for row in ground_truth["images"] if row["id"] in image_ids]
+    annotations = [row for row in ground_truth["annotations"] if row["image_id"] in image_ids]
+    return {**ground_truth, "images": images, "annotations": annotations}

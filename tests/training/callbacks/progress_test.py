@@ -10,7 +10,7 @@ import tensorflow as tf
 from tests.training import tiny
 from tf_frozen.errors import RunError
 from tf_frozen.keras_flavor import keras
-from tf_frozen.training.callbacks.progress import Progress, duration
+from tf_frozen.training.callbacks.progress import Counter, Progress, duration
 
 LOSSES = r"loss [\d.e+-]+  fit_loss [\d.e+-]+  size_loss [\d.e+-]+"
 
@@ -44,6 +44,7 @@ class ProgressTest(tf.test.TestCase):
         # Four images in a step of 0.1 s and a little; with the first step or with what follows a step,
         # which takes as long again, it would be less.
         self.assertTrue(all(21 < rate < 41 for rate in rates), rates)
+        self.assertLen([x for x in lines if re.search("images/s: the 6 steps left take about 0:0[01]$", x)], 1)
         self.assertRegex(lines[-1], rf"^step 12/12 \| [\d.]+ images/s \| 0:00 left \| {LOSSES}$")
 
     def test_a_resumed_run_goes_on_counting(self):
@@ -67,6 +68,18 @@ class ProgressTest(tf.test.TestCase):
             tiny.train(self.folder, 6, callbacks=[progress], poison=3)
         self.assertEndsWith(stream.getvalue(), "\n")
         self.assertEqual(logging.getLogger().handlers, handlers)
+
+    def test_counts_the_parts_of_a_work(self):
+        with Counter(5, "scoring", "images", seconds=0.0, stream=io.StringIO()) as counter:
+            with self.assertLogs("tf_frozen", "INFO") as log:
+                self.assertEqual(list(counter.over(["ab", "cd", "e"], len)), ["ab", "cd", "e"])
+        said = [re.sub(r" \| .*", "", record.getMessage()) for record in log.records]
+        self.assertEqual(said, ["scoring: 2/5 images", "scoring: 4/5 images"])
+        self.assertRegex(log.records[0].getMessage(), r"\| \d:\d\d left$")
+        stream = Terminal()
+        with self.assertNoLogs("tf_frozen"), Counter(5, "scoring", "images", stream=stream) as counter:
+            list(counter.over(["ab", "cd", "e"], len))
+        self.assertIn("scoring", stream.getvalue())
 
     def test_duration(self):
         self.assertEqual([duration(s) for s in (0, 45.4, 723, 10800)], ["0:00", "0:45", "12:03", "3:00:00"])

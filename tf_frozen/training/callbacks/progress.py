@@ -7,13 +7,16 @@ import logging
 import shutil
 import sys
 import time
-from typing import TextIO
+from collections.abc import Callable, Iterable, Iterator
+from typing import TextIO, TypeVar
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from tf_frozen.training.callbacks.steps import StepCallback
 
+T = TypeVar("T")
+_STEPS_OF_AN_ESTIMATE = 5
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -56,6 +59,10 @@ class Progress(StepCallback):
         now = time.monotonic()
         if not self.timed_steps:
             _LOGGER.info("step %d took %.1f s, with the building of the graph", step, now - self._started)
+        elif self._bar is None and self.timed_steps == _STEPS_OF_AN_ESTIMATE and step < self._total_steps:
+            left = duration((self._total_steps - step) * self._batch_size / self.images_per_second)
+            rate = f"{self.images_per_second:.1f} images/s"
+            _LOGGER.info("%s: the %d steps left take about %s", rate, self._total_steps - step, left)
         self._text = f"{self._rate(step)} | {_losses(logs)}"  # a narrow terminal cuts the end
         if self._bar is not None:
             self._bar.set_description_str(self._text, refresh=False)
@@ -93,6 +100,38 @@ class Progress(StepCallback):
             return "rate not known yet"
         seconds = (self._total_steps - step) * self._batch_size / rate
         return f"{rate:.1f} images/s | {duration(seconds)} left"
+
+
+class Counter:
+    """Shows how much of a work is done: a bar on a terminal, else a line every `seconds`. Use inside `with`."""
+
+    def __init__(self, total: int, title: str, unit: str, seconds: float = 10.0, stream: TextIO | None = None):
+        self._total, self._title, self._unit, self._seconds = total, title, unit, seconds
+        self._stream = stream or sys.stdout
+        self._bar: tqdm | None = None
+
+    def __enter__(self) -> Counter:
+        if self._stream.isatty():
+            self._bar = tqdm(total=self._total, desc=self._title, unit=self._unit, file=self._stream, leave=False)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def over(self, items: Iterable[T], size: Callable[[T], int]) -> Iterator[T]:
+        """Yields the items, of which each is done when the next one is asked for; `size(item)` counts towards total."""
+        started = shown = time.monotonic()
+        done = 0
+        for item in items:
+            yield item
+            done += size(item)
+            now = time.monotonic()
+            if self._bar is not None:
+                self._bar.update(size(item))
+            elif now - shown >= self._seconds and done < self._total:
+                shown, left = now, (now - started) / done * (self._total - done)
+                _LOGGER.info("%s: %d/%d %s | %s left", self._title, done, self._total, self._unit, duration(left))
 
 
 def duration(seconds: float) -> str:

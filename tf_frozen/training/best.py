@@ -1,0 +1,89 @@
+"""The checkpoint of a run that scored best while it trained."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tf_frozen.files import sync, write_atomic, write_error
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class Best:
+    """Keeps a copy of the best checkpoint in `model_dir`/best, where newer ones do not push it out.
+
+    `record` says which it is: {step, metric, value, images} and `since`, the scores since then; None before the first.
+    It is written when the copy is whole, so that a killed run keeps the best that it had.
+    """
+
+    def __init__(self, model_dir: str | Path):
+        self._folder = Path(model_dir) / "best"
+        self.record = self._read()
+
+    @property
+    def path(self) -> str | None:
+        """The best checkpoint, None where there is none or its files are gone."""
+        if self.record is None:
+            return None
+        path = self._folder / f"ckpt-{self.record['step']}"
+        if path.with_name(path.name + ".index").is_file():
+            return str(path)
+        _LOGGER.warning("The best checkpoint, %s, is gone: the latest takes its place.", path)
+        return None
+
+    def forget(self) -> None:
+        """Removes the copy and the record, for a run that begins again."""
+        self.record = None
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def offer(self, save: Callable[[], str], step: int, metric: str, value: float | None, images: int) -> bool:
+        """Keeps what `save()` writes if the score of `step` is the best so far or as good; returns whether it is.
+
+        None is no score, so never better. Scores on another number of images are not compared: the new one is kept.
+        Raises RunError where the copy cannot be written.
+        """
+        before = self.record
+        if value is None or before is not None and before["images"] == images and value < before["value"]:
+            if before is not None:
+                self._write({**before, "since": before["since"] + 1})
+            return False
+        self._copy(save())
+        self._write({"step": step, "metric": metric, "value": value, "images": images, "since": 0})
+        for old in self._folder.glob("ckpt-*"):
+            if not old.name.startswith(f"ckpt-{step}."):
+                old.unlink()
+        return True
+
+    def _copy(self, checkpoint: str) -> None:
+        source = Path(checkpoint)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            # The index comes last: without it TensorFlow sees no checkpoint.
+            for file in sorted(source.parent.glob(f"{source.name}.*")):
+                copied = shutil.copyfile(file, self._folder / f"{file.name}.part")
+                sync(copied)
+                os.replace(copied, self._folder / file.name)
+        except OSError as error:
+            needed = sum(file.stat().st_size for file in source.parent.glob(f"{source.name}.*"))
+            raise write_error(str(self._folder), needed, error.strerror or str(error)) from error
+
+    def _write(self, record: dict[str, Any]) -> None:
+        write_atomic(str(self._folder / "best.json"), json.dumps(record) + "\n")
+        self.record = record
+
+    def _read(self) -> dict[str, Any] | None:
+        path = self._folder / "best.json"
+        if not path.is_file():
+            return None
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            return {name: record[name] for name in ("step", "metric", "value", "images", "since")}
+        except (OSError, ValueError, TypeError, LookupError) as error:
+            _LOGGER.warning("%s can't be read (%s): the run has no best checkpoint until its next score.", path, error)
+            return None

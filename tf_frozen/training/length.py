@@ -1,0 +1,55 @@
+"""How long a run trains, by the number of its images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import gin
+
+from tf_frozen.errors import ConfigError
+
+
+@gin.configurable
+class Length:
+    """`epochs` passes over the training images, but at least `least` and, unless None, at most `most` steps.
+
+    Raises ConfigError for values out of range.
+    """
+
+    def __init__(self, epochs: float = gin.REQUIRED, least: int = 1, most: int | None = None):
+        if isinstance(epochs, bool) or not isinstance(epochs, int | float) or not 0 < epochs < math.inf:
+            raise ConfigError(f"Length.epochs is {epochs!r}; it must be a number above 0.")
+        for name, steps in (("least", least), ("most", most)):
+            if steps is not None and (type(steps) is not int or steps < 1):
+                raise ConfigError(f"Length.{name} is {steps!r}; it must be a whole number of steps, 1 or more.")
+        if most is not None and most < least:
+            raise ConfigError(f"Length.most is {most}, which is below Length.least, {least}.")
+        self.epochs, self.least, self.most = epochs, least, most
+
+    def steps(self, images: int, batch_size: int) -> int:
+        """The steps of `batch_size` images that a run on so many images has."""
+        wanted = max(self.least, math.ceil(self.epochs * images / batch_size))
+        return wanted if self.most is None else min(wanted, self.most)
+
+    def record(self, images: int, batch_size: int, earlier: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """What a run keeps of it, for JSON; its 'steps' are those of `earlier`, a run's record, if settings are equal.
+
+        So a run that goes on has the length that it began with, whatever images were added to its data.
+        """
+        settings = {"epochs": self.epochs, "least": self.least, "most": self.most, "batch_size": batch_size}
+        if earlier is not None and settings.items() <= earlier.items():
+            return dict(earlier)
+        return {"steps": self.steps(images, batch_size), "images": images, **settings}
+
+
+def begun(step: int, steps: int, batch_size: int, images: int) -> str:
+    """What a run of `steps` steps on so many images starts or goes on with after `step` steps, in words."""
+    if step > steps:
+        return f"This run has trained {step} steps, more than the {steps} of Run.train_steps; it is not trained on."
+    if step == steps:
+        return f"This run has trained all its {step} steps."
+    how = f"Going on from step {step}" if step else "Starting"
+    epochs = f"{steps * batch_size / images:.3g} epochs of {images} images"
+    return f"{how}: {steps} steps of {batch_size} images in all, {epochs}."

@@ -1,0 +1,49 @@
+"""Scores of the val split while a run trains: how often, and on how many images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import gin
+
+from tf_frozen.errors import ConfigError
+
+_TIMES = 10
+_FEWEST_STEPS = 50
+_FEWEST_IMAGES = 8
+
+
+@gin.configurable
+class Validation:
+    """On how much of the val split a run is scored before its end, and what follows from that.
+
+    A score takes `images` of the split, with one view of each; None is one for every ten that were trained on since
+    the last score, at least eight, so that scores take a small part of the training. The best checkpoint by these
+    scores is kept, and is the one that the run ends with, if `keep_best`. With `patience` training stops after that
+    many scores in a row without a better one. Raises ConfigError for values out of range.
+    """
+
+    def __init__(self, images: int | None = None, keep_best: bool = True, patience: int | None = None):
+        for name, value in (("images", images), ("patience", patience)):
+            if value is not None and (type(value) is not int or value < 1):
+                raise ConfigError(f"Validation.{name} is {value!r}; it must be a whole number, 1 or more, or None.")
+        self.images, self.keep_best, self.patience = images, keep_best, patience
+
+    def interval(self, every: int | None, steps: int) -> int:
+        """The steps from one score to the next in a run of `steps`, 0 for none: `every`, or for None a tenth.
+
+        A tenth of a short run, below 50 steps, is not worth a score.
+        """
+        every = max(math.ceil(steps / _TIMES), _FEWEST_STEPS) if every is None else every
+        return every if every < steps else 0
+
+    def images_of(self, interval: int, batch_size: int, available: int) -> int:
+        """How many of the `available` val images a score takes."""
+        share = max(interval * batch_size // 10, _FEWEST_IMAGES) if self.images is None else self.images
+        return min(share, available)
+
+    def exhausted(self, record: Mapping[str, Any] | None) -> bool:
+        """Whether the record of the best checkpoint says that patience is at its end."""
+        return self.patience is not None and record is not None and record["since"] >= self.patience
