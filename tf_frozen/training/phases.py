@@ -8,19 +8,28 @@ import tensorflow as tf
 
 from tf_frozen.detectors.detector import Detector
 from tf_frozen.freezing.policy import Decision, Policy
+from tf_frozen.freezing.variable_paths import variable_paths
 from tf_frozen.keras_flavor import keras
 from tf_frozen.training.averaging import ramp_momentum
 from tf_frozen.training.checkpoint_contents import saved_variables
+from tf_frozen.training.rates import factors, scale_updates
 
 
 class Phases:
     """Makes a detector train what `policy` says for a step.
 
-    `begin` is the step at which the present phase began; `decisions` are the policy's for it.
+    `begin` is the step at which the present phase began; `decisions` are the policy's for it. `rates` are factors of
+    the learning rate by patterns of variable paths, see `rates.factors`.
     """
 
-    def __init__(self, detector: Detector, policy: Policy, new_optimizer: Callable[[], keras.optimizers.Optimizer]):
-        self._detector, self._policy, self._new_optimizer = detector, policy, new_optimizer
+    def __init__(
+        self,
+        detector: Detector,
+        policy: Policy,
+        new_optimizer: Callable[[], keras.optimizers.Optimizer],
+        rates: Sequence[tuple[str, float]] = (),
+    ):
+        self._detector, self._policy, self._new_optimizer, self._rates = detector, policy, new_optimizer, rates
         self.begin: int | None = None
         self.decisions: Sequence[Decision] = ()
         self._optimizer: keras.optimizers.Optimizer | None = None
@@ -36,7 +45,10 @@ class Phases:
         variables = self._detector.trainable_variables
         optimizer.build(variables)
         new = [] if before is None else carry_over(before, optimizer, variables)
-        ramp_momentum(getattr(optimizer, "inner_optimizer", optimizer), late=new, begin=begin)
+        inner = getattr(optimizer, "inner_optimizer", optimizer)
+        ramp_momentum(inner, late=new, begin=begin)
+        if self._rates:
+            scale_updates(inner, factors(self._rates, variable_paths(self._detector)))
         self._detector.compile(optimizer)
         self.begin, self._optimizer = begin, optimizer
         return optimizer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ class Run:
     be read again from where they came from, 'everything' nothing. `feature_cache` is the folder of a cache that
     `tf-frozen cache` made of this configuration: steps read the backbone's features there and open no image.
     `policy` decides what trains, and until which step; None is what gin binds for Policy: the backbone's mode alone, if
-    nothing.
+    nothing. `rates` are factors of the learning rate for parts, as ('backbone/.*', 0.1).
     """
 
     def __init__(
@@ -92,6 +92,7 @@ class Run:
         feature_cache: str | None = None,
         length: Length | None = None,
         validation: Validation | None = None,
+        rates: Sequence[tuple[str, float]] = (),
     ):
         self.directory = RunDirectory(model_dir)
         self._new_detector, self._new_optimizer = detector, optimizer
@@ -99,7 +100,7 @@ class Run:
         self.train_steps, self.batch_size, self.seed = train_steps, batch_size, seed
         self.evaluate_every, self.checkpoint_seconds = evaluate_every, checkpoint_seconds
         self.precision, self.checkpoints, self.feature_cache = precision, checkpoints, feature_cache
-        self._policy = Policy() if policy is None else policy
+        self._policy, self._rates = Policy() if policy is None else policy, rates
         self._left_out: dict[str, Any] = {}
         self._proven_from = 0
         self._length, self._validation = length, Validation() if validation is None else validation
@@ -315,7 +316,7 @@ class Run:
         with self._strategy.scope(), precision_of_layers(self.precision):
             detector = self._new_detector()
             build(detector)
-            phases = Phases(detector, self._policy, self._scaled_optimizer)
+            phases = Phases(detector, self._policy, self._scaled_optimizer, self._rates)
             checkpoints = Checkpoints(
                 str(self.model_dir), detector, detector.optimizer, holds=self.checkpoints, enter=self._enter(phases)
             )
