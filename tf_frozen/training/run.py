@@ -105,8 +105,7 @@ class Run:
         self._proven_from = 0
         self._length, self._validation = length, Validation() if validation is None else validation
         self._scorer: Scorer | None = None
-        self._best = Best(self.model_dir)
-        self._stopped = False
+        self._best, self._stopped = Best(self.model_dir), False
         self._length_record: dict[str, Any] | None = None
         self.images_per_second: float | None = None  # of the last phase that `train` went through
         self._check_settings()
@@ -337,8 +336,7 @@ class Run:
     def _validate(self, checkpoints: Checkpoints, interrupt: StopOnInterrupt) -> Validate:
         every = self._validation.interval(self.evaluate_every, self.train_steps)
         few = self._scorer.few(self._validation.images_of(every, self.batch_size, len(self._scorer.examples)))
-        settings = (self._best, checkpoints, self._validation, interrupt.at_once)
-        return Validate(every, self.train_steps, few, *settings)
+        return Validate(every, self.train_steps, few, self._best, checkpoints, self._validation, interrupt.at_once)
 
     def _fit(self, detector, checkpoints, batches: TrainBatches, step: int, end: int) -> bool:
         interrupt = StopOnInterrupt(self.train_steps)
