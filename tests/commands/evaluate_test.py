@@ -77,7 +77,8 @@ class EvaluateTest(tf.test.TestCase):
                 code, out, error = job.command("evaluate", *words)
                 self.assertEqual((code, out), (2, ""))
                 self.assertIn(expected, error)
-        shutil.rmtree(self.model_dir / "checkpoints")
+        for folder in ("checkpoints", "best"):
+            shutil.rmtree(self.model_dir / folder)
         code, _, error = job.command("evaluate", "--model_dir", self.model_dir)
         self.assertEqual(code, 2)
         self.assertIn("holds no checkpoint", error)

@@ -248,11 +248,12 @@ class Run:
 
     def evaluate(self, checkpoint: str | None = None) -> Scorer:
         """Scores the val split with the best checkpoint, or with the one named; adds to metrics.jsonl."""
-        detector, step = self._restored(checkpoint or self._best_path())
         scorer = self._scorer
         if scorer is None:
             (val_data,) = read_all(self._val_data)
             check_scored(val_data, self.categories, str(self.model_dir / "classes.json"))
+        detector, step = self._restored(checkpoint or self._best_path())
+        if scorer is None:
             self._warn_of_magnification(detector, val_data)
             scorer = Scorer(detector, val_data, self.categories, self.model_dir, self.batch_size)
         scorer.score(step)
