@@ -56,6 +56,10 @@ class AdviceTest(tf.test.TestCase):
             self.assertIn("'fine_tune'", line)
             self.assertEqual(self.advice(neck, "fine_tune"), [])
 
+    def test_the_figures_of_long_runs_say_nothing_of_short_ones(self):
+        pair = Pair(EfficientNetLite(levels=(3, 4, 5)), FPN(filters=8, min_level=3, max_level=5))
+        self.assertEqual([len(advice(pair, steps)) for steps in (600, 13_304, 13_305, 133_056)], [0, 0, 1, 1])
+
     def test_a_frozen_backbone_under_little_that_trains(self):
         backbone = sum(v.shape.num_elements() for v in EfficientNetLite(mode="fine_tune").trainable_variables)
         (line,) = self.advice(NASFPN(filters=8, repeats=1))

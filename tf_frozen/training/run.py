@@ -368,7 +368,7 @@ class Run:
 
     def _advise(self, detector: Detector, batches: TrainBatches, step: int) -> None:
         """Warns of what the paper and the first batch say against the configuration; FreezeError for a mistake."""
-        lines = advice(detector)
+        lines = advice(detector, self.train_steps)
         if not step and not isinstance(batches, CachedBatches):  # a cache's images were looked at when it was made
             with named(batches.examples):
                 images, targets = next(iter(batches.dataset(0, 1)))
