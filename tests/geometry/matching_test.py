@@ -54,6 +54,24 @@ class MatchTest(tf.test.TestCase):
         _, label = matching.match(iou, ALL, positive=0.7, negative=0.3, force_match=True)
         self.assertAllEqual(label, [1, 0])
 
+    def test_many_boxes_are_matched_in_parts_as_all_at_once(self):
+        rng = np.random.default_rng(1)
+        near = rng.uniform(0, 118, [2, 2 * matching.CHUNK + 30, 2])
+        given = np.concatenate([near, near + rng.uniform(4, 24, near.shape)], axis=-1).astype(np.float32)
+        given[:, matching.CHUNK :: 7] = given[:, :1]  # equal overlaps in several parts
+        valid = rng.uniform(size=given.shape[:2]) < 0.8
+        valid[1] = False  # an image of padding alone
+        grid = tf.concat(list(anchors.pyramid_anchors((128, 128), [3, 4], 4.0, 2).values()), axis=0)[tf.newaxis]
+        for force in (False, True):
+            expected = matching.match(boxes.iou(grid, given), valid, 0.6, 0.4, force)
+            in_graph = tf.function(matching.match_boxes)
+            for shape in (given.shape, (2, None, 4)):
+                spec = tf.TensorSpec(shape)
+                graph = in_graph.get_concrete_function(grid, spec, tf.TensorSpec(shape[:2], tf.bool), 0.6, 0.4, force)
+                for ours, theirs in zip(graph(grid, tf.constant(given), tf.constant(valid)), expected, strict=True):
+                    self.assertAllEqual(ours, theirs)
+        self.assertGreater(np.sum(expected[1][0] == 1), 100)
+
     def test_padding_never_matches(self):
         iou = tf.constant([[0.8, 0.9], [0.5, 0.95], [0.1, 0.99]])
         for force in (False, True):

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tf_frozen.errors import ConfigError
 from tf_frozen.geometry import boxes as box_ops
-from tf_frozen.geometry.matching import match
+from tf_frozen.geometry.matching import match_boxes
 from tf_frozen.geometry.nms import select_detections
 from tf_frozen.geometry.roi_align import roi_align
 from tf_frozen.geometry.sampling import sample_balanced
@@ -203,8 +203,8 @@ class BoxCascade(ConfiguredLayer):
         return tf.gather(boxes, index, batch_dims=1), chosen > 0
 
     def _match(self, stage: int, boxes, targets) -> tuple[tf.Tensor, tf.Tensor]:
-        overlaps = box_ops.iou(boxes, targets["boxes"])
-        return match(overlaps, targets["classes"] > 0, self.ious[stage], self.ious[stage], force_match=False)
+        iou = self.ious[stage]
+        return match_boxes(boxes, targets["boxes"], targets["classes"] > 0, iou, iou)
 
     def _assign(self, stage: int, boxes, valid, targets) -> RoIs:
         index, label = self._match(stage, boxes, targets)

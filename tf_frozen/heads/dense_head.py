@@ -11,7 +11,7 @@ import tensorflow as tf
 from tf_frozen.errors import ConfigError
 from tf_frozen.geometry import boxes as box_ops
 from tf_frozen.geometry.anchors import pyramid_anchors
-from tf_frozen.geometry.matching import match
+from tf_frozen.geometry.matching import match_boxes
 from tf_frozen.geometry.nms import best_candidates, suppress
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.configured import ConfiguredLayer
@@ -111,8 +111,8 @@ class DenseHead(ConfiguredLayer):
         levels = sorted(outputs)
         anchors = tf.concat([anchors for _, anchors in sorted(self.anchors(frame, levels).items())], 0)
         logits, deltas = (tf.concat([outputs[level][part] for level in levels], 1) for part in (0, 1))
-        overlaps = box_ops.iou(anchors[tf.newaxis], targets["boxes"])
-        index, label = match(overlaps, targets["classes"] > 0, self.positive_iou, self.negative_iou, force_match=True)
+        truth, real = targets["boxes"], targets["classes"] > 0
+        index, label = match_boxes(anchors[tf.newaxis], truth, real, self.positive_iou, self.negative_iou, True)
         positive, counts = tf.cast(label == 1, tf.float32), tf.cast(label >= 0, tf.float32)
         classes = tf.where(label == 1, tf.gather(targets["classes"], index, batch_dims=1), 0)
         wanted = tf.one_hot(classes - 1, self.num_classes)

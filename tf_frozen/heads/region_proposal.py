@@ -10,7 +10,7 @@ import tensorflow as tf
 from tf_frozen.errors import ConfigError
 from tf_frozen.geometry import boxes as box_ops
 from tf_frozen.geometry.anchors import pyramid_anchors
-from tf_frozen.geometry.matching import match
+from tf_frozen.geometry.matching import match_boxes
 from tf_frozen.geometry.nms import batched_nms
 from tf_frozen.geometry.sampling import sample_balanced
 from tf_frozen.keras_flavor import keras
@@ -150,8 +150,7 @@ class RegionProposal(ConfiguredLayer):
         anchors = tf.concat(list(by_level.values()), 0)
         logits, deltas = (tf.concat(parts, 1) for parts in zip(*(outputs[level] for level in by_level), strict=True))
         truth, classes = box_ops.at_least_one(targets["boxes"], targets["classes"])
-        overlaps = box_ops.iou(anchors[tf.newaxis], truth)
-        index, label = match(overlaps, classes > 0, self.positive_iou, self.negative_iou, force_match=True)
+        index, label = match_boxes(anchors[tf.newaxis], truth, classes > 0, self.positive_iou, self.negative_iou, True)
         positive, negative = sample_balanced(label == 1, label == 0, self.samples, self.positive_fraction, seed)
         entropy = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(positive, tf.float32), logits)
         goal = box_ops.encode(tf.gather(truth, index, batch_dims=1), anchors[tf.newaxis])
