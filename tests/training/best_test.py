@@ -70,7 +70,8 @@ class BestTest(tf.test.TestCase):
         with self.assertLogs("tf_frozen", "WARNING") as log:
             self.assertIsNone(Best(self.folder).path)
         self.assertIn("ckpt-1, is gone: the latest takes its place", log.output[0])
-        for text in ("", "[]", json.dumps({"step": 1})):
+        record = json.loads((self.folder / "best" / "best.json").read_text())
+        for text in ("", "[]", *map(json.dumps, ({"step": 1}, record | {"value": "text"}, record | {"step": 0.5}))):
             (self.folder / "best" / "best.json").write_text(text)
             with self.assertLogs("tf_frozen", "WARNING") as log:
                 self.assertIsNone(Best(self.folder).record)

@@ -11,16 +11,16 @@ from pathlib import Path
 import gin
 import pytest
 import tensorflow as tf
+from tf_frozen.export.predictor import Predictor
 
 from tests.commands import job
 from tests.training import tiny_run
 from tf_frozen import experiment
 from tf_frozen.errors import UserError
-from tf_frozen.export.predictor import Predictor
 from tf_frozen.training.checkpoint import Checkpoints
 from tf_frozen.training.run import Run
 
-CASES, COMMANDS = 300, 24
+CASES, COMMANDS = 300, 16
 JSON_VALUES = (None, True, 0, -1, 10**30, 0.5, "", "text", [], [1], {}, {"a": 1}, [[]], [{}])
 
 
@@ -104,6 +104,7 @@ class RunFolderFuzzTest(tf.test.TestCase):
         """A copy of the run with damage to one or two of these files, and what was done."""
         chance = random.Random(seed)
         model_dir = self.folder / f"run_{seed}"
+        shutil.rmtree(model_dir, ignore_errors=True)
         shutil.copytree(self.data / "run", model_dir)
         done = []
         for _ in range(chance.choice((1, 1, 2))):
@@ -130,11 +131,13 @@ class RunFolderFuzzTest(tf.test.TestCase):
         files = self.files("saved_model", "predictions", "tensorboard", "operative", "summary")
 
         def read():
-            experiment.load_run(str(model_dir))
-            run = self.new_run(str(model_dir))
-            for each in (lambda: run.categories, lambda: run.magnification, run.directory.freezing, run._changes):
+            with experiment.explained():
+                experiment.load_run(str(model_dir))
+                run = self.new_run(str(model_dir))
+            for part in ("categories", "magnification"):
+                self.ends_well(lambda: getattr(run, part), what)  # noqa: B023
+            for each in (run.directory.freezing, run.directory.length, run._changes, run.restored_detector):
                 self.ends_well(each, what)
-            run.restored_detector()
 
         for seed in range(CASES):
             model_dir, what = self.damaged(seed, files)

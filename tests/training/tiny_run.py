@@ -90,7 +90,7 @@ def finished():
     """A folder with data and, in `run`, a run that trained, scored and exported; not to be changed."""
     folder = pathlib.Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    run = load(write(folder / "job"), folder / "job" / "run")
+    run = load(write(folder / "job"), folder / "job" / "run", "Run.evaluate_every = 2")
     run.train()
     run.evaluate()
     export(run.restored_detector(), run.categories, str(run.model_dir / "saved_model"))

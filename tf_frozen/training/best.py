@@ -12,6 +12,7 @@ from typing import Any
 
 from tf_frozen.files import sync, write_atomic, write_error
 
+_TYPES = {"step": (int,), "metric": (str,), "value": (int, float), "images": (int,), "since": (int,)}
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -83,7 +84,11 @@ class Best:
             return None
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            return {name: record[name] for name in ("step", "metric", "value", "images", "since")}
-        except (OSError, ValueError, TypeError, LookupError) as error:
-            _LOGGER.warning("%s can't be read (%s): the run has no best checkpoint until its next score.", path, error)
-            return None
+            values = {name: record[name] for name in _TYPES}
+            if all(type(values[name]) in types for name, types in _TYPES.items()):
+                return values
+            error = "its values are of other types"
+        except (OSError, ValueError, TypeError, LookupError, RecursionError) as unreadable:
+            error = unreadable
+        _LOGGER.warning("%s can't be read (%s): the run has no best checkpoint until its next score.", path, error)
+        return None
