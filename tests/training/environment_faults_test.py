@@ -12,7 +12,7 @@ import tensorflow as tf
 from tests.commands import job
 from tests.training import tiny_run
 
-ENDLESS = ("TRAIN_STEPS = 1000000", "Run.checkpoint_seconds = 1e6")
+ENDLESS = ("TRAIN_STEPS = 20000", "Run.checkpoint_seconds = 1e6")
 
 
 class EnvironmentFaultsTest(tf.test.TestCase):
@@ -48,7 +48,7 @@ class EnvironmentFaultsTest(tf.test.TestCase):
     def test_a_termination_while_training_saves(self):
         process = self.train()
         self.assertEqual(process.end(signal.SIGTERM, lambda: self.steps(process)), 143, process.output)
-        step = int(re.search(r"Stopped by SIGTERM after step (\d+) of 1000000 and saved", process.output)[1])
+        step = int(re.search(r"Stopped by SIGTERM after step (\d+) of 20000 and saved", process.output)[1])
         self.assertEqual(job.saved_step(self.model_dir), step)
         self.assertFalse((self.model_dir / "train.lock").exists())
 
