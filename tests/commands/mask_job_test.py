@@ -62,7 +62,7 @@ class MaskJobTest(tf.test.TestCase):
             "score", "--annotations", folder / "val.json", "--results", results, "--masks", "--json"
         )
         self.assertEqual(code, 0, errors)
-        self.assertEqual({"step": 6, **json.loads(output)["metrics"]}, metrics)
+        self.assertEqual({"step": 6, "images": 2, **json.loads(output)["metrics"]}, metrics)
         self.assertIn("mask_AR100", metrics)
         summary = json.loads((folder / "run" / "summary.json").read_text())
         self.assertEqual(summary["metrics"]["mask_AP"], metrics["mask_AP"])

@@ -39,7 +39,7 @@ class WholeJobTest(tf.test.TestCase):
     def test_after_kill_9_it_goes_on_from_a_checkpoint(self):
         killed, after = self.job.killed, self.job.interrupted
         self.assertEqual(killed.code, -9, killed.output)
-        self.assertIn("Starting: 40 steps of 2 images in all.", killed.output)
+        self.assertIn("Starting: 40 steps of 2 images in all, 20 epochs of 4 images.", killed.output)
         self.assertBetween(killed.saved, 5, job.STEPS - 1)
         going_on = int(re.search(r"Going on from step (\d+):", after.output)[1])
         self.assertBetween(going_on, killed.saved - 1, killed.saved)
@@ -177,9 +177,8 @@ class RefusalTest(tf.test.TestCase):
 
     @pytest.mark.slow
     def test_a_loss_that_is_no_number(self):
-        error = self.refused("LEARNING_RATE = 1e30", "TRAIN_STEP = 3", "Run.checkpoint_seconds = 0")
-        unused, _, error = error.partition("The loss part ")
-        self.assertIn("TRAIN_STEP = 3 (--gin_param 6). Did you mean 'TRAIN_STEPS'?", unused)
+        error = self.refused("LEARNING_RATE = 1e30", "Run.checkpoint_seconds = 0")
+        error = error.partition("The loss part ")[2]
         part, step = re.match(r"'(\w+)' is (?:nan|inf) at step (\d+) ", error).groups()
         self.assertIn(part, {"rpn_score_loss", "rpn_box_loss", "class_loss", "box_loss"})
         ids = re.search(r"Image ids of the batch: (.*)\.\n", error)[1].split(", ")

@@ -103,7 +103,7 @@ class FaultTest(GinTest):
             f"ToyRun.name = {'[' * 3000}{']' * 3000}",
         )
         for line in lines:
-            with self.subTest(line[:40]):
+            with self.subTest(ascii(line[:40])):
                 self.assertStartsWith(self.fault(experiment.load, [], [f"\n{line}"]), "--gin_param 1: ")
 
     def test_values_nested_deeper_than_python_goes(self):

@@ -109,7 +109,7 @@ class LeftOutTest(tf.test.TestCase):
     @pytest.mark.slow
     def test_the_quickstart_writes_little_more_than_what_trains(self):
         self.addCleanup(gin.clear_config)
-        experiment.load(["quickstart.gin"])
+        experiment.load(["quickstart.gin"], ["TRAIN_STEPS = 1"])
         detector, _, checkpoints = Run(self.folder)._built
         optimizer = detector.optimizer
         path = checkpoints.save()

@@ -70,8 +70,8 @@ class RunTest(tf.test.TestCase):
         parameters = run.parameters()
         self.assertEqual(parameters["trainable"] + parameters["frozen"], parameters["total"])
         with self.subTest("the averages are restored, the weights are kept to go on from"):
-            saved = state(str(self.model_dir))[0]["detector/neck/convs/0/kernel/.ATTRIBUTES/VARIABLE_VALUE"]
-            averaged = run.restored_detector().neck.convs[0].kernel.numpy()
+            saved = state(str(self.model_dir))[0]["detector/neck/convs/3/kernel/.ATTRIBUTES/VARIABLE_VALUE"]
+            averaged = run.restored_detector().neck.convs["3"].kernel.numpy()
             self.assertGreater(np.abs(saved - averaged).max(), 0)
             self.assertLess(np.abs(saved - averaged).max(), 0.1)
         with self.subTest("done already, and with another learning rate"):
@@ -164,7 +164,7 @@ class RunTest(tf.test.TestCase):
                 settings = (f"Run.precision = '{precision}'", "TRAIN_STEPS = 1")
                 self.assertTrue(self.run_of(*settings).train())
                 detector = self.run_of(*settings).restored_detector()
-                self.assertEqual(detector.neck.convs[0].compute_dtype, layer_dtype)
+                self.assertEqual(detector.neck.convs["3"].compute_dtype, layer_dtype)
                 self.assertEqual({weight.dtype for weight in detector.weights}, {tf.float32})
                 self.assertEqual(keras.mixed_precision.global_policy().name, "float32")
         with self.subTest("the scale of the loss is saved and restored"):

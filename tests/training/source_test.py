@@ -12,6 +12,7 @@ from tf_frozen import experiment
 from tf_frozen.backbones.efficientnet_lite import EfficientNetLite
 from tf_frozen.data.annotations import Category
 from tf_frozen.errors import ConfigError, RunError
+from tf_frozen.freezing.audit import Audit
 from tf_frozen.training.run import Run
 
 
@@ -61,7 +62,7 @@ class SourceTest(tf.test.TestCase):
         detector.optimizer.iterations.assign(1)
         checkpoints.save()
         categories = [Category(job.TREE, "tree"), Category(job.SHRUB, "shrub")]
-        run._record(categories, {"left_out": checkpoints.summary()}, step=0)
+        run._record(categories, Audit(detector, detector.optimizer), step=0)
         return detector
 
     def again(self, *params):
