@@ -44,13 +44,14 @@ def clip(boxes: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
 
 
 def at_least_one(boxes: tf.Tensor, marks: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Boxes [B, n, 4] and what belongs to them [B, n], with a row of zeros, which is padding, where n is 0.
+    """Boxes [B, n, 4] and what belongs to them [B, n, …], with a row of zeros, which is padding, where n is 0.
 
     Kernels refuse to work on nothing: an arg max, a gather, a convolution.
     """
     if boxes.shape[1] != 0:
         return boxes, marks
-    return tf.pad(boxes, [[0, 0], [0, 1], [0, 0]]), tf.pad(marks, [[0, 0], [0, 1]])
+    boxes, marks = (tf.pad(x, [[0, 0], [0, 1], *[[0, 0]] * (x.shape.rank - 2)]) for x in (boxes, marks))
+    return boxes, marks
 
 
 def flip(boxes: tf.Tensor, size: tf.Tensor, flip_y: bool | tf.Tensor, flip_x: bool | tf.Tensor) -> tf.Tensor:

@@ -15,6 +15,7 @@ from tf_frozen.geometry.nms import select_detections
 from tf_frozen.geometry.roi_align import roi_align
 from tf_frozen.geometry.sampling import sample_balanced
 from tf_frozen.heads.box_head import BoxHead
+from tf_frozen.heads.targets import checked
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.configured import ConfiguredLayer
 from tf_frozen.layers.norm import copy_of
@@ -149,20 +150,21 @@ class BoxCascade(ConfiguredLayer):
         valid: tf.Tensor,
         targets: Mapping[str, tf.Tensor],
         seed: tf.Tensor,
+        training: bool = True,
     ) -> tuple[dict[str, tf.Tensor], RoIs]:
         """What `loss_parts` gives, and the RoIs of the last stage, from which a mask branch learns (Model Garden).
 
         Their boxes carry no gradient. `proposals` [batch, n, 4] and `valid` [batch, n] come from the region proposal;
         `seed` int32 [2] is the draw of the sample.
         """
-        truth = dict(zip(("boxes", "classes"), box_ops.at_least_one(targets["boxes"], targets["classes"]), strict=True))
+        truth = checked(targets, self.head.num_classes, type(self).__name__)
         boxes = tf.concat([proposals, truth["boxes"]], 1)
         valid = tf.concat([valid, truth["classes"] > 0], 1)
         boxes, valid = self._sample(boxes, valid, truth, seed)
         class_losses, box_losses = [], []
         for stage in range(len(self.heads)):
             rois = self._assign(stage, boxes, valid, truth)
-            logits, deltas = self._run_head(stage, pyramid, boxes, training=True)
+            logits, deltas = self._run_head(stage, pyramid, boxes, training)
             class_loss, box_loss = self._stage_losses(stage, logits, deltas, rois, truth)
             class_losses.append(class_loss)
             box_losses.append(box_loss)

@@ -13,6 +13,7 @@ from tf_frozen.geometry import boxes as box_ops
 from tf_frozen.geometry.anchors import pyramid_anchors
 from tf_frozen.geometry.matching import match_boxes
 from tf_frozen.geometry.nms import best_candidates, suppress
+from tf_frozen.heads.targets import checked
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.configured import ConfiguredLayer
 from tf_frozen.layers.conv_tower import ConvTower
@@ -106,8 +107,10 @@ class DenseHead(ConfiguredLayer):
         """Focal loss of all anchors but the ignored and Huber loss of the positive: two scalars.
 
         Both are sums over the batch divided by its number of positive anchors plus one, as in Model Garden and
-        google/automl; section 4.1 has each image divided by its own.
+        google/automl; section 4.1 has each image divided by its own. Raises DataError for targets that are not as
+        `checked` wants them.
         """
+        targets = checked(targets, self.num_classes, type(self).__name__)
         levels = sorted(outputs)
         anchors = tf.concat([anchors for _, anchors in sorted(self.anchors(frame, levels).items())], 0)
         logits, deltas = (tf.concat([outputs[level][part] for level in levels], 1) for part in (0, 1))

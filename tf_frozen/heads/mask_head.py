@@ -8,9 +8,11 @@ import gin
 import tensorflow as tf
 
 from tf_frozen.errors import ConfigError
+from tf_frozen.geometry import boxes as box_ops
 from tf_frozen.geometry import masks as mask_ops
 from tf_frozen.geometry.roi_align import roi_align
 from tf_frozen.heads.box_cascade import RoIs
+from tf_frozen.heads.targets import in_range
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.configured import ConfiguredLayer
 from tf_frozen.layers.conv_block import ConvBlock, he_fan_out
@@ -95,12 +97,12 @@ class MaskHead(ConfiguredLayer):
         return tf.where((classes > 0)[..., tf.newaxis, tf.newaxis], probabilities, 0.0)
 
     def loss_parts(
-        self, pyramid: Mapping[int, tf.Tensor], rois: RoIs, targets: Mapping[str, tf.Tensor]
+        self, pyramid: Mapping[int, tf.Tensor], rois: RoIs, targets: Mapping[str, tf.Tensor], training: bool = True
     ) -> dict[str, tf.Tensor]:
         """Sigmoid cross entropy, the mean over all pixels of the positive RoIs: one scalar.
 
         `targets` hold boxes [batch, N, 4] and masks [batch, N, S, S], 1 inside the object, that fill them; raises
-        ConfigError without masks.
+        ConfigError without masks, DataError for classes above `num_classes` (see `in_range`).
         """
         if "masks" not in targets:
             raise ConfigError(
@@ -110,8 +112,10 @@ class MaskHead(ConfiguredLayer):
         boxes, classes, index = (
             tf.gather(part, place, batch_dims=1) for part in (rois.boxes, rois.classes, rois.index)
         )
-        logits = self._logits(pyramid, boxes, classes, training=True)
-        masks, filled = (tf.gather(targets[name], index, batch_dims=1) for name in ("masks", "boxes"))
+        classes = in_range(classes, self.num_classes, type(self).__name__)
+        logits = self._logits(pyramid, boxes, classes, training)
+        truth = tf.cast(targets["boxes"], tf.float32), tf.cast(targets["masks"], tf.float32)
+        filled, masks = (tf.gather(part, index, batch_dims=1) for part in box_ops.at_least_one(*truth))
         goals = tf.stop_gradient(mask_ops.crop(masks, filled, boxes, logits.shape[-1]))
         return {"mask_loss": mask_loss(logits, goals, positive > 0)}
 

@@ -13,6 +13,7 @@ from tf_frozen.geometry.anchors import pyramid_anchors
 from tf_frozen.geometry.matching import match_boxes
 from tf_frozen.geometry.nms import batched_nms
 from tf_frozen.geometry.sampling import sample_balanced
+from tf_frozen.heads.targets import checked
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.configured import ConfiguredLayer
 from tf_frozen.layers.conv_block import conv
@@ -149,7 +150,8 @@ class RegionProposal(ConfiguredLayer):
         by_level = self.anchors(frame, sorted(outputs))
         anchors = tf.concat(list(by_level.values()), 0)
         logits, deltas = (tf.concat(parts, 1) for parts in zip(*(outputs[level] for level in by_level), strict=True))
-        truth, classes = box_ops.at_least_one(targets["boxes"], targets["classes"])
+        targets = checked(targets, where=type(self).__name__)
+        truth, classes = targets["boxes"], targets["classes"]
         index, label = match_boxes(anchors[tf.newaxis], truth, classes > 0, self.positive_iou, self.negative_iou, True)
         positive, negative = sample_balanced(label == 1, label == 0, self.samples, self.positive_fraction, seed)
         entropy = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(positive, tf.float32), logits)

@@ -1,0 +1,57 @@
+"""The check of what a head learns from, so that a wrong batch ends in words instead of a loss of nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from tf_frozen.errors import DataError
+from tf_frozen.geometry import boxes as box_ops
+
+_NEEDED = {
+    "boxes": "[batch, n, 4], y1, x1, y2, x2 in pixels of the frame",
+    "classes": "[batch, n], integers from 1, and 0 for padding",
+}
+
+
+def checked(targets: Mapping[str, Any], num_classes: int | None = None, where: str = "the head") -> dict[str, Any]:
+    """The targets with float32 `boxes` [batch, n, 4] and int32 `classes` [batch, n], n at least 1.
+
+    A batch without a box gets one of zeros, which is padding. Raises DataError for boxes or classes that are missing or
+    have another shape and, run eagerly, for classes that are not 0…num_classes; in a graph those are an
+    InvalidArgumentError with the same words (XLA drops the check).
+    """
+    for name, meaning in _NEEDED.items():
+        if name not in targets:
+            raise DataError(f"The targets of {where} lack {name!r} {meaning}; they have {', '.join(sorted(targets))}.")
+    boxes, classes = (tf.convert_to_tensor(targets[name]) for name in _NEEDED)
+    ranks = boxes.shape.rank, classes.shape.rank
+    if ranks != (3, 2) or boxes.shape[-1] != 4 or not boxes.shape[:2].is_compatible_with(classes.shape):
+        raise DataError(
+            f"The targets of {where} have boxes {boxes.shape} and classes {classes.shape}; boxes must be "
+            f"{_NEEDED['boxes']}, and classes {_NEEDED['classes']}."
+        )
+    boxes, classes = tf.cast(boxes, tf.float32), tf.cast(classes, tf.int32)
+    boxes, classes = box_ops.at_least_one(boxes, classes)
+    if num_classes is not None:
+        classes = in_range(classes, num_classes, where)
+    return {**targets, "boxes": boxes, "classes": classes}
+
+
+def in_range(classes: tf.Tensor, num_classes: int, where: str) -> tf.Tensor:
+    """The classes, int32, whose values must be 0…num_classes; raises what `checked` raises."""
+    words = (
+        f"of the targets' classes is not one of {where}, whose num_classes is {num_classes}: classes are 1 to "
+        f"{num_classes}, and 0 is padding. Set num_classes to the number of categories, or number them from 1."
+    )
+    if tf.executing_eagerly():
+        wrong = tf.boolean_mask(classes, (classes < 0) | (classes > num_classes))
+        if len(wrong):
+            raise DataError(f"Class {int(wrong[0])} {words}")
+        return classes
+    worst = tf.where(tf.reduce_min(classes) < 0, tf.reduce_min(classes), tf.reduce_max(classes))
+    check = tf.debugging.Assert((worst >= 0) & (worst <= num_classes), ["Class", worst, words])
+    with tf.control_dependencies([check]):
+        return tf.identity(classes)
