@@ -49,6 +49,16 @@ class RCNNTest(tf.test.TestCase):
         for rows, picture in zip(expected, pictures, strict=True):
             self.assertAllInRange(rows["boxes"][:, ::2], 0, picture.shape[0])
             self.assertAllInRange(rows["boxes"][:, 1::2], 0, picture.shape[1])
+        self.check_a_batch_of_no_image(tf.saved_model.load(saved_model).signatures)
+
+    def check_a_batch_of_no_image(self, signatures):
+        for name, inputs in (
+            ("serving_default", tf.zeros([0, 50, 60, 3], tf.uint8)),
+            ("image_bytes", tf.constant([], tf.string)),
+        ):
+            found = signatures[name](inputs)
+            self.assertEqual(found["detection_boxes"].shape, (0, 20, 4), name)
+            self.assertEqual(found["num_detections"].shape, (0,), name)
 
 
 if __name__ == "__main__":

@@ -72,7 +72,12 @@ class ImageDetector:
             image = read(each)
             return *fit(image, frame), tf.cast(tf.shape(image)[:2], tf.float32)
 
-        return self.detect(*tf.map_fn(prepare, inputs, fn_output_signature=signature))
+        prepared = tf.map_fn(prepare, inputs, fn_output_signature=signature)
+        # Convolutions refuse a batch of no image: it gets one of zeros, whose row is cut off again.
+        count = tf.shape(prepared[0])[0]
+        one_more = tf.cast(count == 0, tf.int32)
+        padded = [tf.pad(x, [[0, one_more], *[[0, 0]] * (x.shape.rank - 1)]) for x in prepared]
+        return {name: rows[:count] for name, rows in self.detect(*padded).items()}
 
     def _detect_on_tiles(self, inputs: tf.Tensor, read: Callable[[tf.Tensor], tf.Tensor]) -> dict[str, tf.Tensor]:
         """`detect_each` of a detector with tiles: one image after another; D is the most that is found on any."""
