@@ -36,6 +36,21 @@ class ConfiguredLayerTest(tf.test.TestCase):
         again = Wrapped.from_config(Wrapped(keras.layers.Dense(3), name="around").get_config())
         self.assertEqual((again.name, again.inner.units, again.factor), ("around", 3, 2.0))
 
+    def test_arguments_of_base_classes_are_kept_where_kwargs_go_there(self):
+        class Pile(Stack):
+            def __init__(self, height, **kwargs):
+                super().__init__(**kwargs)
+                self.height = height
+
+        class Careless(Stack):
+            def __init__(self, height, **kwargs):
+                super().__init__(**kwargs)
+
+        again = Pile.from_config(Pile(3, layers=[], sizes=(7,), name="pile").get_config())
+        self.assertEqual((again.height, list(again.sizes), again.name), (3, [7], "pile"))
+        with self.assertRaisesRegex(ConfigError, "Careless has an argument 'height' and no attribute of that name"):
+            Careless(3, layers=[]).get_config()
+
     def test_a_layer_of_another_keras_is_refused_where_it_comes_in(self):
         foreign = keras_3.layers.BatchNormalization()
         for name, value in (("norm", foreign), ("layers", [keras.layers.ReLU(), foreign])):

@@ -10,20 +10,23 @@ from tf_frozen.backbones.residual_adapters import ResidualAdapters, adapted_conv
 from tf_frozen.backbones.stages import Stages
 from tf_frozen.errors import ConfigError, FreezeError
 from tf_frozen.keras_flavor import keras
+from tf_frozen.layers.configured import Configured
 
 MODES_WITH_ADAPTERS = ("frozen_with_adapters", "fine_tune_with_adapters")
 PRETRAINED_MODES = ("frozen", "fine_tune", *MODES_WITH_ADAPTERS)
 MODES = (*PRETRAINED_MODES, "scratch", "frozen_random")
+_FROZEN_MODES = ("frozen", "frozen_random")
 _BATCH_NORMS = (keras.layers.BatchNormalization, keras.layers.experimental.SyncBatchNormalization)
 
 
-class Backbone(keras.Model):
+class Backbone(Configured, keras.Model):
     """A network that maps preprocessed images [batch, H, W, 3] to {level: [batch, ⌈H/2^level⌉, ⌈W/2^level⌉, channels]}.
 
     `frozen` keeps pretrained weights as they are (paper, section 3), `fine_tune` trains them, `scratch` trains
     random ones, and `frozen_random` keeps random ones: a control experiment that has to be asked for by name.
     `frozen_with_adapters` trains residual adapters alone, and `fine_tune_with_adapters` all weights and them; where
-    they stand, `adapters` says, or what gin binds for ResidualAdapters if it is None.
+    they stand, `adapters` says, or what gin binds for ResidualAdapters if it is None. A model that holds a frozen
+    backbone does not make it train by its own `trainable`; the backbone's own does, and that of its layers.
     Raises FreezeError when weights that were never trained would be frozen, ConfigError for an unknown mode.
     """
 
@@ -34,8 +37,10 @@ class Backbone(keras.Model):
         mode: str,
         weights_source: str | None,
         adapters: ResidualAdapters | Mapping | None = None,
+        /,
         **kwargs,
     ):
+        self._trains, self._mode = True, mode
         super().__init__(**kwargs)
         _check_mode(mode, weights_source, type(self).__name__)
         self.adapters = keras.layers.deserialize(adapters) if isinstance(adapters, Mapping) else adapters
@@ -47,9 +52,44 @@ class Backbone(keras.Model):
         self._stages = Stages(network, self.levels) if isinstance(network, keras.Model) else None
         self.mode = mode
         self.weights_source = weights_source
-        self.trainable = mode not in ("frozen", "frozen_random")
+        self.trainable = mode not in _FROZEN_MODES
         if mode == "frozen_with_adapters":
             self._freeze_all_but_adapters()
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the backbone trains; to set it sets that of all its layers, as in Keras."""
+        return self._trains
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        keras.Model.trainable.fset(self, value)
+        self._trains = value
+
+    @property
+    def _trainable(self) -> bool:
+        return self._trains
+
+    @_trainable.setter
+    def _trainable(self, value: bool) -> None:
+        # Keras writes it when the `trainable` of a model around it is set.
+        self._trains = value and (self._trains or self._mode not in _FROZEN_MODES)
+
+    @property
+    def trainable_weights(self) -> list[tf.Variable]:
+        """The weights that an optimizer updates: of a backbone frozen but for its adapters theirs alone."""
+        weights = super().trainable_weights
+        if self._mode != "frozen_with_adapters":
+            return weights
+        adapters = set(map(id, self.adapter_variables))
+        return [weight for weight in weights if id(weight) in adapters]
+
+    @property
+    def non_trainable_weights(self) -> list[tf.Variable]:
+        """All other weights, moving statistics among them."""
+        trained = set(map(id, self.trainable_weights))
+        held = [weight for weight in super().trainable_weights if id(weight) not in trained]
+        return [*super().non_trainable_weights, *held]
 
     @property
     def channels(self) -> Mapping[int, int]:
@@ -147,6 +187,12 @@ class Backbone(keras.Model):
     @property
     def _trains_in_part(self) -> bool:
         return self._is_functional and self._stages.trains_in_part
+
+
+def restored_by_keras() -> bool:
+    """Whether Keras is making the layers of a .keras file, which holds their weights: no other source is read."""
+    # Keras has no public question for this; it shares objects only while it saves or loads a whole model.
+    return getattr(keras.src.saving.serialization_lib.SHARED_OBJECTS, "enabled", False)
 
 
 def checked_levels(levels: Iterable[int], known: Collection[int], where: str) -> tuple[int, ...]:

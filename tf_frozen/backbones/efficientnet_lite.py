@@ -10,7 +10,7 @@ import gin
 import numpy as np
 import tensorflow as tf
 
-from tf_frozen.backbones.backbone import Backbone, checked_levels
+from tf_frozen.backbones.backbone import Backbone, checked_levels, restored_by_keras
 from tf_frozen.backbones.residual_adapters import ResidualAdapters
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
@@ -51,19 +51,20 @@ class EfficientNetLite(Backbone):
         network = _network(variant, tuple(levels))
         random = mode in ("scratch", "frozen_random")
         source = None if random or weights is None else f"EfficientNet-Lite{variant}, {weights}"
-        if source is not None:
+        if source is not None and not restored_by_keras():
             _load(network, variant, weights)
         super().__init__(network, levels, mode, source, adapters, **kwargs)
         self.variant, self.weights_argument = variant, weights
 
     def preprocess(self, images: tf.Tensor) -> tf.Tensor:
         """Maps 0…255 to about −1…1 as the weights were trained: (x − 127) / 128."""
-        return (images - 127.0) / 128.0
+        return (tf.cast(images, tf.float32) - 127.0) / 128.0
 
     def get_config(self) -> dict:
         """The constructor's arguments."""
         return {
             "name": self.name,
+            "dtype": self.dtype_policy.name,
             "variant": self.variant,
             "levels": self.levels,
             "mode": self.mode,

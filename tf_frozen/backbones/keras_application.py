@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_frozen.backbones import any_size
-from tf_frozen.backbones.backbone import PRETRAINED_MODES, Backbone, checked_levels
+from tf_frozen.backbones.backbone import PRETRAINED_MODES, Backbone, checked_levels, restored_by_keras
 from tf_frozen.backbones.residual_adapters import ResidualAdapters
 from tf_frozen.errors import ConfigError
 from tf_frozen.gin_files import did_you_mean
@@ -56,7 +56,8 @@ class KerasApplication(Backbone):
         levels = checked_levels(levels, range(1, 6), "KerasApplication")
         constructor, family = _find(application)
         wanted = weights if mode in PRETRAINED_MODES else None
-        network = _without_dropout(_load(constructor, application, wanted))
+        read = None if restored_by_keras() else wanted
+        network = _without_dropout(_load(constructor, application, read))
         taps = _taps(network, application, levels)
         source = None if wanted is None else f"{application}, {weights}"
         cut = keras.Model(network.inputs, taps, name=network.name)
@@ -79,6 +80,7 @@ class KerasApplication(Backbone):
         """The constructor's arguments."""
         return {
             "name": self.name,
+            "dtype": self.dtype_policy.name,
             "application": self.application,
             "levels": self.levels,
             "mode": self.mode,

@@ -6,12 +6,11 @@ import gin
 import tensorflow as tf
 from official.vision.modeling.backbones import resnet as model_garden
 
-from tf_frozen.backbones.backbone import PRETRAINED_MODES, Backbone, checked_levels
+from tf_frozen.backbones.backbone import PRETRAINED_MODES, Backbone, checked_levels, restored_by_keras
 from tf_frozen.backbones.model_garden_checkpoint import load_model_garden_checkpoint
 from tf_frozen.backbones.residual_adapters import ResidualAdapters
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
-from tf_frozen.layers.configured import Configured
 
 # ImageNet's mean and standard deviation of red, green and blue in 0…1, as Model Garden normalises them.
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -19,7 +18,7 @@ _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @gin.configurable
 @keras.utils.register_keras_serializable("tf_frozen")
-class ResNet(Configured, Backbone):
+class ResNet(Backbone):
     """ResNet of 10 to 420 layers with taps at strides 4 to 32 (He et al. 2016; Bello et al. 2021, arXiv 2103.07579).
 
     Arguments are Model Garden's, defaults those of its plain ResNets as published: ReLU, a norm epsilon of 1e-5. Depths
@@ -72,7 +71,8 @@ class ResNet(Configured, Backbone):
         )
         source = None
         if mode in PRETRAINED_MODES and init_checkpoint is not None:
-            load_model_garden_checkpoint(whole, str(init_checkpoint))
+            if not restored_by_keras():
+                load_model_garden_checkpoint(whole, str(init_checkpoint))
             source = f"{where}-{model_id}, {init_checkpoint}"
         taps = [whole.output[str(level)] for level in levels]
         super().__init__(keras.Model(whole.inputs, taps, name=whole.name), levels, mode, source, adapters, **kwargs)
@@ -86,7 +86,7 @@ class ResNet(Configured, Backbone):
 
     def preprocess(self, images: tf.Tensor) -> tf.Tensor:
         """Maps RGB in 0…255 to (x / 255 − mean) / deviation of ImageNet."""
-        return (images / 255.0 - _MEAN) / _DEVIATION
+        return (tf.cast(images, tf.float32) / 255.0 - _MEAN) / _DEVIATION
 
 
 @gin.configurable

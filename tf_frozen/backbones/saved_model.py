@@ -15,14 +15,13 @@ from tf_frozen.backbones.backbone import Backbone, checked_levels
 from tf_frozen.errors import ConfigError
 from tf_frozen.gin_files import did_you_mean
 from tf_frozen.keras_flavor import keras
-from tf_frozen.layers.configured import Configured
 
 _SERVING = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
 
 
 @gin.configurable
 @keras.utils.register_keras_serializable("tf_frozen")
-class SavedModelBackbone(Configured, Backbone):
+class SavedModelBackbone(Backbone):
     """A SavedModel as a backbone: the map of level l is its output of stride 2^l.
 
     It is called as an object, or through its signature `signature`, with float32 [batch, H, W, 3], or what type the

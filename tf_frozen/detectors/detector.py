@@ -10,12 +10,13 @@ import tensorflow as tf
 
 from tf_frozen.backbones.backbone import Backbone
 from tf_frozen.data.features import Features
+from tf_frozen.detectors.loss_means import LossMeans
 from tf_frozen.detectors.tiles import Tiles
 from tf_frozen.detectors.views import Views
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.building import build
-from tf_frozen.layers.configured import Configured
+from tf_frozen.layers.configured import Configured, check_argument
 
 
 class Detector(Configured, keras.Model):
@@ -47,6 +48,13 @@ class Detector(Configured, keras.Model):
         self.frame = _checked_frame(frame)
         self.weight_decay, self.seed, self.views, self.tiles = weight_decay, seed, views, tiles
         self._held: frozenset[int] = frozenset()
+        self._means = LossMeans()
+        self._compiled_for: frozenset[int] = frozenset()
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """The means of the losses, from which Keras makes the history and resets them at each epoch."""
+        return self._means.metrics
 
     @property
     def trainable_weights(self) -> list[tf.Variable]:
@@ -70,7 +78,12 @@ class Detector(Configured, keras.Model):
         self._held = frozenset(map(id, variables))
 
     def loss_parts(
-        self, pyramid: Mapping[int, tf.Tensor], frame: tuple[int, int], targets: Mapping, seed: tf.Tensor
+        self,
+        pyramid: Mapping[int, tf.Tensor],
+        frame: tuple[int, int],
+        targets: Mapping,
+        seed: tf.Tensor,
+        training: bool = True,
     ) -> dict[str, tf.Tensor]:
         """The scalar losses of the heads by name; `seed` int32 [2] decides what is sampled."""
         raise NotImplementedError
@@ -96,11 +109,80 @@ class Detector(Configured, keras.Model):
         image_size = _whole(images) if image_size is None else image_size
         return self.detect(self.neck(taps, training=training), _frame(images), image_size)
 
-    def compile(self, *args: Any, **kwargs: Any) -> None:
-        """As in Keras; makes the variables too, since a training step watches them before it calls a layer."""
+    def compile(
+        self,
+        optimizer: keras.optimizers.Optimizer | str = "rmsprop",
+        loss: None = None,
+        metrics: None = None,
+        **kwargs: Any,
+    ) -> None:
+        """As in Keras; makes the variables too, since a training step watches them before it calls a layer.
+
+        Raises ConfigError for what another Keras made, and for a loss or metrics: the losses are those of the heads.
+        """
+        where = f"{type(self).__name__}.compile"
+        for name, value in {"optimizer": optimizer, "loss": loss, "metrics": metrics, **kwargs}.items():
+            check_argument(value, f"{where}: {name}")
+            if value is not None and name in ("loss", "metrics", "loss_weights", "weighted_metrics"):
+                raise ConfigError(
+                    f"{where} got {name} = {value!r}. A detector's losses are those of its heads, and its scores come "
+                    f"from tf_frozen.evaluation: leave it out."
+                )
         if not self.neck.built:
             build(self)
-        super().compile(*args, **kwargs)
+        super().compile(optimizer, **kwargs)
+        self._compiled_for = frozenset(map(id, self.trainable_variables))
+
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        """As in Keras; ConfigError for callbacks of another Keras, and where what trains was set since `compile`."""
+        check_argument(kwargs.get("callbacks"), f"{type(self).__name__}.fit: callbacks")
+        self._check_compiled()
+        return super().fit(*args, **kwargs)
+
+    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """As in Keras; ConfigError where what trains was set since `compile`."""
+        self._check_compiled()
+        return super().train_on_batch(*args, **kwargs)
+
+    def load_weights(self, filepath: str, *args: Any, **kwargs: Any) -> Any:
+        """As in Keras; makes the variables where the detector was never called. ConfigError for weights of another."""
+        if not self.built:
+            build(self)
+        path = str(filepath)
+        if not path.endswith((".h5", ".hdf5")) or path.endswith(".weights.h5"):
+            return super().load_weights(filepath, *args, **kwargs)
+        before = self.get_weights()  # Keras assigns one weight after the other until one does not fit
+        try:
+            return super().load_weights(filepath, *args, **kwargs)
+        except ValueError as error:
+            self.set_weights(before)
+            raise ConfigError(
+                f"{path} does not fit {self.name}: {error}\nFiles of this kind keep weights in an order that depends "
+                f"on what trained. Load it into a detector of the mode that it was saved from, and save that as "
+                f"'.weights.h5' or '.keras', which any mode loads."
+            ) from error
+
+    def save(self, filepath: str, *args: Any, **kwargs: Any) -> None:
+        """As in Keras, to a .keras file; ConfigError for another kind, which cannot hold a detector."""
+        if not str(filepath).endswith(".keras"):
+            raise ConfigError(
+                f"{self.name} cannot be saved as {str(filepath)!r}: give a file name that ends in .keras, or write a "
+                f"SavedModel with tf_frozen.export."
+            )
+        if not self.built:
+            build(self)
+        super().save(filepath, *args, **kwargs)
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Makes the variables, and sets what is trainable, as they were when the detector was saved."""
+        build(self)
+        super().build_from_config(config)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles a detector that Keras loads, and makes the optimizer's variables for what was saved of them."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if not isinstance(self.optimizer, keras.optimizers.legacy.Optimizer):
+            self.optimizer.build(self.trainable_variables)
 
     def training_losses(self, images: tf.Tensor | Features, targets: Mapping) -> dict[str, tf.Tensor]:
         """The loss parts of a batch as a training step has them, without a gradient: for counting its work."""
@@ -126,7 +208,31 @@ class Detector(Configured, keras.Model):
             shares = {name: part / replicas for name, part in parts.items()}
             loss = tf.add_n(list(shares.values()))
         self.optimizer.minimize(loss, variables, tape=tape)  # which scales the loss where float16 needs it
+        self._means.update({"loss": loss * replicas, **parts})
         return {"loss": loss, **shares}
+
+    def test_step(self, data: tuple[tf.Tensor | Features, Mapping]) -> dict[str, tf.Tensor]:
+        """The losses of (images, targets) in inference, and their sum as 'loss', as means over the batches so far.
+
+        Weight decay is no part of them. What is sampled depends on `seed` alone.
+        """
+        images, targets = data
+        if isinstance(images, Features):
+            taps = self._taps_of(images)
+        else:
+            taps = self.backbone(self.backbone.preprocess(images), training=False)
+        seed = tf.constant([self.seed, 0])
+        parts = self.loss_parts(self.neck(taps, training=False), _frame(images), targets, seed, training=False)
+        return self._means.update({"loss": tf.add_n(list(parts.values())), **parts})
+
+    def _check_compiled(self) -> None:
+        """Raises ConfigError where other weights train now than Keras would train: those that did at `compile`."""
+        trained = frozenset(map(id, self.trainable_variables))
+        if self.optimizer is not None and trained != self._compiled_for:
+            raise ConfigError(
+                f"{len(trained)} weights of {self.name} train now, and {len(self._compiled_for)} when it was compiled. "
+                f"Call compile again after setting `trainable`, with a new optimizer."
+            )
 
     def _begun(self, images: tf.Tensor | Features) -> Callable[[], Mapping[int, tf.Tensor]]:
         """Runs what of backbone and neck needs no gradient, and gives what runs the rest and has the pyramid."""

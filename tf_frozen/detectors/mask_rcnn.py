@@ -45,11 +45,16 @@ class MaskRCNN(RCNN):
         self.mask_head = mask_head
 
     def loss_parts(
-        self, pyramid: Mapping[int, tf.Tensor], frame: tuple[int, int], targets: Mapping, seed: tf.Tensor
+        self,
+        pyramid: Mapping[int, tf.Tensor],
+        frame: tuple[int, int],
+        targets: Mapping,
+        seed: tf.Tensor,
+        training: bool = True,
     ) -> dict[str, tf.Tensor]:
         """Losses of the proposals, of the box heads, and of the mask head on the RoIs of the last of them."""
-        losses, rois = self._losses_and_rois(pyramid, frame, targets, seed)
-        return {**losses, **self.mask_head.loss_parts(pyramid, rois, targets)}
+        losses, rois = self._losses_and_rois(pyramid, frame, targets, seed, training)
+        return {**losses, **self.mask_head.loss_parts(pyramid, rois, targets, training)}
 
     def detect(
         self, pyramid: Mapping[int, tf.Tensor], frame: tuple[int, int], image_size: tf.Tensor

@@ -36,16 +36,21 @@ class RCNN(Detector):
         self.region_proposal, self.box_heads = region_proposal, box_heads
 
     def loss_parts(
-        self, pyramid: Mapping[int, tf.Tensor], frame: tuple[int, int], targets: Mapping, seed: tf.Tensor
+        self,
+        pyramid: Mapping[int, tf.Tensor],
+        frame: tuple[int, int],
+        targets: Mapping,
+        seed: tf.Tensor,
+        training: bool = True,
     ) -> dict[str, tf.Tensor]:
         """Losses of the proposals and of the box heads."""
-        return self._losses_and_rois(pyramid, frame, targets, seed)[0]
+        return self._losses_and_rois(pyramid, frame, targets, seed, training)[0]
 
-    def _losses_and_rois(self, pyramid, frame, targets, seed) -> tuple[dict[str, tf.Tensor], tuple]:
+    def _losses_and_rois(self, pyramid, frame, targets, seed, training) -> tuple[dict[str, tf.Tensor], tuple]:
         """The losses, and the RoIs of the last box head, from which a further head may learn."""
-        anchors = self.region_proposal(pyramid, training=True)
-        proposals, valid = self.region_proposal.propose(anchors, frame, targets["image_size"], training=True)
-        box_losses, rois = self.box_heads.losses_and_rois(pyramid, proposals, valid, targets, seed + 1)
+        anchors = self.region_proposal(pyramid, training=training)
+        proposals, valid = self.region_proposal.propose(anchors, frame, targets["image_size"], training)
+        box_losses, rois = self.box_heads.losses_and_rois(pyramid, proposals, valid, targets, seed + 1, training)
         return {**self.region_proposal.loss_parts(anchors, frame, targets, seed), **box_losses}, rois
 
     def detect(

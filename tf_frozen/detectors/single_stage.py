@@ -35,10 +35,15 @@ class SingleStage(Detector):
         self.head = head
 
     def loss_parts(
-        self, pyramid: Mapping[int, tf.Tensor], frame: tuple[int, int], targets: Mapping, seed: tf.Tensor
+        self,
+        pyramid: Mapping[int, tf.Tensor],
+        frame: tuple[int, int],
+        targets: Mapping,
+        seed: tf.Tensor,
+        training: bool = True,
     ) -> dict[str, tf.Tensor]:
         """Losses of the head over all anchors; nothing is sampled, so `seed` decides nothing."""
-        return self.head.loss_parts(self.head(pyramid, training=True), frame, targets)
+        return self.head.loss_parts(self.head(pyramid, training=training), frame, targets)
 
     def detect(
         self, pyramid: Mapping[int, tf.Tensor], frame: tuple[int, int], image_size: tf.Tensor

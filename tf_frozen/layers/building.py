@@ -40,3 +40,4 @@ def build(detector: keras.Model) -> None:
     """Makes the variables of a detector by tracing one forward pass on a frame [1, height, width, 3], run nowhere."""
     with tf.__internal__.FuncGraph("build").as_default():
         detector.detect_once(tf.zeros([1, *detector.frame, 3]))
+    detector.built = True

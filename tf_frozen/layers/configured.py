@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -14,62 +15,143 @@ from tf_frozen.config.value_types import fault, fits, parameter_types
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
 
+_OF_LAYER = frozenset(("name", "trainable", "dtype"))
+
 
 class Configured:
     """Mixed in before a Keras class whose every constructor argument is kept in the attribute of that name.
 
-    So `get_config` and `from_config` need no writing. An argument that is not of its annotated type is a ConfigError,
-    and so is a layer or a symbolic tensor of another Keras, as argument and as input: Keras 2 would take it, and track
-    none of its variables.
+    So `get_config` and `from_config` need no writing; `**kwargs` are followed to the base classes. An argument that is
+    not of its annotated type is a ConfigError, and so is what another Keras made, as argument and as input: Keras 2
+    would take it, and track none of its variables. Layers inside are made with the dtype policy of this one, and a
+    model that Keras saves as .keras comes back with the `trainable` of each of them.
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Configured:
         """Checks the arguments before the constructor, which may convert them, takes them."""
-        _check_types(cls, args, kwargs)
+        _check_arguments(cls, args, kwargs)
         return super().__new__(cls, *args, **kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_"):  # Keras's own, some of which TensorFlow can't flatten
-            _check_flavor(value, f"{type(self).__name__}.{name}")
+            check_argument(value, f"{type(self).__name__}.{name}")
         super().__setattr__(name, value)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Calls the layer; see its `call`."""
-        _check_flavor((args, kwargs), f"the input of {type(self).__name__}")
-        return super().__call__(*args, **kwargs)
+        check_argument((args, kwargs), f"the input of {type(self).__name__}")
+        with contextlib.nullcontext() if self.built else policy(self.dtype_policy):
+            return super().__call__(*args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         """Every constructor argument; layers among them in Keras's serialized form."""
-        own = {name: _to_config(getattr(self, name)) for name in _arguments(type(self))}
-        return {"name": self.name, **super().get_config(), **own}
+        own = {name: _to_config(self._argument(name)) for name in _arguments(type(self))}
+        return {"name": self.name, "dtype": self.dtype_policy.name, **super().get_config(), **own}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Configured:
         """The layer that `get_config` described."""
         own = _arguments(cls)
-        return cls(**{name: _from_config(value) if name in own else value for name, value in config.items()})
+        arguments = {name: _from_config(value) if name in own else value for name, value in config.items()}
+        dtype = config.get("dtype") or keras.mixed_precision.global_policy()
+        with policy(dtype["config"]["name"] if isinstance(dtype, dict) else dtype):
+            return cls(**arguments)
+
+    def get_build_config(self) -> dict[str, Any]:
+        """What Keras saves beside the configuration: the shape of the input, and what was set trainable."""
+        return {**(super().get_build_config() or {}), "trainable": [layer.trainable for layer in _inside(self)]}
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Makes the variables, and sets what is trainable, as they were when the layer was saved."""
+        if "input_shape" in config and not self.built:
+            with policy(self.dtype_policy):
+                self.build(_levels(config["input_shape"]))
+        layers, trainable = _inside(self), config.get("trainable", ())
+        if len(layers) == len(trainable):  # others are made at the first call, by a model that holds this
+            for layer, value in zip(layers, trainable, strict=True):
+                layer.trainable = value  # and that of the layers inside, which come after it
+
+    @property
+    def _trackable_saved_model_saver(self) -> Any:
+        # Keras asks for it to write a SavedModel that it could load again, and fails on the levels of a pyramid.
+        raise ConfigError(
+            f"{type(self).__name__} {self.name!r} cannot be in a SavedModel that Keras writes. Save the model as a "
+            f".keras file, which keras.models.load_model reads, or write a SavedModel for serving by "
+            f"model.export(folder)."
+        )
+
+    def _argument(self, name: str) -> Any:
+        if not hasattr(self, name):
+            raise ConfigError(
+                f"{type(self).__name__} has an argument {name!r} and no attribute of that name. Keep it, as "
+                f"self.{name} = {name}: copies and saved models are made from it."
+            )
+        return getattr(self, name)
 
 
 class ConfiguredLayer(Configured, keras.layers.Layer):
     """A layer that keeps each constructor argument in the attribute of that name."""
 
 
-def _arguments(kind: type) -> list[str]:
-    parameters = inspect.signature(kind.__init__).parameters.values()
-    return [p.name for p in parameters if p.name != "self" and p.kind is not inspect.Parameter.VAR_KEYWORD]
+@contextlib.contextmanager
+def policy(value: Any) -> Iterator[None]:
+    """Layers made within it have this dtype policy of Keras; Keras's own setting holds again after."""
+    before = keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy(value)
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_global_policy(before)
 
 
-def _check_flavor(value: Any, where: str) -> None:
-    """Raises ConfigError for what another Keras made, alone or in a structure."""
+def check_argument(value: Any, where: str) -> None:
+    """Raises ConfigError for what another Keras made, alone or in a structure: objects, classes and functions."""
     for item in tf.nest.flatten(value):
         # No import of the other Keras: it takes a second, and may not be there.
-        bases = [f"{base.__module__}.{base.__qualname__}" for base in type(item).__mro__]
-        foreign = [base for base in bases if base.startswith("keras.")]
+        made = [item] if inspect.isroutine(item) else inspect.getmro(item if isinstance(item, type) else type(item))
+        foreign = [name for name in map(_full_name, made) if name.startswith("keras.")]
         if foreign:
+            what = getattr(item, "__name__", type(item).__name__)
             raise ConfigError(
-                f"{where} is a {type(item).__name__} of another Keras ({foreign[0]}). tf_frozen is built on Keras 2: "
-                f"make it with `from tf_frozen.keras_flavor import keras`, which is the package tf_keras."
+                f"{where} is a {what} of another Keras ({foreign[0]}). tf_frozen is built on Keras 2: make it with "
+                f"`from tf_frozen.keras_flavor import keras`, which is the package tf_keras."
             )
+
+
+def _full_name(made: Any) -> str:
+    return f"{getattr(made, '__module__', '')}.{getattr(made, '__qualname__', '')}"
+
+
+def _inside(layer: keras.layers.Layer) -> Sequence[keras.layers.Layer]:
+    return list(layer._flatten_layers())  # noqa: SLF001 (there is no public way that keeps the order)
+
+
+def _named(kind: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments by name; those that do not fit are left to the constructor to refuse."""
+    names = [name for name in inspect.signature(kind.__init__).parameters if name != "self"]
+    return {**dict(zip(names, args, strict=False)), **kwargs}
+
+
+def _arguments(kind: type) -> list[str]:
+    """The constructor's arguments, of base classes too where it hands them `**kwargs`; not those of Keras itself."""
+    found: dict[str, None] = {}
+    for base in kind.__mro__:
+        if not issubclass(base, Configured) or base is Configured:
+            break
+        if "__init__" in vars(base):
+            parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
+            keywords = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+            found.update((p.name, None) for p in parameters if p.kind in keywords)
+            if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+                break
+    return [name for name in found if name not in _OF_LAYER]
+
+
+def _levels(shape: Any) -> Any:
+    """The shape that `build` takes: JSON has no numbers for keys, so the levels of a pyramid became words."""
+    if isinstance(shape, dict):
+        return {int(level): tf.TensorShape(each) for level, each in shape.items()}
+    return shape
 
 
 @functools.cache
@@ -79,10 +161,11 @@ def _annotated(kind: type) -> dict[str, Any]:
     return functools.reduce(operator.or_, own)
 
 
-def _check_types(kind: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Raises ConfigError for a constructor argument that is not of its annotated type."""
+def _check_arguments(kind: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Raises ConfigError for a constructor argument of another Keras, or that is not of its annotated type."""
     types = _annotated(kind)
-    for name, value in [*zip(_arguments(kind), args, strict=False), *kwargs.items()]:
+    for name, value in _named(kind, args, kwargs).items():
+        check_argument(value, f"{kind.__name__}.{name}")
         if not fits(value, types.get(name, Any)):
             raise ConfigError(fault(f"{kind.__name__}.{name}", value, types[name]))
 

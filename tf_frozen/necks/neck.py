@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import tensorflow as tf
 
@@ -37,10 +36,6 @@ class Neck(ConfiguredLayer):
     def __call__(self, inputs: Mapping[int, tf.Tensor], *args, **kwargs) -> dict[int, tf.Tensor]:
         """Calls the layer as Keras does."""
         return super().__call__({int(level): x for level, x in inputs.items()}, *args, **kwargs)
-
-    def build_from_config(self, config: Mapping[str, Any]) -> None:
-        """Builds the layer as Keras does on loading."""
-        self.build({int(level): tf.TensorShape(shape) for level, shape in config["input_shape"].items()})
 
     @property
     def _kind(self) -> str:
