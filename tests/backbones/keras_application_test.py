@@ -160,7 +160,8 @@ class RefusalsTest(parameterized.TestCase, tf.test.TestCase):
         ("InceptionV3", "has no map for level 3: of 256 × 288 pixels it must be 32 × 36, .* 29 × 33.*do not pad"),
         ("NASNetMobile", "gives no pyramid.*fails on 256 × 288 pixels.*differs in size"),
         ("resnet50", "which keras.applications does not have. Did you mean 'ResNet50'"),
-        (50, "application is 50, .* does not have. It has ConvNeXtBase, .*Xception"),
+        ("", "application is '', .* does not have. It has ConvNeXtBase, .*Xception"),
+        (50, "KerasApplication.application is 50; it must be a string"),
     )
     def test_what_gives_no_pyramid_is_refused(self, application, message):
         with self.assertRaisesRegex(ConfigError, message):
@@ -169,8 +170,15 @@ class RefusalsTest(parameterized.TestCase, tf.test.TestCase):
     def test_levels_that_it_does_not_have(self):
         with self.assertRaisesRegex(ConfigError, "Xception has no map for level 2: .*256 × 288, 127 × 143, .*32 × 36"):
             KerasApplication("Xception", (2, 3), "frozen_random")
-        for levels in ((), (3, 6), (4, 3), ("3",), 3):
-            with self.assertRaisesRegex(ConfigError, "KerasApplication.levels is .* rising levels out of 1 to 5"):
+        impossible, wrong = "rising levels out of 1 to 5", "it must be a sequence of integers"
+        for levels, words in (
+            ((), impossible),
+            ((3, 6), impossible),
+            ((4, 3), impossible),
+            (("3",), wrong),
+            (3, wrong),
+        ):
+            with self.assertRaisesRegex(ConfigError, f"KerasApplication.levels is .* {words}"):
                 KerasApplication("MobileNet", levels, "frozen_random")
 
     def test_modes_that_do_not_exist_and_random_weights_that_nobody_asked_for(self):
@@ -207,7 +215,7 @@ class WeightsTest(tf.test.TestCase):
         with open(self.path("text.h5"), "w") as file:
             file.write("weights")
         names = ["other.h5", "other.weights.h5", "narrow.h5", "narrow.weights.h5", "text.h5", "missing.h5"]
-        for path in [*map(self.path, names), self.get_temp_dir(), 5]:
+        for path in [*map(self.path, names), self.get_temp_dir()]:
             with self.assertRaisesRegex(
                 ConfigError, "(?s)which MobileNet cannot have: .*path of an .h5 file"
             ) as caught:
