@@ -1,5 +1,8 @@
 import contextlib
 import io
+import os
+import subprocess
+import sys
 
 import tensorflow as tf
 
@@ -15,6 +18,14 @@ class ConfigsTest(tf.test.TestCase):
         names = [name for name, _ in rows]
         self.assertEqual(names[0], "quickstart.gin")
         self.assertLess(names.index("runs/train_on_coco_json.gin"), names.index("datasets/coco_json.gin"))
+
+    def test_a_reader_that_has_left_ends_it_without_a_word(self):
+        reader, writer = os.pipe()
+        os.close(reader)
+        with open(writer, "w") as out:
+            words = [sys.executable, "-m", "tf_frozen", "configs"]
+            ended = subprocess.run(words, stdout=out, stderr=subprocess.PIPE, text=True, timeout=120)
+        self.assertEqual((ended.returncode, ended.stderr), (141, ""))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Iterator
 
 from tf_frozen import gin_files
@@ -18,15 +17,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Logs one line a gin file: its name and its purpose; or the page gin_configs/README.md."""
-    say = logging.getLogger(__name__).info
+    """Prints one line a gin file: its name and its purpose; or the page gin_configs/README.md."""
     if args.markdown:
-        say("%s", markdown())
+        print(markdown())
         return
     files = gin_files.shipped()
     width = max((len(name) for name, _ in files), default=0)
     for name, purpose in files:
-        say("%s  %s", name.ljust(width), purpose)
+        print(f"{name.ljust(width)}  {purpose}")
 
 
 def markdown() -> str:
