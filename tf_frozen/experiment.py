@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import gin
 
 from tf_frozen.config import bindings
+from tf_frozen.config.computed import pin_computed
 from tf_frozen.config.explained import explained
 from tf_frozen.config.reading import read
 from tf_frozen.config.unused import report_unused, unused_bindings
@@ -21,7 +22,7 @@ from tf_frozen.files import write_atomic
 from tf_frozen.gin_files import find
 from tf_frozen.gin_files import read as read_file
 
-__all__ = ["explained", "load", "load_run", "pin_macro", "report_unused", "save", "unused_bindings"]
+__all__ = ["explained", "load", "load_run", "pin_computed", "pin_macro", "report_unused", "save", "unused_bindings"]
 
 _WITHOUT_PRETRAINED = {"frozen": "frozen_random", "fine_tune": "scratch"}
 

@@ -52,6 +52,13 @@ class ToyRun:
 
 
 @gin.configurable
+def toy_count(annotations):
+    if not os.path.exists(annotations):
+        raise DataError(f"{annotations} is missing.", faults=["missing"])
+    return len(Path(annotations).read_text())
+
+
+@gin.configurable
 def toy_bug():
     return os.path.join()
 

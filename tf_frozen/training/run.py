@@ -125,7 +125,7 @@ class Run:
         train_data, val_data = read_all(self._train_data, self._val_data)
         self._check_classes(train_data)
         check_scored(val_data, train_data.categories, train_data.annotations_path)
-        self._fix_length(train_data)
+        self._follow_data(train_data)
         keras.utils.set_random_seed(self.seed)
         detector, phases, checkpoints = self._built
         step = checkpoints.restore_latest()
@@ -175,11 +175,13 @@ class Run:
         self._proven_from = earlier.get("proven_from", 0)
         return earlier
 
-    def _fix_length(self, train_data: CocoJson) -> None:
-        """Gives `train_steps`, and the macro of schedules, the number that `length` makes of the data."""
+    def _follow_data(self, train_data: CocoJson) -> None:
+        """Gives macros that are computed, and `train_steps`, their values; a run that goes on keeps those it has."""
+        goes_on = self._has_checkpoint()
+        experiment.pin_computed(self.directory.config() if goes_on else ())
         if self._length is None or self.train_steps is not None:
             return
-        earlier = self.directory.length() if self._has_checkpoint() else None
+        earlier = self.directory.length() if goes_on else None
         self._length_record = self._length.record(len(train_data.examples), self.batch_size, earlier)
         self.train_steps = self._length_record["steps"]
         experiment.pin_macro("TRAIN_STEPS", self.train_steps, "the length of the run")
@@ -225,7 +227,7 @@ class Run:
     def feature_source(self) -> tuple[TrainBatches, Detector]:
         """What a feature cache is made of: the training batches, and the detector whose backbone they go through."""
         (train_data,) = read_all(self._train_data)
-        self._fix_length(train_data)
+        self._follow_data(train_data)
         keras.utils.set_random_seed(self.seed)  # as in `train`, so that random frozen weights are the same
         detector = self._built[0]
         batches = self._image_batches(train_data, detector)

@@ -1,0 +1,43 @@
+"""Macros whose value is computed, mostly from the data, as NUM_CLASSES = @num_classes()."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from gin import config as gin_config
+
+from tf_frozen.config import bindings
+from tf_frozen.config.explained import explained
+
+
+def pin_computed(earlier: Iterable[str] = ()) -> None:
+    """Replaces each macro that a function computes by its value, so that the saved configuration states it.
+
+    `earlier` has the lines of a saved configuration, whose values are kept. Raises what the functions raise.
+    """
+    kept = dict(filter(None, map(_literal, earlier)))
+    for key, binding in list(bindings.bindings.items()):
+        if key[1] == bindings.MACRO and _is_computed(binding.value):
+            with explained():
+                value = kept[key[0]] if key[0] in kept else binding.value.scoped_configurable_fn()
+            bindings.bind(key, binding._replace(value=value))
+
+
+def _is_computed(value: Any) -> bool:
+    """Whether a value is a call of a function, not of a class or another macro."""
+    if not isinstance(value, gin_config.ConfigurableReference) or not value.evaluate:
+        return False
+    return value.configurable.selector != bindings.MACRO and not inspect.isclass(value.configurable.wrapped)
+
+
+def _literal(line: str) -> tuple[str, Any] | None:
+    """Returns name and value of a line 'NAME = value'; None for any other, and where the value refers to others."""
+    match = re.fullmatch(r"(\w+) = (.+)", line)
+    try:
+        return match and (match[1], ast.literal_eval(match[2]))
+    except (ValueError, SyntaxError):
+        return None
