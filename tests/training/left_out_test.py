@@ -110,7 +110,7 @@ class LeftOutTest(tf.test.TestCase):
     def test_the_quickstart_writes_little_more_than_what_trains(self):
         self.addCleanup(gin.clear_config)
         experiment.load(["quickstart.gin"], ["TRAIN_STEPS = 1"])
-        detector, _, checkpoints = Run(self.folder)._built
+        detector, _, checkpoints = Run(self.folder)._builder.built
         optimizer = detector.optimizer
         path = checkpoints.save()
         on_disk = sum(os.path.getsize(file) for file in glob.glob(f"{path}.*"))

@@ -5,7 +5,6 @@ import os
 import random
 import shutil
 import tempfile
-from functools import cached_property
 from pathlib import Path
 
 import gin
@@ -17,6 +16,7 @@ from tests.commands import job
 from tests.training import tiny_run
 from tf_frozen import experiment
 from tf_frozen.errors import UserError
+from tf_frozen.training import start_report
 from tf_frozen.training.checkpoint import Checkpoints
 from tf_frozen.training.run import Run
 
@@ -88,17 +88,14 @@ class RunFolderFuzzTest(tf.test.TestCase):
         self.addCleanup(gin.clear_config)
         self.data = tiny_run.finished()
         self.folder = Path(self.enter_context(tempfile.TemporaryDirectory()))
-        detector, phases, _ = tiny_run.load(self.data, self.folder / "unused")._built
+        self.built = tiny_run.load(self.data, self.folder / "unused")._builder.built
 
-        class QuickRun(Run):
-            """Takes a detector that is built already."""
-
-            @cached_property
-            def _built(self):
-                enter = self._enter(phases)
-                return detector, phases, Checkpoints(str(self.model_dir), detector, detector.optimizer, enter=enter)
-
-        self.new_run = QuickRun
+    def new_run(self, model_dir):
+        """A run whose detector is built already."""
+        run, detector = Run(model_dir), self.built.detector
+        checkpoints = Checkpoints(model_dir, detector, detector.optimizer, enter=run._builder.enter)
+        run._builder.built = self.built._replace(checkpoints=checkpoints)
+        return run
 
     def damaged(self, seed, files):
         """A copy of the run with damage to one or two of these files, and what was done."""
@@ -136,7 +133,11 @@ class RunFolderFuzzTest(tf.test.TestCase):
                 run = self.new_run(str(model_dir))
             for part in ("categories", "magnification"):
                 self.ends_well(lambda: getattr(run, part), what)  # noqa: B023
-            for each in (run.directory.freezing, run.directory.length, run._changes, run.restored_detector):
+
+            def changes():
+                start_report.log_changes(run.directory.config())
+
+            for each in (run.directory.freezing, run.directory.length, changes, run.restored_detector):
                 self.ends_well(each, what)
 
         for seed in range(CASES):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +16,16 @@ from tf_frozen.data.annotations import Category, CocoJson
 from tf_frozen.data.cached_batches import CachedBatches
 from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.data.reading import named
-from tf_frozen.data.summary import table as summary_table
 from tf_frozen.detectors.detector import Detector
-from tf_frozen.errors import ConfigError, DataError, FreezeError, RunError
-from tf_frozen.freezing.advice import advice, advice_on_batch
-from tf_frozen.freezing.audit import Audit
+from tf_frozen.errors import ConfigError, DataError, RunError
 from tf_frozen.freezing.feature_cache.reader import CacheReader
 from tf_frozen.freezing.policy import Policy
 from tf_frozen.freezing.policy import as_dict as policy_as_dict
-from tf_frozen.freezing.policy import table as policy_table
-from tf_frozen.freezing.savings import savings, table
-from tf_frozen.freezing.traced_step import trace
+from tf_frozen.freezing.savings import savings
 from tf_frozen.keras_flavor import keras
-from tf_frozen.layers.building import build
+from tf_frozen.training import start_report
 from tf_frozen.training.best import Best
+from tf_frozen.training.builder import Builder
 from tf_frozen.training.callbacks.checkpointing import Checkpointing
 from tf_frozen.training.callbacks.every import Every
 from tf_frozen.training.callbacks.finite_loss import FiniteLoss
@@ -44,14 +38,12 @@ from tf_frozen.training.classes import check_same, check_scored
 from tf_frozen.training.data_sets import read_all
 from tf_frozen.training.environment import environment
 from tf_frozen.training.length import Length, begun
-from tf_frozen.training.optimizers import build_optimizer
-from tf_frozen.training.phases import Phases
-from tf_frozen.training.precision import PRECISIONS, precision_of_layers
+from tf_frozen.training.precision import PRECISIONS
+from tf_frozen.training.run_audit import RunAudit
 from tf_frozen.training.run_directory import RunDirectory
 from tf_frozen.training.schedules import log_schedule
 from tf_frozen.training.scorer import Scorer
 from tf_frozen.training.settings import check_choice, check_seconds, check_whole
-from tf_frozen.training.strategy import default_strategy
 from tf_frozen.training.validation import Validation
 
 _LOGGER = logging.getLogger(__name__)
@@ -95,21 +87,19 @@ class Run:
         rates: Sequence[tuple[str, float]] = (),
     ):
         self.directory = RunDirectory(model_dir)
-        self._new_detector, self._new_optimizer = detector, optimizer
         self._train_data, self._val_data, self._train_batches = train_data, val_data, train_batches
         self.train_steps, self.batch_size, self.seed = train_steps, batch_size, seed
         self.evaluate_every, self.checkpoint_seconds = evaluate_every, checkpoint_seconds
         self.precision, self.checkpoints, self.feature_cache = precision, checkpoints, feature_cache
-        self._policy, self._rates = Policy() if policy is None else policy, rates
-        self._left_out: dict[str, Any] = {}
-        self._proven_from = 0
+        self._policy = Policy() if policy is None else policy
         self._length, self._validation = length, Validation() if validation is None else validation
         self._scorer: Scorer | None = None
         self._best, self._stopped = Best(self.model_dir), False
         self._length_record: dict[str, Any] | None = None
         self.images_per_second: float | None = None  # of the last phase that `train` went through
         self._check_settings()
-        self._strategy = default_strategy()
+        self._builder = Builder(self.directory, detector, optimizer, self._policy, rates, precision, checkpoints)
+        self._audit = RunAudit(self.directory, self._builder, batch_size)
 
     def train(self, strict: bool = False) -> bool:
         """Trains from the last checkpoint to `train_steps`; False when Ctrl-C stopped it before.
@@ -127,53 +117,35 @@ class Run:
         check_scored(val_data, train_data.categories, train_data.annotations_path)
         self._follow_data(train_data)
         keras.utils.set_random_seed(self.seed)
-        detector, phases, checkpoints = self._built
+        detector, phases, checkpoints = self._builder.built
         step = checkpoints.restore_latest()
         batches = self._batches(train_data, detector)
-        frame = detector.frame
-        _LOGGER.info("%s", summary_table({"train": train_data.summary(frame), "val": val_data.summary(frame)}))
-        audit = self._audit(phases, batches, self._earlier(step) if step else None)
+        start_report.log_data(train_data, val_data, detector.frame)
+        self._audit.begin(batches.crop, step)
         experiment.report_unused(strict)
-        self._advise(detector, batches, step)
+        start_report.advise(detector, batches, step, self.train_steps)
         self.directory.write("magnification.json", magnification.of_training(self._image_batches(train_data, detector)))
-        self._warn_of_magnification(detector, val_data)
-        self._record(train_data.categories, audit, step)
+        start_report.check_magnification(self.magnification, detector, val_data)
+        self._record(train_data.categories, step)
         log_schedule(detector.optimizer, self.train_steps)
-        if (self._policy.until or 0) >= self.train_steps:
-            _LOGGER.warning(
-                f"Policy.until is {self._policy.until}, which this run of {self.train_steps} steps does not reach: the "
-                "rules of Policy.rules hold to its end."
-            )
+        start_report.check_until(self._policy.until, self.train_steps)
         self._scorer = Scorer(detector, val_data, train_data.categories, self.model_dir, self.batch_size)
         if not step:
             self._best.forget()
         self._stopped = self._validation.exhausted(self._best.record)
         _LOGGER.info("%s", begun(step, self.train_steps, self.batch_size, len(train_data.examples)))
         while True:
-            self._log_phase(phases, detector)
+            start_report.log_phase(phases, detector, self.checkpoints)
+            self.directory.write("policy.json", {"from_step": phases.begin, **policy_as_dict(phases.decisions)})
             end = phases.end(self.train_steps)
             finished = step >= end or self._stopped or self._fit(detector, checkpoints, batches, step, end)
-            self._finish(audit, detector, checkpoints, batches)
+            self._audit.finish(batches)
             if not finished or end == self.train_steps or self._stopped:
                 return finished
             # Keras has left averages instead of weights.
             step = checkpoints.restore(f"ckpt-{end}")
-            checkpoints.follow(self._enter(phases)(step))
-            audit = self._audit(phases, batches, audit.as_dict())
-
-    def _earlier(self, step: int) -> dict[str, Any] | None:
-        """The record of what was frozen up to `step`; where it is lost, the proof starts anew there, and says so."""
-        try:
-            earlier = self.directory.freezing()
-        except RunError as error:
-            lost = (
-                f"That nothing frozen changed before step {step} can't be proven any more; the proof starts anew there."
-            )
-            _LOGGER.warning("%s\n%s", error, lost)
-            self._proven_from = step
-            return None
-        self._proven_from = earlier.get("proven_from", 0)
-        return earlier
+            checkpoints.follow(self._builder.enter(step))
+            self._audit.next_phase(batches.crop)
 
     def _follow_data(self, train_data: CocoJson) -> None:
         """Gives macros that are computed, and `train_steps`, their values; a run that goes on keeps those it has."""
@@ -186,52 +158,14 @@ class Run:
         self.train_steps = self._length_record["steps"]
         experiment.pin_macro("TRAIN_STEPS", self.train_steps, "the length of the run")
 
-    def _audit(self, phases: Phases, batches: TrainBatches | CachedBatches, earlier: dict | None) -> Audit:
-        """The audit of a phase, which has looked into its step before that runs."""
-        detector = self._built[0]
-        audit = Audit(detector, detector.optimizer, earlier, from_step=phases.begin)
-        try:
-            with self._strategy.scope():
-                audit.look_into(trace(detector, self.batch_size, batches.crop))
-        except FreezeError:
-            self._write_freezing(audit, self._built[2].summary())
-            raise
-        return audit
-
-    def _finish(self, audit: Audit, detector: Detector, checkpoints: Checkpoints, batches: TrainBatches) -> None:
-        """Ends the audit of a phase, and leaves it in the run directory."""
-        # A phase that had no step left has traced none.
-        step_function = detector.train_function and detector.train_function.get_concrete_function(
-            iter(batches.dataset(0, 1))
-        )
-        try:
-            audit.finish(step_function)
-        finally:
-            summaries = (self._left_out, checkpoints.summary())
-            self._write_freezing(audit, max(summaries, key=lambda summary: summary["variables"]))
-        frozen = audit.as_dict()["frozen_variables"]
-        if frozen:
-            _LOGGER.info("%d frozen variables are bit for bit what they were.", frozen)
-
-    def _write_freezing(self, audit: Audit, left_out: dict[str, Any]) -> None:
-        self._left_out = left_out
-        more = {"left_out": left_out, "proven_from": self._proven_from}
-        self.directory.write("freezing.json", audit.as_dict() | more)
-
-    def _log_phase(self, phases: Phases, detector: Detector) -> None:
-        """Says what trains from a step on and what that costs, and leaves it in the run directory."""
-        _LOGGER.info("%s", table(savings(detector, detector.optimizer, checkpoints=self.checkpoints)))
-        _LOGGER.info("What trains from step %d on:\n%s\n", phases.begin, policy_table(phases.decisions))
-        self.directory.write("policy.json", {"from_step": phases.begin, **policy_as_dict(phases.decisions)})
-
     def feature_source(self) -> tuple[TrainBatches, Detector]:
         """What a feature cache is made of: the training batches, and the detector whose backbone they go through."""
         (train_data,) = read_all(self._train_data)
         self._follow_data(train_data)
         keras.utils.set_random_seed(self.seed)  # as in `train`, so that random frozen weights are the same
-        detector = self._built[0]
+        detector = self._builder.built.detector
         batches = self._image_batches(train_data, detector)
-        self._advise(detector, batches, 0)
+        start_report.advise(detector, batches, 0, self.train_steps)
         return batches, detector
 
     def _image_batches(self, train_data: CocoJson, detector: Detector) -> TrainBatches:
@@ -254,9 +188,9 @@ class Run:
         if scorer is None:
             (val_data,) = read_all(self._val_data)
             check_scored(val_data, self.categories, str(self.model_dir / "classes.json"))
-        detector, step = self._restored(checkpoint or self._best_path())
+        detector, step = self._builder.restored(checkpoint or self._best_path())
         if scorer is None:
-            self._warn_of_magnification(detector, val_data)
+            start_report.check_magnification(self.magnification, detector, val_data)
             scorer = Scorer(detector, val_data, self.categories, self.model_dir, self.batch_size)
         scorer.score(step)
         return scorer
@@ -266,7 +200,7 @@ class Run:
 
         The best is that of the highest score while it trained; the latest where there was none.
         """
-        return self._restored(checkpoint or self._best_path())[0]
+        return self._builder.restored(checkpoint or self._best_path())[0]
 
     def _best_path(self) -> str | None:
         path = self._best.path if self._validation.keep_best else None
@@ -278,17 +212,12 @@ class Run:
 
     def audit(self) -> dict[str, Any]:
         """What the audit finds in the latest checkpoint and in a step traced from it: the content of freezing.json."""
-        earlier = self.directory.freezing()
-        detector, step = self._restored(None)
-        audit = Audit(detector, detector.optimizer, earlier, from_step=self._built[1].begin, raises=False)
-        crop = self._train_batches([], detector.frame, self.batch_size, self.seed).crop
-        with self._strategy.scope():
-            audit.finish(trace(detector, self.batch_size, crop))
-        return audit.as_dict() | {"step": step, "proven_from": earlier.get("proven_from", 0)}
+        batches = self._train_batches([], self._builder.built.detector.frame, self.batch_size, self.seed)
+        return self._audit.report(batches.crop)
 
     def parameters(self) -> dict[str, float]:
         """Parameters of the detector: total, trainable, frozen, trainable_percent."""
-        return savings(self._built[0], count_flops=False)["parameters"]
+        return savings(self._builder.built.detector, count_flops=False)["parameters"]
 
     @property
     def model_dir(self) -> Path:
@@ -304,37 +233,6 @@ class Run:
     def magnification(self) -> dict[str, Any] | None:
         """What `magnification.of_training` gave for the training images; None for a run without it."""
         return self.directory.magnification()
-
-    def _warn_of_magnification(self, detector: Detector, val_data: CocoJson) -> None:
-        tiles = detector.tiles and detector.tiles.magnification
-        check = magnification.MagnificationCheck(self.magnification, detector.frame, tiles)
-        for example in val_data.examples:
-            check.add(example.path, example.height, example.width)
-        if check.warning:
-            _LOGGER.warning("%s", check.warning)
-
-    @cached_property
-    def _built(self) -> tuple[Detector, Phases, Checkpoints]:
-        with self._strategy.scope(), precision_of_layers(self.precision):
-            detector = self._new_detector()
-            build(detector)
-            phases = Phases(detector, self._policy, self._scaled_optimizer, self._rates)
-            checkpoints = Checkpoints(
-                str(self.model_dir), detector, detector.optimizer, holds=self.checkpoints, enter=self._enter(phases)
-            )
-            return detector, phases, checkpoints
-
-    def _enter(self, phases: Phases) -> Callable[[int], keras.optimizers.Optimizer]:
-        def enter(step: int) -> keras.optimizers.Optimizer:
-            with self._strategy.scope(), precision_of_layers(self.precision):
-                return phases.enter(step)
-
-        return enter
-
-    def _scaled_optimizer(self) -> keras.optimizers.Optimizer:
-        optimizer = build_optimizer(self._new_optimizer)
-        scaled = self.precision == "mixed_float16"
-        return keras.mixed_precision.LossScaleOptimizer(optimizer) if scaled else optimizer
 
     def _validate(self, checkpoints: Checkpoints, interrupt: StopOnInterrupt) -> Validate:
         every = self._validation.interval(self.evaluate_every, self.train_steps)
@@ -368,54 +266,18 @@ class Run:
         self.images_per_second, self._stopped = progress.images_per_second, validate.stopped
         return not interrupt.interrupted
 
-    def _advise(self, detector: Detector, batches: TrainBatches, step: int) -> None:
-        """Warns of what the paper and the first batch say against the configuration; FreezeError for a mistake."""
-        lines = advice(detector, self.train_steps)
-        if not step and not isinstance(batches, CachedBatches):  # a cache's images were looked at when it was made
-            with named(batches.examples):
-                images, targets = next(iter(batches.dataset(0, 1)))
-            lines += advice_on_batch(detector, images, targets["image_size"])
-        for line in lines:
-            _LOGGER.warning("%s", line)
-
-    def _restored(self, checkpoint: str | None) -> tuple[Detector, int]:
-        detector, _, checkpoints = self._built_again()
-        step = checkpoints.restore(checkpoint) if checkpoint else checkpoints.restore_latest()
-        if not step:
-            raise RunError(f"{self.model_dir} holds no checkpoint yet; `tf-frozen train` writes them.")
-        optimizer = detector.optimizer
-        if optimizer.use_ema:
-            optimizer.finalize_variable_values(detector.trainable_variables)
-        return detector, step
-
-    def _built_again(self) -> tuple[Detector, Phases, Checkpoints]:
-        """What `_built` gives; its ConfigError says too what can only be had from its source."""
-        try:
-            with experiment.explained():
-                return self._built
-        except ConfigError as error:
-            left_out = self.directory.left_out()
-            if not left_out["variables"]:
-                raise
-            raise ConfigError(
-                f"{error}\nThe checkpoints of {self.model_dir} do not hold {left_out['variables']} frozen variables of "
-                f"the backbone, which came from {left_out['source']}. Put that back, or say where it is now with "
-                f"--gin_param. (A new run keeps them in its checkpoints by Run.checkpoints = 'everything'.)"
-            ) from error
-
-    def _record(self, categories: list[Category], audit: Audit, step: int) -> None:
+    def _record(self, categories: list[Category], step: int) -> None:
         """Leaves in the run directory all that the other commands need."""
         # The saved configuration must build the same heads where the training annotations are out of reach.
         experiment.pin_macro("NUM_CLASSES", len(categories), "the number of categories of the training data")
-        changes = self._changes() if step else []
-        if changes:
-            _LOGGER.warning("The configuration is not the one that this run had so far:\n  %s", "\n  ".join(changes))
+        if step:
+            start_report.log_changes(self.directory.config())
         experiment.save(str(self.model_dir))
         self.directory.write("classes.json", [category._asdict() for category in categories])
         self.directory.write("environment.json", environment())
         if self._length_record:
             self.directory.write("length.json", self._length_record)
-        self._write_freezing(audit, self._built[2].summary())
+        self._audit.write()
 
     def _check_classes(self, train_data: CocoJson) -> None:
         """Raises DataError where a run that has been saved was trained on other classes."""
@@ -430,15 +292,6 @@ class Run:
 
     def _has_checkpoint(self) -> bool:
         return any(self.model_dir.glob("checkpoints/ckpt-*.index"))
-
-    def _changes(self) -> list[str]:
-        """What config.gin has and the present configuration lacks, '- NAME = value', and the other way round, '+'."""
-        now = gin.config_str(max_line_length=110).splitlines()
-        return [
-            line
-            for line in difflib.ndiff(self.directory.config(), now)
-            if line[0] in "-+" and line[2:3] not in ("", "#")
-        ]
 
     def _check_settings(self) -> None:
         """Raises ConfigError for a setting that is no number or out of range."""

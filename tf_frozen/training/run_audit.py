@@ -1,0 +1,98 @@
+"""Audits each phase of a run, and keeps what is found in its freezing.json."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from tf_frozen.data.cached_batches import CachedBatches
+from tf_frozen.data.pipeline import TrainBatches
+from tf_frozen.errors import FreezeError, RunError
+from tf_frozen.freezing.audit import Audit
+from tf_frozen.freezing.traced_step import trace
+from tf_frozen.training.builder import Builder
+from tf_frozen.training.run_directory import RunDirectory
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class RunAudit:
+    """The audits of a run's phases, one after the other.
+
+    A phase's audit, `current`, inspects its train step before that runs, and compares the frozen variables when the
+    phase ends.
+    """
+
+    def __init__(self, directory: RunDirectory, builder: Builder, batch_size: int):
+        self._directory, self._builder, self._batch_size = directory, builder, batch_size
+        self._left_out: dict[str, Any] = {}
+        self._proven_from = 0
+        self.current: Audit | None = None
+
+    def begin(self, crop: tuple[int, int], step: int) -> None:
+        """Begins the audit of the phase that a run starts or goes on with after `step` steps; FreezeError.
+
+        `crop` is the height and width of training images.
+        """
+        self._begin(crop, self._earlier(step) if step else None)
+
+    def next_phase(self, crop: tuple[int, int]) -> None:
+        """Begins the audit of the phase after the one that is finished; FreezeError."""
+        self._begin(crop, self.current.as_dict())
+
+    def finish(self, batches: TrainBatches | CachedBatches) -> None:
+        """Ends the audit of the present phase, and writes it down; FreezeError where a frozen variable changed."""
+        detector, _, checkpoints = self._builder.built
+        # A phase that had no step left has traced none.
+        step_function = detector.train_function and detector.train_function.get_concrete_function(
+            iter(batches.dataset(0, 1))
+        )
+        try:
+            self.current.finish(step_function)
+        finally:
+            summaries = (self._left_out, checkpoints.summary())
+            self.write(max(summaries, key=lambda summary: summary["variables"]))
+        frozen = self.current.as_dict()["frozen_variables"]
+        if frozen:
+            _LOGGER.info("%d frozen variables are bit for bit what they were.", frozen)
+
+    def write(self, left_out: dict[str, Any] | None = None) -> None:
+        """Writes freezing.json; `left_out` is what checkpoints leave out, by default those written from now on."""
+        self._left_out = self._builder.built.checkpoints.summary() if left_out is None else left_out
+        more = {"left_out": self._left_out, "proven_from": self._proven_from}
+        self._directory.write("freezing.json", self.current.as_dict() | more)
+
+    def report(self, crop: tuple[int, int]) -> dict[str, Any]:
+        """What the audit finds in the latest checkpoint and in a step traced from it: the content of freezing.json."""
+        earlier = self._directory.freezing()
+        detector, step = self._builder.restored()
+        audit = Audit(detector, detector.optimizer, earlier, self._builder.built.phases.begin, raises=False)
+        audit.finish(self._trace(crop))
+        return audit.as_dict() | {"step": step, "proven_from": earlier.get("proven_from", 0)}
+
+    def _begin(self, crop: tuple[int, int], earlier: dict[str, Any] | None) -> None:
+        detector, phases, _ = self._builder.built
+        self.current = Audit(detector, detector.optimizer, earlier, from_step=phases.begin)
+        try:
+            self.current.look_into(self._trace(crop))
+        except FreezeError:
+            self.write()
+            raise
+
+    def _trace(self, crop: tuple[int, int]) -> Any:
+        with self._builder.strategy.scope():
+            return trace(self._builder.built.detector, self._batch_size, crop)
+
+    def _earlier(self, step: int) -> dict[str, Any] | None:
+        """The record of what was frozen up to `step`; where it is lost, the proof starts anew there, and says so."""
+        try:
+            earlier = self._directory.freezing()
+        except RunError as error:
+            lost = (
+                f"That nothing frozen changed before step {step} can't be proven any more; the proof starts anew there."
+            )
+            _LOGGER.warning("%s\n%s", error, lost)
+            self._proven_from = step
+            return None
+        self._proven_from = earlier.get("proven_from", 0)
+        return earlier

@@ -1,0 +1,72 @@
+"""What a run says before its first step: its data, what is doubtful, what trains, and how."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gin
+
+from tf_frozen.data.annotations import CocoJson
+from tf_frozen.data.cached_batches import CachedBatches
+from tf_frozen.data.magnification import MagnificationCheck
+from tf_frozen.data.pipeline import TrainBatches
+from tf_frozen.data.reading import named
+from tf_frozen.data.summary import table as summary_table
+from tf_frozen.detectors.detector import Detector
+from tf_frozen.freezing.advice import advice, advice_on_batch
+from tf_frozen.freezing.policy import table as policy_table
+from tf_frozen.freezing.savings import savings, table
+from tf_frozen.training.phases import Phases
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def log_data(train_data: CocoJson, val_data: CocoJson, frame: tuple[int, int]) -> None:
+    """Logs a summary of the data, in which objects have their size in a frame of (height, width) pixels."""
+    _LOGGER.info("%s", summary_table({"train": train_data.summary(frame), "val": val_data.summary(frame)}))
+
+
+def advise(detector: Detector, batches: TrainBatches | CachedBatches, step: int, train_steps: int) -> None:
+    """Warns of what the paper and the first batch say against the configuration; FreezeError for a mistake."""
+    lines = advice(detector, train_steps)
+    if not step and not isinstance(batches, CachedBatches):  # a cache's images were inspected when it was made
+        with named(batches.examples):
+            images, targets = next(iter(batches.dataset(0, 1)))
+        lines += advice_on_batch(detector, images, targets["image_size"])
+    for line in lines:
+        _LOGGER.warning("%s", line)
+
+
+def check_magnification(trained: Mapping[str, Any] | None, detector: Detector, val_data: CocoJson) -> None:
+    """Warns of val images that are shown much smaller or larger than those trained on: see MagnificationCheck."""
+    check = MagnificationCheck(trained, detector.frame, detector.tiles and detector.tiles.magnification)
+    for example in val_data.examples:
+        check.add(example.path, example.height, example.width)
+    if check.warning:
+        _LOGGER.warning("%s", check.warning)
+
+
+def log_changes(before: Sequence[str]) -> None:
+    """Warns of what the configuration has and the lines `before` lacked, '+ NAME = value', and the other way, '-'."""
+    now = gin.config_str(max_line_length=110).splitlines()
+    changes = [line for line in difflib.ndiff(before, now) if line[0] in "-+" and line[2:3] not in ("", "#")]
+    if changes:
+        _LOGGER.warning("The configuration is not the one that this run had so far:\n  %s", "\n  ".join(changes))
+
+
+def check_until(until: int | None, train_steps: int) -> None:
+    """Warns of a second phase that the run does not reach."""
+    if (until or 0) >= train_steps:
+        _LOGGER.warning(
+            f"Policy.until is {until}, which this run of {train_steps} steps does not reach: the rules of Policy.rules "
+            "hold to its end."
+        )
+
+
+def log_phase(phases: Phases, detector: Detector, checkpoints: str) -> None:
+    """Logs what trains in the present phase and what that costs; `checkpoints` is what these hold."""
+    _LOGGER.info("%s", table(savings(detector, detector.optimizer, checkpoints=checkpoints)))
+    _LOGGER.info("What trains from step %d on:\n%s\n", phases.begin, policy_table(phases.decisions))
