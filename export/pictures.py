@@ -14,6 +14,7 @@ import tensorflow as tf
 from tf_frozen.errors import RunError
 from tf_frozen.evaluation.detections import Detections
 from tf_frozen.evaluation.drawing import draw
+from tf_frozen.files import write_error
 
 RESULTS = "predictions.json"
 PARTIAL = "predictions.partial.jsonl"
@@ -74,7 +75,7 @@ class PredictionWriter:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunError(f"Cannot make the folder {folder}: {error}. Choose another --output.") from error
+            raise write_error(str(folder), error) from error
 
     def _write(self, path: Path, contents: bytes) -> None:
         """Writes beside `path` first, so that a killed process leaves no half file under that name."""
@@ -89,7 +90,7 @@ class PredictionWriter:
         try:
             yield path
         except OSError as error:
-            raise RunError(f"Cannot write {path}: {error}. Free space or choose another --output.") from error
+            raise write_error(str(path), error) from error
 
 
 def _picture_name(name: str) -> str:

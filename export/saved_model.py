@@ -18,6 +18,7 @@ from tf_frozen.data.exif import orientation
 from tf_frozen.data.images import decode
 from tf_frozen.errors import RunError
 from tf_frozen.evaluation.detections import ImageDetector
+from tf_frozen.files import write_error
 from tf_frozen.keras_flavor import keras
 
 CLASSES = os.path.join("assets.extra", "classes.json")
@@ -98,9 +99,7 @@ def export(
         _describe(detector, categories, magnification, partial)
         _rename(partial, target)
     except (OSError, tf.errors.OpError) as error:
-        raise RunError(
-            f"Cannot write the SavedModel {target}: {error}. Free space or choose another --output."
-        ) from error
+        raise write_error(str(target), error) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return str(target)

@@ -13,7 +13,19 @@ from tf_frozen.errors import RunError
 
 _RANDOM_PART = 8  # the letters that mkstemp ends a name with
 _SECONDS_A_WRITE_TAKES = 60
-_IN_THE_WAY = tuple(os.strerror(number) for number in (errno.EEXIST, errno.EISDIR, errno.ENOTDIR))
+_IN_THE_WAY = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
+_PERMISSION = "Give this user permission to write there, or choose another path"
+_ADVICE = {
+    errno.ENOSPC: "Make room",
+    errno.EDQUOT: "Remove files that count towards the quota, or have it raised",
+    errno.EFBIG: "Lift the limit on the size of files (ulimit -f)",
+    errno.EROFS: "Mount the file system for writing, or choose another path",
+    errno.EACCES: _PERMISSION,
+    errno.EPERM: _PERMISSION,
+    errno.ENOENT: "Make the folder that it lies in, or choose another path",
+    errno.ENAMETOOLONG: "Choose a shorter path",
+}
+_SIZES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_atomic(path: str, text: str) -> None:
@@ -33,7 +45,7 @@ def write_atomic(path: str, text: str) -> None:
         temporary = None
         sync(folder)
     except OSError as error:
-        raise write_error(path, len(text.encode()), error.strerror or str(error)) from error
+        raise write_error(path, error, len(text.encode())) from error
     finally:
         if temporary and os.path.exists(temporary):
             os.remove(temporary)
@@ -62,17 +74,34 @@ def sync(path: str) -> None:
         os.close(descriptor)
 
 
-def write_error(path: str, needed: int, reason: str) -> RunError:
-    """A RunError that gives the path, the reason, and what is in the way or the bytes that were needed and are free."""
+def write_error(path: str, error: Exception, needed: int = 0, note: str = "") -> RunError:
+    """The RunError for an OSError, or TensorFlow's error of a write: path, reason, and what to do about this reason.
+
+    `needed` is the size in bytes of what could not be written, `note` says more of the reason.
+    """
+    reason = getattr(error, "strerror", None) or str(error).split("\n")[0].split(" [Op:")[0]
     place = os.path.abspath(path)
     while not os.path.exists(place):
         place = os.path.dirname(place)
-    is_folder = os.path.isdir(place)
-    if not is_folder and place != os.path.abspath(path) or reason in _IN_THE_WAY:
+    is_folder, number = os.path.isdir(place), _number(error)
+    if not is_folder and place != os.path.abspath(path) or number in _IN_THE_WAY:
         kind = "a folder" if is_folder else "a file"
         return RunError(f"Cannot write {path}: {place} is {kind}. Remove or rename it, or choose another path.")
-    free = shutil.disk_usage(place).free
-    return RunError(
-        f"Cannot write {path}: {reason}. It needs {needed:,} bytes; {free:,} bytes are free there. Make room (or lift "
-        "the limit or write protection), then run the same command again."
-    )
+    advice = _ADVICE.get(number, "Check the disk, or choose another path")
+    if number in _SIZES:
+        size = f"It needs {needed:,} bytes; " if needed else ""
+        advice = f"{size}{shutil.disk_usage(place).free:,} bytes are free there. {advice}"
+    if number == errno.ENOSPC and _has_no_inode(place):
+        advice = "The file system has no free inode for another file. Remove files there"
+    return RunError(f"Cannot write {path}: {reason}{note}. {advice}, then run the same command again.")
+
+
+def _number(error: Exception) -> int | None:
+    """The system's number of the error, which TensorFlow's errors have as text only."""
+    known = (number for number in (*_ADVICE, *_IN_THE_WAY) if os.strerror(number) in str(error))
+    return getattr(error, "errno", None) or next(known, None)
+
+
+def _has_no_inode(place: str) -> bool:
+    system = os.statvfs(place)
+    return system.f_files > 0 and system.f_favail == 0  # some file systems count none and have 0 of 0

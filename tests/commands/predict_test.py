@@ -148,7 +148,7 @@ class PredictTest(tf.test.TestCase):
     def test_says_where_it_cannot_write(self):
         self.save("a.png", 160, 240, (40, 100, 120, 200))
         self.output.write_text("a file where a folder is needed")
-        with self.assertRaisesRegex(errors.RunError, "Cannot make the folder .*output"):
+        with self.assertRaisesRegex(errors.RunError, "Cannot write .*output"):
             self.predict()
 
 

@@ -172,7 +172,7 @@ class FolderTest(tf.test.TestCase):
     def test_says_where_it_cannot_write(self):
         self.target.parent.mkdir(parents=True, exist_ok=True)
         self.target.write_text("a file where a folder is needed")
-        with self.assertRaisesRegex(errors.RunError, "Cannot write the SavedModel .*model/below"):
+        with self.assertRaisesRegex(errors.RunError, "Cannot write .*model/below: .*model is a file"):
             export(BrightBox(), CATEGORIES, str(self.target / "below"))
 
     def test_a_full_disk_is_a_clear_error_and_keeps_the_earlier_export(self):
@@ -180,7 +180,9 @@ class FolderTest(tf.test.TestCase):
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
         try:
-            with self.assertRaisesRegex(errors.RunError, "Cannot write the SavedModel .*model: .*Free space"):
+            with self.assertRaisesRegex(
+                errors.RunError, "Cannot write .*model: .*too large.*bytes are free there. Lift the limit"
+            ):
                 export(BrightBox(), CATEGORIES, str(self.target))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -72,7 +72,7 @@ class Best:
                 os.replace(copied, self._folder / file.name)
         except OSError as error:
             needed = sum(file.stat().st_size for file in source.parent.glob(f"{source.name}.*"))
-            raise write_error(str(self._folder), needed, error.strerror or str(error)) from error
+            raise write_error(str(self._folder), error, needed) from error
 
     def _write(self, record: dict[str, Any]) -> None:
         write_atomic(str(self._folder / "best.json"), json.dumps(record) + "\n")

@@ -103,8 +103,7 @@ class Checkpoints:
                 _remove_partial(self.directory)
             self._manager = None
             needed = sum(v.shape.num_elements() * v.dtype.size for v in variables.values())
-            reason = str(error).split("\n")[0].split(" [Op:")[0]
-            raise write_error(path, needed, f"{reason} (earlier checkpoints are intact)") from error
+            raise write_error(path, error, needed, " (earlier checkpoints are intact)") from error
         self._step_on_disk = step
         return path
 

@@ -67,7 +67,7 @@ class RunLock:
             self._write_holder()
         except OSError as error:
             self._close()
-            raise write_error(str(self._path), 0, error.strerror or str(error)) from error
+            raise write_error(str(self._path), error) from error
         except RunError:
             self._close()
             raise

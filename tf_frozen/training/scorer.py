@@ -112,7 +112,7 @@ class Scorer:
             try:
                 Image.fromarray(picture).save(path)
             except OSError as error:
-                raise write_error(str(path), picture.nbytes, error.strerror or str(error)) from error
+                raise write_error(str(path), error, picture.nbytes) from error
         drawn, count = min(_MOST_PICTURES, len(self.examples)), len(self.examples)
         of = f"all {count} val images" if drawn == count else f"the first {drawn} of {count} val images"
         _LOGGER.info("%s holds pictures of %s, and results.json what was found on all.", folder, of)

@@ -191,7 +191,7 @@ def _only_builder(folder: str) -> Iterator[None]:
         os.makedirs(folder, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError as error:
-        raise write_error(folder, 0, error.strerror or str(error)) from error
+        raise write_error(folder, error) from error
     try:
         _lock(descriptor, folder)
         for left in glob.glob(os.path.join(glob.escape(folder), temporary("features-*"))):

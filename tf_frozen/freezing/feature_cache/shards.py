@@ -67,7 +67,7 @@ class ShardWriter:
         try:
             yield
         except OSError as error:
-            raise write_error(self._path, self._size, error.strerror or str(error)) from error
+            raise write_error(self._path, error, self._size) from error
 
 
 class ShardReader:
