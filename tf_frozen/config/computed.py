@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import logging
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -13,18 +14,26 @@ from gin import config as gin_config
 from tf_frozen.config import bindings
 from tf_frozen.config.explained import explained
 
+_LOGGER = logging.getLogger(__name__)
+
 
 def pin_computed(earlier: Iterable[str] = ()) -> None:
     """Replaces each macro that a function computes by its value, so that the saved configuration states it.
 
-    `earlier` has the lines of a saved configuration, whose values are kept. Raises what the functions raise.
+    `earlier` has the lines of a saved configuration, whose values are kept. Logs the values. Raises what the functions
+    raise.
     """
     kept = dict(filter(None, map(_literal, earlier)))
+    lines = []
     for key, binding in list(bindings.bindings.items()):
         if key[1] == bindings.MACRO and _is_computed(binding.value):
+            name, function = key[0], binding.value
             with explained():
-                value = kept[key[0]] if key[0] in kept else binding.value.scoped_configurable_fn()
+                value = kept[name] if name in kept else function.scoped_configurable_fn()
             bindings.bind(key, binding._replace(value=value))
+            lines.append(f"{name} = {value!r}  # {'as this run began' if name in kept else function}")
+    if lines:
+        _LOGGER.info("%s", "\n".join(["Settings that follow the data:", *lines]))
 
 
 def _is_computed(value: Any) -> bool:
