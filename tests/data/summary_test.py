@@ -54,6 +54,25 @@ class SummarizeTest(tf.test.TestCase):
         self.assertIn("BoxCascade.detections", table({"": found}))
         self.assertEqual(summarize([row(image_id=2)] * 100, PLACES, CATEGORIES).notes, [])
 
+    def test_a_long_tail_is_counted_in_images(self):
+        places = {number: Place(f"{number}.jpg", 100, 100) for number in range(40)}
+        frequent = [row(image_id=number) for number in range(40)]
+        for rare, long in ((4, True), (5, False)):
+            # Three boxes an image: what counts is how often an image of the class is shown.
+            rows = [*frequent, *[row(image_id=number, category_id=3) for number in range(rare)] * 3]
+            found = summarize(rows, places, CATEGORIES)
+            self.assertEqual(found.images_of_class, {"apple": 40, "appel": 0, "pear": rare})
+            self.assertLen(found.training_notes, int(long))
+        self.assertEqual(summarize(frequent, places, CATEGORIES).training_notes, [])
+
+        tail = summarize([*frequent, row(category_id=3)], places, CATEGORIES)
+        self.assertIn("apple is in 40 images and pear in 1. samplers/repeat_factor.gin", tail.training_notes[0])
+        flat = summarize(frequent, places, CATEGORIES)
+        for setting in ("RepeatFactor.threshold = 1.0", "samplers/repeat_factor.gin"):
+            self.assertIn(setting, table({"train": tail, "val": flat}))
+            self.assertNotIn(setting, table({"train": flat, "val": tail}))
+        self.assertEqual(json.loads(json.dumps(tail.as_dict()))["training_notes"], tail.training_notes)
+
     def test_faulty_rows_and_empty_sets_are_no_obstacle(self):
         rows = [None, [], {}, row(bbox=None), row(bbox=[0, 0, 0, 0]), row(image_id=[]), row(category_id=9), row()]
         self.assertEqual(summarize(rows, PLACES, CATEGORIES).boxes, 1)

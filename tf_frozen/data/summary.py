@@ -16,6 +16,7 @@ from tf_frozen.data.checks.boxes import check_box, is_finite, is_number
 
 _SMALL = 16  # px of the network's input, below which an object is a cell or less of most pyramids
 _RARE = 2
+_LONG_TAIL = 10  # times as many images of one class as of another
 _ALIKE = 0.8  # difflib's ratio of two names
 _NAMES_SHOWN, _WIDTH = 4, 44
 
@@ -42,6 +43,7 @@ class Summary:
     sizes: tuple[float, float, float] | None
     small_boxes: float | None
     boxes_of_class: dict[str, int]
+    images_of_class: dict[str, int]
     similar_names: list[tuple[str, str]]
     odd_areas: dict[str, int]
     rotated: int
@@ -68,9 +70,22 @@ class Summary:
             "or cut the images into tiles."
         ]
 
+    @property
+    def training_notes(self) -> list[str]:
+        """Sentences on what needs a setting where the data set is trained on."""
+        images = {name: count for name, count in self.images_of_class.items() if count}
+        most, fewest = max(images, key=images.get, default=None), min(images, key=images.get, default=None)
+        if not images or images[most] < _LONG_TAIL * images[fewest]:
+            return []
+        return [
+            f"A long tail of classes: {most} is in {_count(images[most], 'image')} and {fewest} in {images[fewest]:,}. "
+            "samplers/repeat_factor.gin, which runs/train_on_coco_json.gin includes, shows images of rare classes more "
+            "often; RepeatFactor.threshold = 1.0 instead of 0.3 more often still."
+        ]
+
     def as_dict(self) -> dict[str, Any]:
         """Returns all figures, names and notes, ready for JSON."""
-        names = ("classes_without_boxes", "rare_classes", "notes")
+        names = ("classes_without_boxes", "rare_classes", "notes", "training_notes")
         return dataclasses.asdict(self) | {name: getattr(self, name) for name in names}
 
 
@@ -91,6 +106,7 @@ def summarize(
     per_image = collections.Counter(row["image_id"] for row in objects)
     most_in, most = max(per_image.items(), key=lambda pair: pair[1], default=(None, 0))
     of_class = collections.Counter(row["category_id"] for row in objects)
+    images_of = collections.Counter(number for _, number in {(row["image_id"], row["category_id"]) for row in objects})
     sizes = np.sqrt(np.asarray([row["bbox"][2:] for row in objects], np.float64).reshape([-1, 2]).prod(axis=1))
     return Summary(
         images=len(places),
@@ -105,6 +121,7 @@ def summarize(
         sizes=tuple(np.percentile(sizes, [5, 50, 95]).round(1).tolist()) if objects else None,
         small_boxes=_small_share(objects, sizes, places, frame),
         boxes_of_class={name: of_class[number] for number, name in categories.items()},
+        images_of_class={name: images_of[number] for number, name in categories.items()},
         similar_names=_similar([*categories.values()]),
         odd_areas=dict(collections.Counter(filter(None, (_odd_area(row, places) for row in objects)))),
         rotated=sum(_is_rotated(row) for row in objects),
@@ -112,13 +129,18 @@ def summarize(
 
 
 def table(summaries: Mapping[str, Summary]) -> str:
-    """Returns the summaries as the columns of one table, without rows that say nothing, then their notes."""
+    """Returns the summaries as the columns of one table, without rows that say nothing, then their notes.
+
+    The first is of the data to train on.
+    """
     columns = [[("", title), *_rows(summary)] for title, summary in summaries.items()]
     lines = [(row[0][0], *(cell for _, cell in row)) for row in zip(*columns, strict=True)]
     lines = [line for line in lines if any(line[1:])]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
-    return "\n".join([line.rstrip() for line in padded] + [note for of in summaries.values() for note in of.notes])
+    notes = [note for of in summaries.values() for note in of.notes]
+    notes += next(iter(summaries.values())).training_notes
+    return "\n".join([line.rstrip() for line in padded] + notes)
 
 
 def _rows(summary: Summary) -> Iterator[tuple[str, str]]:
