@@ -1,13 +1,18 @@
 import copy
+import functools
 import pathlib
+import sys
 import tempfile
 
 import gin
 import pytest
 import tensorflow as tf
+from gin import config as gin_config
+from gin import config_parser
 
 from tf_frozen import experiment, gin_files
 from tf_frozen.commands.configs import markdown
+from tf_frozen.config.imports import import_all, package_of
 from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.errors import DataError
 from tf_frozen.layers.building import unallocated
@@ -23,6 +28,48 @@ NEON = {
     "VAL_ANNOTATIONS": "embedded:neon_trees/val.json",
     "VAL_IMAGES": "embedded:neon_trees/val",
 }
+
+
+class ImportsTest(tf.test.TestCase):
+    """What every shipped file imports."""
+
+    @functools.cache  # noqa: B019
+    def statements(self, name):
+        return [*config_parser.ConfigParser(gin_files.find(name).text, gin_config.ParserDelegate())]
+
+    def imported(self, name):
+        """Modules that a file imports, or one that it includes."""
+        modules = set()
+        for statement in self.statements(name):
+            if isinstance(statement, config_parser.IncludeStatement):
+                modules |= self.imported(statement.filename)
+            elif isinstance(statement, config_parser.ImportStatement):
+                modules.add(statement.module)
+        return modules
+
+    def used(self, name):
+        """What a file itself binds parameters of, or refers to."""
+        bindings = [one for one in self.statements(name) if isinstance(one, config_parser.BindingStatement)]
+        references = gin_config.iterate_references([binding.value for binding in bindings])
+        bound = {gin_config._REGISTRY.get_match(binding.selector) for binding in bindings if binding.arg_name}
+        return {one for one in (*bound, *(one.configurable for one in references)) if one.module != "gin"}
+
+    def packages_with(self, configurable):
+        """Packages of tf_frozen that define something configurable, or name it where it is of Keras."""
+        if configurable.wrapped.__module__.startswith("tf_frozen."):
+            return {package_of(configurable.wrapped.__module__)}
+        holders = [name for name, module in sys.modules.items() if name.startswith("tf_frozen.") and module]
+        return {package_of(name) for name in holders if configurable.name in vars(sys.modules[name])}
+
+    def test_are_packages_and_all_that_it_needs(self):
+        for package in ("backbones", "data", "detectors", "freezing", "heads", "layers", "necks", "training"):
+            import_all(f"tf_frozen.{package}")
+        for name, _ in gin_files.shipped():
+            imported = self.imported(name)
+            with self.subTest(name):
+                self.assertEqual({package_of(module) for module in imported}, imported)
+                for configurable in self.used(name):
+                    self.assertNotEmpty(self.packages_with(configurable) & imported, configurable.name)
 
 
 class RunnableTest(tf.test.TestCase):

@@ -15,6 +15,7 @@ import gin
 from tf_frozen.config import bindings
 from tf_frozen.config.computed import pin_computed
 from tf_frozen.config.explained import explained
+from tf_frozen.config.imports import with_packages
 from tf_frozen.config.reading import read
 from tf_frozen.config.unused import report_unused, unused_bindings
 from tf_frozen.errors import ConfigError, RunError
@@ -66,8 +67,9 @@ def _hold_all(model_dir: pathlib.Path) -> bool:
 
 def save(model_dir: str) -> None:
     """Writes config.gin, all bindings, and operative_config.gin, the values used; RunError when it cannot."""
-    write_atomic(os.path.join(model_dir, "config.gin"), gin.config_str(max_line_length=110))
-    write_atomic(os.path.join(model_dir, "operative_config.gin"), gin.operative_config_str(max_line_length=110))
+    texts = {"config.gin": gin.config_str, "operative_config.gin": gin.operative_config_str}
+    for name, text in texts.items():
+        write_atomic(os.path.join(model_dir, name), with_packages(text(max_line_length=110)))
 
 
 def pin_macro(name: str, value: int, meaning: str) -> None:

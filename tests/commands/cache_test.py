@@ -46,8 +46,7 @@ class CacheTest(tf.test.TestCase):
             self.assertRegex(job.command(*cache, f"--output={output}")[1], "finished already, and each of its files is")
         with self.subTest("trains"):
             (folder / "bright.gin").write_text(
-                "import tf_frozen.data.augmentation.channel_brightness\n"
-                "CachedBatches.augmentation = [@ChannelBrightness()]\n"
+                "import tf_frozen.data\nCachedBatches.augmentation = [@ChannelBrightness()]\n"
             )
             words = [f"--gin_param=FEATURE_CACHE = '{output}'", f"--gin_file={folder / 'bright.gin'}", "--strict"]
             code, out, error = job.command(*train, *words)

@@ -96,7 +96,7 @@ class InspectTest(tf.test.TestCase):
         self.assertEqual({row["trains"] for row in tuned["layers"]}, {True})
 
     def test_the_policy_of_the_run_decides_what_trains(self):
-        text = "import tf_frozen.freezing.policy\nRun.policy = @Policy()\nPolicy.rules = [('neck/.*', 'frozen')]\n"
+        text = "import tf_frozen.freezing\nRun.policy = @Policy()\nPolicy.rules = [('neck/.*', 'frozen')]\n"
         code, out, _ = self.inspect("--gin_file", self.file, "--gin_file", self.write("policy.gin", text))
         self.assertEqual(code, 0)
         self.assertRegex(out, r"\nneck/\.\* +frozen ")

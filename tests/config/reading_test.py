@@ -22,6 +22,8 @@ class FaultTest(GinTest):
             "include 'train_on_coco_json.gin'": ("'runs/train_on_coco_json.gin'",),
             "include 'ru.gin'": ("'ru.gin'", "'run.gin'"),
             "import tf_frozen.necks.nas_fpm": ("'tf_frozen.necks.nas_fpm'", "'tf_frozen.necks.nas_fpn'"),
+            "import tf_frozen.necks.mine": ("'tf_frozen.necks.mine'", "import tf_frozen.necks\n"),
+            "import tf_frozen.nekcs": ("'tf_frozen.nekcs'", "'tf_frozen.necks'"),
             "import tf_frozen.nekcs.nas_fpn": ("'tf_frozen.nekcs'", "'tf_frozen.necks'"),
             "import my_own_neck": ("'my_own_neck'", "PYTHONPATH"),
         }

@@ -96,6 +96,10 @@ class EveryConfigurableTest(tf.test.TestCase):
         super().setUp()
         self.addCleanup(gin.clear_config)
 
+    def test_no_two_share_a_name_so_that_saved_configurations_name_no_modules(self):
+        names = [configurable.name for configurable in self.configurables]
+        self.assertCountEqual(names, set(names))
+
     def wrong_values(self):
         """A configurable, the name of a parameter, and a value that is not of its type, for each that has one."""
         for configurable in self.configurables:

@@ -20,7 +20,7 @@ from tf_frozen.training.run import Run
 
 UNTIL, STEPS = 2, 4
 FREEZE_FIRST = (
-    "import tf_frozen.freezing.policy",
+    "import tf_frozen.freezing",
     "BACKBONE_MODE = 'fine_tune'",
     "Run.policy = @Policy()",
     "Policy.rules = [('backbone/.*', 'frozen')]",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import gin
 import tensorflow as tf
-from official.vision.modeling.backbones import resnet as model_garden
 
 from tf_frozen.backbones.backbone import PRETRAINED_MODES, Backbone, checked_levels, restored_by_keras
 from tf_frozen.backbones.model_garden_checkpoint import load_model_garden_checkpoint
@@ -54,7 +55,7 @@ class ResNet(Backbone):
         where = type(self).__name__
         levels = checked_levels(levels, range(2, 6), where)
         _check(where, model_id, stem_type, se_ratio, init_stochastic_depth_rate)
-        whole = model_garden.ResNet(
+        whole = _model_garden().ResNet(
             model_id,
             activation=activation,
             stem_type=stem_type,
@@ -139,8 +140,15 @@ class ResNetRS(ResNet):
         )
 
 
+def _model_garden() -> ModuleType:
+    """Returns Model Garden's module; its import takes half a second, which no other backbone should cost."""
+    from official.vision.modeling.backbones import resnet
+
+    return resnet
+
+
 def _check(where: str, model_id: int, stem_type: str, se_ratio: float | None, drop_rate: float) -> None:
-    known = tuple(model_garden.RESNET_SPECS)
+    known = tuple(_model_garden().RESNET_SPECS)
     if model_id not in known:
         raise ConfigError(f"{where}.model_id is {model_id!r}; it must be one of {', '.join(map(str, known))}.")
     if stem_type not in ("v0", "v1"):

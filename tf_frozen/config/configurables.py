@@ -22,7 +22,7 @@ def find_configurable(selector: str) -> gin_config.Configurable:
         raise ConfigError(f"'{selector}' may mean {names}. Write more of the name.")
     names = [known.name for _, known in gin_config._REGISTRY.items() if known.module != "gin"]
     advice = did_you_mean(selector.rpartition(".")[2], names)
-    advice = advice or " Does a gin file import the module that defines it?"
+    advice = advice or " Does a gin file import the package that defines it, as tf_frozen.necks, or your module?"
     raise ConfigError(f"Nothing configurable is named '{selector}'.{advice}")
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import pathlib
-import pkgutil
 import re
 import tokenize
 from collections.abc import Iterable, Iterator
@@ -21,11 +19,12 @@ from tf_frozen.config.binding_types import check_types
 from tf_frozen.config.circles import check_circles
 from tf_frozen.config.configurables import find_configurable, parameters, unknown_parameter
 from tf_frozen.config.explained import without_gin
+from tf_frozen.config.imports import import_all
 from tf_frozen.config.macros import check_macros
 from tf_frozen.config.required import DATA_MACROS, Required
 from tf_frozen.config.syntax import syntax_error
 from tf_frozen.errors import ConfigError
-from tf_frozen.gin_files import Source, did_you_mean, find
+from tf_frozen.gin_files import Source, find
 
 
 def read(sources: Iterable[Source], gin_params: Iterable[str]) -> None:
@@ -50,8 +49,10 @@ class _Delegate(gin_config.ParserDelegate):
     """Builds gin's references; ConfigError with the nearest names for an unknown one."""
 
     def configurable_reference(self, name: str, evaluate: bool) -> gin_config.ConfigurableReference:
-        find_configurable(name.rpartition("/")[2])
-        return super().configurable_reference(name, evaluate)
+        *scopes, selector = name.split("/")
+        # A saved configuration has the shortest name that is unique, not the module that the user may have written.
+        shortest = gin_config.ImportManager(()).minimal_selector(find_configurable(selector))
+        return super().configurable_reference("/".join([*scopes, shortest]), evaluate)
 
     def macro(self, name: str) -> gin_config.ConfigurableReference:
         if name in ("gin.REQUIRED", "REQUIRED"):
@@ -71,7 +72,8 @@ def _read(source: Source, including: tuple[str, ...] = ()) -> None:
             elif isinstance(statement, config_parser.BlockDeclaration):
                 find_configurable(statement.selector)
             elif isinstance(statement, config_parser.ImportStatement):
-                _import(statement)
+                import_all(statement.module)
+                gin.parse_config(statement.format())  # gin's own record, which a saved configuration has
             else:
                 folders = () if source.folder is None else (source.folder, pathlib.Path())
                 included = find(statement.filename, *folders)
@@ -124,23 +126,6 @@ def _bind(statement: config_parser.BindingStatement, source: Source) -> None:
         name, key = f"{name}.{parameter}", (scope, configurable.selector, parameter)
     line = location.line_num
     bindings.bind(key, bindings.Binding(name, value, source.where(line), source.line(line), source.is_param))
-
-
-def _import(statement: config_parser.ImportStatement) -> None:
-    """Imports a module; ConfigError when it, or a module that it needs, does not exist."""
-    module = statement.module
-    try:
-        importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        missing = error.name or ""
-        if not f"{module}.".startswith(f"{missing}."):
-            raise ConfigError(f"{module} needs the module '{missing}', which is not installed.") from error
-        parent = missing.rpartition(".")[0]
-        path = importlib.import_module(parent).__path__ if parent else None
-        beside = [f"{parent}.{found.name}".lstrip(".") for found in pkgutil.iter_modules(path)]
-        advice = did_you_mean(missing, beside) or " If it is your own, put its folder on PYTHONPATH."
-        raise ConfigError(f"There is no module '{missing}'.{advice}") from error
-    gin.parse_config(statement.format())  # Gin's own record: a saved configuration imports what it names.
 
 
 def _absolute(path: Any) -> Any:

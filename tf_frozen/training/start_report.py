@@ -52,7 +52,8 @@ def check_magnification(trained: Mapping[str, Any] | None, detector: Detector, v
 def log_changes(before: Sequence[str]) -> None:
     """Warns of what the configuration has and the lines `before` lacked, '+ NAME = value', and the other way, '-'."""
     now = gin.config_str(max_line_length=110).splitlines()
-    changes = [line for line in difflib.ndiff(before, now) if line[0] in "-+" and line[2:3] not in ("", "#")]
+    changed = (line for line in difflib.ndiff(before, now) if line[0] in "-+")
+    changes = [line for line in changed if line[2:3] not in ("", "#") and line[2:9] != "import "]
     if changes:
         _LOGGER.warning("The configuration is not the one that this run had so far:\n  %s", "\n  ".join(changes))
 
