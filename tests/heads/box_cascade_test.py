@@ -3,7 +3,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from tests.layer_suite import LayerSuite
+from tests.layer_suite import LayerSuite, VariantSuite
 from tf_frozen.errors import ConfigError
 from tf_frozen.heads.box_cascade import BoxCascade
 from tf_frozen.heads.box_head import BoxHead
@@ -40,7 +40,7 @@ def targets(boxes, classes):
     }
 
 
-class BoxCascadeSuite(LayerSuite):
+class BoxCascadeCase:
     def inputs(self, batch, size):
         maps = {
             level: tf.random.stateless_normal([batch, *(-(-side // 2**level) for side in size), 6], [level, 2])
@@ -54,14 +54,14 @@ class BoxCascadeSuite(LayerSuite):
         return (batch, 5, 3), (batch, 5, self.boxes, 4)
 
 
-class ClassAgnosticBoxCascadeTest(BoxCascadeSuite, tf.test.TestCase):
+class ClassAgnosticBoxCascadeTest(BoxCascadeCase, LayerSuite, tf.test.TestCase):
     boxes = 1
 
     def layer(self):
         return BoxCascade(BoxHead(3, convs=1, filters=4, fcs=1, fc_units=8, norm=default_norm()))
 
 
-class ClassAwareBoxCascadeTest(BoxCascadeSuite, tf.test.TestCase):
+class ClassAwareBoxCascadeTest(BoxCascadeCase, VariantSuite, tf.test.TestCase):
     """Four stages, one more than Model Garden has, and every option set."""
 
     boxes = 3

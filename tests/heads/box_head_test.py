@@ -1,11 +1,11 @@
 import tensorflow as tf
 
-from tests.layer_suite import LayerSuite
+from tests.layer_suite import LayerSuite, VariantSuite
 from tf_frozen.heads.box_head import BoxHead
 from tf_frozen.layers.norm import default_norm
 
 
-class BoxHeadSuite(LayerSuite):
+class BoxHeadCase:
     sizes = ((4, 4),)
 
     def inputs(self, batch, size):
@@ -15,14 +15,14 @@ class BoxHeadSuite(LayerSuite):
         return (batch, 5, 4), (batch, 5, self.boxes, 4)
 
 
-class ClassAgnosticBoxHeadTest(BoxHeadSuite, tf.test.TestCase):
+class ClassAgnosticBoxHeadTest(BoxHeadCase, LayerSuite, tf.test.TestCase):
     boxes = 1
 
     def layer(self):
         return BoxHead(3, convs=1, filters=4, fcs=1, fc_units=8, norm=default_norm())
 
 
-class ClassAwareBoxHeadTest(BoxHeadSuite, tf.test.TestCase):
+class ClassAwareBoxHeadTest(BoxHeadCase, VariantSuite, tf.test.TestCase):
     boxes = 4
 
     def layer(self):

@@ -8,7 +8,7 @@ from official.vision.modeling.layers.detection_generator import MultilevelDetect
 from official.vision.ops import anchor
 from official.vision.tasks.retinanet import RetinaNetTask
 
-from tests.layer_suite import LayerSuite
+from tests.layer_suite import LayerSuite, VariantSuite
 from tf_frozen.errors import ConfigError
 from tf_frozen.heads.dense_head import DenseHead
 from tf_frozen.keras_flavor import keras
@@ -48,7 +48,7 @@ def pyramid(batch, size, channels, levels):
     }
 
 
-class DenseHeadSuite(LayerSuite):
+class DenseHeadCase:
     def inputs(self, batch, size):
         return pyramid(batch, size, 6, (3, 4))
 
@@ -57,12 +57,12 @@ class DenseHeadSuite(LayerSuite):
         return {level: ((batch, count, CLASSES), (batch, count, 4)) for level, count in counts.items()}
 
 
-class DenseHeadSuiteTest(DenseHeadSuite, tf.test.TestCase):
+class DenseHeadSuiteTest(DenseHeadCase, LayerSuite, tf.test.TestCase):
     def layer(self):
         return DenseHead(CLASSES, 5, convs=2, anchor_octaves=2, norm=default_norm())
 
 
-class SeparableDenseHeadTest(DenseHeadSuite, tf.test.TestCase):
+class SeparableDenseHeadTest(DenseHeadCase, VariantSuite, tf.test.TestCase):
     def layer(self):
         return DenseHead(CLASSES, 5, convs=1, anchor_octaves=2, separable=True, activation="relu")
 

@@ -5,7 +5,7 @@ from official.vision.losses.maskrcnn_losses import MaskrcnnLoss
 from official.vision.modeling.heads.instance_heads import MaskHead as ModelGardenMaskHead
 from official.vision.modeling.layers.mask_sampler import MaskSampler
 
-from tests.layer_suite import LayerSuite
+from tests.layer_suite import LayerSuite, VariantSuite
 from tf_frozen import experiment
 from tf_frozen.errors import ConfigError
 from tf_frozen.heads.box_cascade import RoIs
@@ -18,7 +18,7 @@ def noise(*shape):
     return tf.random.stateless_normal(shape, [len(shape), 1])
 
 
-class MaskHeadSuite(LayerSuite):
+class MaskHeadCase:
     sizes = ((4, 4),)
 
     def inputs(self, batch, size):
@@ -28,12 +28,12 @@ class MaskHeadSuite(LayerSuite):
         return (batch, 5, 8, 8)
 
 
-class ClassAwareMaskHeadTest(MaskHeadSuite, tf.test.TestCase):
+class ClassAwareMaskHeadTest(MaskHeadCase, LayerSuite, tf.test.TestCase):
     def layer(self):
         return MaskHead(3, convs=2, filters=4, norm=default_norm())
 
 
-class ClassAgnosticMaskHeadTest(MaskHeadSuite, tf.test.TestCase):
+class ClassAgnosticMaskHeadTest(MaskHeadCase, VariantSuite, tf.test.TestCase):
     def layer(self):
         return MaskHead(3, convs=1, filters=4, class_agnostic=True, separable=True)
 

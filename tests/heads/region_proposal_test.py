@@ -3,7 +3,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from tests.layer_suite import LayerSuite
+from tests.layer_suite import LayerSuite, VariantSuite
 from tf_frozen.errors import ConfigError
 from tf_frozen.heads.region_proposal import RegionProposal
 from tf_frozen.keras_flavor import keras
@@ -31,7 +31,7 @@ def targets(*boxes):
     return {"boxes": tf.constant([[*boxes, *padding]]), "classes": tf.constant([[1] * len(boxes) + [0, 0]])}
 
 
-class RegionProposalSuite(LayerSuite):
+class RegionProposalCase:
     def inputs(self, batch, size):
         return {
             level: tf.random.stateless_normal([batch, *(-(-side // 2**level) for side in size), 6], [level, 2])
@@ -43,12 +43,12 @@ class RegionProposalSuite(LayerSuite):
         return {level: ((batch, count), (batch, count, 4)) for level, count in counts.items()}
 
 
-class RegionProposalSuiteTest(RegionProposalSuite, tf.test.TestCase):
+class RegionProposalSuiteTest(RegionProposalCase, LayerSuite, tf.test.TestCase):
     def layer(self):
         return RegionProposal(5, convs=2, anchor_octaves=2, norm=default_norm())
 
 
-class SeparableRegionProposalTest(RegionProposalSuite, tf.test.TestCase):
+class SeparableRegionProposalTest(RegionProposalCase, VariantSuite, tf.test.TestCase):
     def layer(self):
         return RegionProposal(5, anchor_octaves=2, separable=True, activation="relu")
 

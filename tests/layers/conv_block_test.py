@@ -1,13 +1,13 @@
 import numpy as np
 import tensorflow as tf
 
-from tests.layer_suite import LayerSuite
+from tests.layer_suite import LayerSuite, VariantSuite
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.conv_block import ConvBlock
 from tf_frozen.layers.norm import default_norm
 
 
-class ConvBlockSuite(LayerSuite):
+class ConvBlockCase:
     float32_outputs = False
 
     def inputs(self, batch, size):
@@ -17,12 +17,12 @@ class ConvBlockSuite(LayerSuite):
         return (batch, *size, 4)
 
 
-class ConvBlockWithNormTest(ConvBlockSuite, tf.test.TestCase):
+class ConvBlockWithNormTest(ConvBlockCase, LayerSuite, tf.test.TestCase):
     def layer(self):
         return ConvBlock(4, 3, default_norm(), "swish")
 
 
-class SeparableConvBlockTest(ConvBlockSuite, tf.test.TestCase):
+class SeparableConvBlockTest(ConvBlockCase, VariantSuite, tf.test.TestCase):
     def layer(self):
         return ConvBlock(4, 3, separable=True)
 

@@ -3,13 +3,13 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from tests.layer_suite import LayerSuite
+from tests.layer_suite import LayerSuite, VariantSuite
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.conv_tower import ConvTower
 from tf_frozen.layers.norm import default_norm
 
 
-class ConvTowerSuite(LayerSuite):
+class ConvTowerCase:
     float32_outputs = False
 
     def inputs(self, batch, size):
@@ -22,12 +22,12 @@ class ConvTowerSuite(LayerSuite):
         return {level: (batch, *(math.ceil(side / 2**level) for side in size), 5) for level in (3, 4)}
 
 
-class ConvTowerSuiteTest(ConvTowerSuite, tf.test.TestCase):
+class ConvTowerSuiteTest(ConvTowerCase, LayerSuite, tf.test.TestCase):
     def layer(self):
         return ConvTower(5, 2, norm=default_norm())
 
 
-class SeparableConvTowerTest(ConvTowerSuite, tf.test.TestCase):
+class SeparableConvTowerTest(ConvTowerCase, VariantSuite, tf.test.TestCase):
     def layer(self):
         return ConvTower(5, 1, separable=True)
 

@@ -1,13 +1,13 @@
 import numpy as np
 import tensorflow as tf
 
-from tests.layer_suite import LayerSuite
+from tests.layer_suite import LayerSuite, VariantSuite
 from tf_frozen.layers.conv_block import ConvBlock
 from tf_frozen.layers.dense_block import DenseBlock
 from tf_frozen.layers.norm import default_norm
 
 
-class DenseBlockSuite(LayerSuite):
+class DenseBlockCase:
     float32_outputs = False
     sizes = ((4, 4),)
 
@@ -18,12 +18,12 @@ class DenseBlockSuite(LayerSuite):
         return (batch, 5)
 
 
-class DenseBlockWithNormTest(DenseBlockSuite, tf.test.TestCase):
+class DenseBlockWithNormTest(DenseBlockCase, LayerSuite, tf.test.TestCase):
     def layer(self):
         return DenseBlock(5, default_norm(), "swish")
 
 
-class DenseBlockWithBiasTest(DenseBlockSuite, tf.test.TestCase):
+class DenseBlockWithBiasTest(DenseBlockCase, VariantSuite, tf.test.TestCase):
     def layer(self):
         return DenseBlock(5, scale=1 / 3)
 

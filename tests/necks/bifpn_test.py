@@ -1,7 +1,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tests.layer_suite import LayerSuite
+from tests.layer_suite import LayerSuite, VariantSuite
 from tests.necks.pyramids import nothing, parameters, pyramid, shapes, to_identity
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
@@ -23,10 +23,8 @@ class BiFPNSuiteTest(LayerSuite, tf.test.TestCase):
         return shapes(batch, size, (3, 4, 5, 6, 7), 8)
 
 
-class SoftmaxBiFPNTest(LayerSuite, tf.test.TestCase):
+class SoftmaxBiFPNTest(VariantSuite, tf.test.TestCase):
     """The backbone's levels alone, a group norm and dense convolutions."""
-
-    float32_outputs = False
 
     def layer(self):
         norm = keras.layers.GroupNormalization(groups=2)

@@ -2,7 +2,7 @@ import numpy as np
 import tensorflow as tf
 from official.vision.modeling.decoders.fpn import FPN as ModelGardenFPN
 
-from tests.layer_suite import LayerSuite
+from tests.layer_suite import LayerSuite, VariantSuite
 from tests.necks.pyramids import RESNET_CHANNELS, copy_shaken, nothing, parameters, pyramid, shapes, to_identity
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
@@ -24,10 +24,8 @@ class FPNSuiteTest(LayerSuite, tf.test.TestCase):
         return shapes(batch, size, (3, 4, 5, 6, 7), 8)
 
 
-class SeparableConcatFPNTest(LayerSuite, tf.test.TestCase):
+class SeparableConcatFPNTest(VariantSuite, tf.test.TestCase):
     """Fewer levels than the backbone has, a group norm, and levels beside each other."""
-
-    float32_outputs = False
 
     def layer(self):
         return FPN(4, 2, 4, "concat", "relu", keras.layers.GroupNormalization(groups=2), separable=True)

@@ -3,7 +3,7 @@ import tensorflow as tf
 from official.vision.modeling.decoders.nasfpn import NASFPN as ModelGardenNASFPN
 from official.vision.modeling.decoders.nasfpn import NASFPN_BLOCK_SPECS
 
-from tests.layer_suite import LayerSuite
+from tests.layer_suite import LayerSuite, VariantSuite
 from tests.necks.pyramids import RESNET_CHANNELS, copy_shaken, nothing, parameters, pyramid, shapes, to_identity
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
@@ -26,10 +26,9 @@ class NASFPNSuiteTest(LayerSuite, tf.test.TestCase):
         return shapes(batch, size, (3, 4, 5, 6, 7), 8)
 
 
-class SeparableNASFPNTest(LayerSuite, tf.test.TestCase):
+class SeparableNASFPNTest(VariantSuite, tf.test.TestCase):
     """A group norm, four levels from 2, and a cell of its own."""
 
-    float32_outputs = False
     block_specs = (
         (0, "sum", (0, 1), True),
         (1, "attention", (4, 2), True),
@@ -48,10 +47,9 @@ class SeparableNASFPNTest(LayerSuite, tf.test.TestCase):
         return shapes(batch, size, (2, 3, 4, 5), 6)
 
 
-class BottleneckNASFPNTest(LayerSuite, tf.test.TestCase):
+class BottleneckNASFPNTest(VariantSuite, tf.test.TestCase):
     """Two cells of two nodes, so that nodes take in the neck's inputs, each other and another cell's outputs."""
 
-    float32_outputs = False
     block_specs = ((0, "sum", (0, 1), True), (1, "attention", (2, 0), True))
 
     def layer(self):

@@ -1,12 +1,12 @@
 import numpy as np
 import tensorflow as tf
 
-from tests.layer_suite import LayerSuite
+from tests.layer_suite import LayerSuite, VariantSuite
 from tf_frozen.keras_flavor import keras
 from tf_frozen.necks.weighted_sum import WeightedSum
 
 
-class WeightedSumSuite(LayerSuite):
+class WeightedSumCase:
     float32_outputs = False
     fusion = "fast"
 
@@ -20,11 +20,11 @@ class WeightedSumSuite(LayerSuite):
         return (batch, *size, 2)
 
 
-class FastWeightedSumTest(WeightedSumSuite, tf.test.TestCase):
+class FastWeightedSumTest(WeightedSumCase, LayerSuite, tf.test.TestCase):
     pass
 
 
-class SoftmaxWeightedSumTest(WeightedSumSuite, tf.test.TestCase):
+class SoftmaxWeightedSumTest(WeightedSumCase, VariantSuite, tf.test.TestCase):
     fusion = "softmax"
 
 
