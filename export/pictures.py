@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_frozen.errors import RunError
+from tf_frozen.evaluation import fonts
 from tf_frozen.evaluation.detections import Detections
 from tf_frozen.evaluation.drawing import draw
 from tf_frozen.files import write_error
@@ -44,7 +45,7 @@ class PredictionWriter:
     ):
         self._folder = Path(folder).expanduser().absolute()
         self._pictures = {path: self._folder / _picture_name(name) for path, name in names.items()}
-        self._categories, self._image_ids = categories, image_ids
+        self._labels, self._image_ids = fonts.labels(categories), image_ids
         originals = [path for path, picture in self._pictures.items() if str(picture) in names]
         if originals:
             raise RunError(f"--output {folder} would replace the image {originals[0]}: choose another folder.")
@@ -53,8 +54,8 @@ class PredictionWriter:
 
     def add(self, path: str, image: np.ndarray, found: Detections) -> None:
         """Draws what was `found` on `image`, uint8 RGB [h, w, 3], and writes the picture and the rows of `path`."""
-        labels = [self._categories.get(int(category), str(category)) for category in found.classes]
-        order = {category: place for place, category in enumerate(self._categories)}
+        labels = [self._labels.get(int(category), str(category)) for category in found.classes]
+        order = {category: place for place, category in enumerate(self._labels)}
         classes = [order.get(int(category), 0) for category in found.classes]
         drawn = draw(image, found.boxes, labels, found.scores, segmentations=found.segmentations, classes=classes)
         picture = self._pictures[path]

@@ -3,7 +3,8 @@ from unittest import mock
 import numpy as np
 import tensorflow as tf
 
-from tf_frozen.evaluation import drawing, fonts
+from tf_frozen.evaluation import drawing
+from tf_frozen.evaluation.fonts import fitting
 from tf_frozen.evaluation.masks import to_rles
 
 GREY = (90, 90, 90)
@@ -123,27 +124,12 @@ class DrawTest(tf.test.TestCase):
         apart |= np.abs(lefts[:, None] - lefts) >= font.getlength("tree 0.90")
         self.assertTrue((apart | np.eye(len(tops), dtype=bool)).all())
 
-    def test_characters_that_no_font_has_are_escaped_and_said_once(self):
-        box = np.array([[40, 40, 150, 250]])
-        escaped = drawing.draw(plain(200, 300), box, [r"\u732b"], [0.9])
-        fonts._warn.cache_clear()
-        with mock.patch.object(fonts, "_FILES", ("none.ttf",)), self.assertLogs("tf_frozen") as log:
-            fonts._best.cache_clear()
-            for _ in range(2):
-                self.assertAllEqual(drawing.draw(plain(200, 300), box, ["猫"], [0.9]), escaped)
-        fonts._best.cache_clear()
-        self.assertLen(log.output, 1)
-        self.assertIn("fonts-noto-cjk", log.output[0])
-
-    def test_the_font_is_the_one_that_lacks_least(self):
-        lacks = {"a": "猫犬", "b": "猫", "c": "猫"}
-        with (
-            mock.patch.object(fonts, "_FILES", tuple(lacks)),
-            mock.patch.object(fonts, "_missing", lambda file, characters: lacks[file]),
-        ):
-            self.assertEqual(fonts._best.__wrapped__("ä猫犬"), ("b", "猫"))
-        self.assertEqual(fonts._missing("DejaVuSans.ttf", "猫"), "猫")
-        self.assertIn(fonts._missing("DejaVuSans.ttf", "ä"), ("", "ä"))  # where it is installed, and where not
+    def test_each_label_has_the_font_of_its_own_characters(self):
+        boxes = np.array([[40, 40, 90, 250], [110, 40, 160, 250]])
+        with mock.patch.object(drawing.ImageDraw.ImageDraw, "text", autospec=True) as text:
+            drawing.draw(plain(200, 300), boxes, ["tree", "кот"], [0.9, 0.8])
+        written = {call.args[2]: call.kwargs["font"].getname()[0] for call in text.call_args_list}
+        self.assertEqual(written, {"tree 0.90": fitting("tree", 9)[0].getname()[0], "кот 0.80": "DejaVu Sans"})
 
     def test_half_a_pair_of_utf_16_is_escaped(self):
         box = np.array([[40, 40, 150, 250]])

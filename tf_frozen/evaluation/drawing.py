@@ -68,10 +68,10 @@ def draw(
         _outline(pen, box, color, line)
     for box in _boxes(ground_truth):
         _outline(pen, box, GROUND_TRUTH_COLOR, max(1, line // 2))
-    font, names = fitting([label for _, label, _, _ in worst_first], max(10, round(side / 45)))
-    texts = [f"{name} {score:.2f}".strip() for name, (score, _, _, _) in zip(names, worst_first, strict=True)]
-    best_first = [(text, color, box) for text, (_, _, color, box) in zip(texts, worst_first, strict=True)][::-1]
-    _write_labels(pen, best_first, font)
+    height = max(10, round(side / 45))
+    texts = [fitting(f"{label} {score:.2f}".strip(), height) for score, label, _, _ in worst_first]
+    best_first = [(*text, color, box) for text, (_, _, color, box) in zip(texts, worst_first, strict=True)][::-1]
+    _write_labels(pen, best_first)
     return np.array(picture)
 
 
@@ -106,10 +106,10 @@ def sheet(images: Sequence[np.ndarray], columns: int, captions: Sequence[str] = 
     for picture in pictures:
         picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     columns = min(columns, len(pictures))
-    font, captions = fitting(captions, 14)
+    written = [fitting(caption, 14) for caption in captions]
     width = max(picture.width for picture in pictures) + _GAP
     height = max(picture.height for picture in pictures) + _GAP
-    line = _text_height(font) + _GAP if captions else 0
+    line = max((_text_height(font) for font, _ in written), default=-_GAP) + _GAP
     rows = -(-len(pictures) // columns)
     canvas = Image.new("RGB", (columns * width + _GAP, rows * (height + line) + _GAP), _BACKGROUND)
     pen = ImageDraw.Draw(canvas)
@@ -117,7 +117,8 @@ def sheet(images: Sequence[np.ndarray], columns: int, captions: Sequence[str] = 
         left, top = _GAP + index % columns * width, _GAP + index // columns * (height + line)
         canvas.paste(picture, (left, top))
         if captions:
-            pen.text((left, top + height - _GAP + 2), _cut(captions[index], width - _GAP, font), font=font)
+            font, caption = written[index]
+            pen.text((left, top + height - _GAP + 2), _cut(caption, width - _GAP, font), font=font)
     return np.array(canvas)
 
 
@@ -139,16 +140,14 @@ def _outline(pen: ImageDraw.ImageDraw, box: list[float], color: tuple[int, int, 
 
 def _write_labels(
     pen: ImageDraw.ImageDraw,
-    drawn: Sequence[tuple[str, tuple[int, int, int], list[float]]],
-    font: ImageFont.FreeTypeFont,
+    drawn: Sequence[tuple[ImageFont.FreeTypeFont, str, tuple[int, int, int], list[float]]],
 ) -> None:
-    """Write (text, color, box), the first ones first, each where there is room for it."""
-    height = _text_height(font)
-    boxes = np.asarray([box for _, _, box in drawn], np.float64).reshape([-1, 4])
+    """Write (font, text, color, box), the first ones first, each where there is room for it."""
+    boxes = np.asarray([box for *_, box in drawn], np.float64).reshape([-1, 4])
     sides = boxes[:, 2:] - boxes[:, :2]
     written: list[tuple[int, int, int, int]] = []
-    for text, color, box in drawn:
-        width = round(font.getlength(text)) + 2
+    for font, text, color, box in drawn:
+        width, height = round(font.getlength(text)) + 2, _text_height(font)
         small = (sides.prod(axis=1) <= _SMALL * width * height) & (sides.min(axis=1) > 0)
         taken = np.concatenate([boxes[small], np.reshape(written, [-1, 4])])
         free = (spot for spot in _spots(box, width, height, pen.im.size) if not _covers(spot, taken))

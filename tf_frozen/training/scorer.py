@@ -16,6 +16,7 @@ from tf_frozen.data.images import read
 from tf_frozen.data.pipeline import eval_batches
 from tf_frozen.data.reading import named
 from tf_frozen.detectors.detector import Detector
+from tf_frozen.evaluation import fonts
 from tf_frozen.evaluation.coco import evaluate
 from tf_frozen.evaluation.detections import ImageDetector, detect_all
 from tf_frozen.evaluation.drawing import draw
@@ -87,7 +88,7 @@ class Scorer:
 
     def pictures(self) -> list[tuple[str, np.ndarray]]:
         """The first val images by file name, uint8, with the boxes found and, thin, those drawn by hand."""
-        names = {category.id: category.name for category in self._categories}
+        names = fonts.labels({category.id: category.name for category in self._categories})
         order = {category.id: place for place, category in enumerate(self._categories)}
         stems = [Path(example.path).stem for example in self.examples]
         pictures = []
