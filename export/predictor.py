@@ -86,7 +86,9 @@ class Predictor:
                 failures[path] = problem.message
                 continue
             image = read(path)
-            magnification.add(path, *image.shape[:2])
+            odd = magnification.add(path, *image.shape[:2])
+            if odd:
+                _LOG.warning("%s", odd)
             found = self.detect(image, score_threshold)
             rows += found.rows(image_ids[path])
             show(path, image, found)
@@ -95,8 +97,8 @@ class Predictor:
                 rate = done / (said - started)
                 left = (len(paths) - done) / rate
                 _LOG.info("%d of %d images, %.1f images/s, %.0f s left", done, len(paths), rate, left)
-        if magnification.warning:
-            _LOG.warning("%s", magnification.warning)
+        if magnification.count:
+            _LOG.warning("%s.", magnification.count)
         return rows, failures
 
     def magnification_check(self) -> MagnificationCheck:

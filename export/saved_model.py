@@ -15,7 +15,7 @@ from tf_frozen import __version__
 from tf_frozen.backbones.residual_adapters import adapted_convs, folded
 from tf_frozen.data.annotations import Category
 from tf_frozen.data.exif import orientation
-from tf_frozen.data.images import decode
+from tf_frozen.data.images import decode_named
 from tf_frozen.errors import RunError
 from tf_frozen.evaluation.detections import ImageDetector
 from tf_frozen.files import write_error
@@ -55,14 +55,15 @@ class Server:
         """Returns the detections on `image_bytes`, strings [N], each a JPEG, PNG, GIF (first frame), BMP or WebP.
 
         Sizes may differ. A rotation noted in EXIF is applied: boxes are in pixels of the image as it is displayed.
-        Raises tf.errors.InvalidArgumentError if one cannot be decoded or is refused by `image_header.checked`.
+        Raises tf.errors.InvalidArgumentError, which names the place in the batch from 0, if one cannot be decoded or is
+        refused by `image_header.checked`.
         """
         numbered = (tf.range(tf.size(image_bytes)), image_bytes)
         return _outputs(self._detector.detect_each(numbered, lambda each: _decode(*each)))
 
 
 def _decode(number: tf.Tensor, contents: tf.Tensor) -> tf.Tensor:
-    return decode(contents, orientation(contents), tf.strings.format("image {}: ", number))
+    return decode_named(contents, orientation(contents), tf.strings.format("image {}: ", number))
 
 
 def _outputs(found: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -58,6 +58,7 @@ class ServingTest(tf.test.TestCase):
             [good, good, good, patched(good, 16, ">II", 13_000, 13_000)],
             [b"text"],
             [good, gif],
+            [good, good, good[:-30]],
         ):
             with self.assertRaises(tf.errors.InvalidArgumentError) as caught:
                 self.model.signatures["image_bytes"](image_bytes=tf.constant(images))

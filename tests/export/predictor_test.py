@@ -38,17 +38,19 @@ class PredictorTest(tf.test.TestCase):
         self.assertLen(predictor.detect(image, 0.25).scores, 2)
         self.assertAllEqual(predictor.detect(image, 0.26).classes, [90])
 
-    def test_warns_once_of_images_at_another_magnification_than_trained_on(self):
+    def test_warns_of_another_magnification_at_the_first_image_that_has_it_and_counts_at_the_end(self):
         folder, paths = Path(self.get_temp_dir()), []
         for name, size in (("a", (64, 96)), ("b", (640, 100)), ("c", (8, 8)), ("d", (700, 700))):
             paths.append(str(folder / f"{name}.png"))
             tf.io.write_file(paths[-1], tf.io.encode_png(np.zeros([*size, 3], np.uint8)))
         ids = dict(zip(paths, range(4), strict=True))
         with self.assertLogs("tf_frozen.export.predictor", "WARNING") as logs:
-            Predictor(self.run_folder).predict(paths, ids)
-        (line,) = logs.output
-        self.assertIn("3 of 4 images are shown at another magnification than those trained on", line)
-        self.assertIn(f"The first, {paths[1]} (640 × 100) has 0.1 frame pixels for an image pixel", line)
+            said = []
+            Predictor(self.run_folder).predict(paths, ids, show=lambda *found: said.append(len(logs.output)))
+        self.assertEqual(said, [0, 1, 1, 1])
+        self.assertIn(f"{paths[1]} (640 × 100) has 0.1 frame pixels for an image pixel", logs.output[0])
+        self.assertIn("3 of 4 images are shown at another magnification than those trained on.", logs.output[1])
+        self.assertLen(logs.output, 2)
         with self.assertNoLogs("tf_frozen.export.predictor", "WARNING"):
             Predictor(self.run_folder).predict(paths[:1], ids)
 

@@ -91,15 +91,19 @@ class ServedTest(tf.test.TestCase):
 
     def test_bytes_that_cannot_be_decoded_are_named_and_do_no_harm(self):
         good = tf.io.encode_png(photo(16, 24, (4, 10, 12, 20))).numpy()
+        picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, [40, 60, 3], np.uint8))
+        whole = [encoded(picture, file_format) for file_format in ("JPEG", "PNG", "GIF", "BMP", "WEBP")]
+        halves = [contents[: len(contents) // 2] for contents in whole]
         too_large = good[:16] + struct.pack(">II", 13_000, 13_000) + good[24:]
         for bad, message in (
             (animated_webp(frames=1), "image 1: animated WebP is not supported"),
             (too_large, "image 1: the image has 13000 x 13000 pixels"),
             (b"<html>404 Not Found</html>", "image 1: this is not a JPEG, PNG, GIF, BMP or WebP image"),
-            (good[:-30], "Invalid PNG data"),
+            (b"", "image 1: this is not a JPEG, PNG, GIF, BMP or WebP image"),
+            *((cut, "image 1: the image cannot be decoded; its file is damaged or cut off") for cut in halves),
         ):
             with self.assertRaisesRegex(tf.errors.InvalidArgumentError, message):
-                self.detect("image_bytes", image_bytes=tf.constant([good, bad]))
+                self.detect("image_bytes", image_bytes=tf.constant([good, bad, good]))
         self.assertAllEqual(self.detect("image_bytes", image_bytes=tf.constant([good]))["num_detections"], [2])
 
     def test_describes_itself(self):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -12,23 +14,27 @@ from PIL import Image
 from tf_frozen.data import image_header
 from tf_frozen.data.exif import orientation_of_block
 
+_DAMAGED = "the image cannot be decoded; its file is damaged or cut off"
+_ARGUMENTS = [tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.string)]
 
-@tf.function(
-    autograph=False,
-    input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.string)],
-)
+
+@tf.function(autograph=False, input_signature=_ARGUMENTS)
 def decode(contents: tf.Tensor, orientation: tf.Tensor, where: tf.Tensor = "") -> tf.Tensor:
     """Returns uint8 [h, w, 3] from JPEG, PNG, GIF (first frame), BMP or WebP bytes, as a viewer shows it.
 
     `orientation` is the EXIF tag, int32 1..8. Raises tf.errors.InvalidArgumentError if the bytes are no whole image,
     or one that `image_header.checked` refuses; of these the message, which `reason` finds, begins with `where`.
     """
-    contents, size = image_header.checked(contents, where)
-    # Asked for three channels, TensorFlow refuses a WebP with alpha and drops the alpha of all other formats.
-    is_webp = tf.strings.substr(contents, 0, 4) == b"RIFF"
-    image = tf.cond(is_webp, lambda: _decode(contents, 0)[..., :3], lambda: _decode(contents, 3))
-    image.set_shape([None, None, 3])
-    return tf.cond(orientation > 1, lambda: _turn(image, orientation), lambda: image)
+    return _decoded(contents, orientation, where, _decode)
+
+
+@tf.function(autograph=False, input_signature=_ARGUMENTS)
+def decode_named(contents: tf.Tensor, orientation: tf.Tensor, where: tf.Tensor) -> tf.Tensor:
+    """Does what `decode` does, and begins the message with `where` also if a decoder fails.
+
+    TensorFlow's decoders do not say which of many images they failed on.
+    """
+    return _decoded(contents, orientation, where, functools.partial(_decode_named, where=where))
 
 
 def read(path: str) -> np.ndarray:
@@ -50,8 +56,32 @@ def exif_orientation(image: Image.Image) -> int:
     return int(orientation_of_block(image.info.get("exif", b"")))
 
 
+def _decoded(
+    contents: tf.Tensor, orientation: tf.Tensor, where: tf.Tensor, decode_with: Callable[[tf.Tensor, int], tf.Tensor]
+) -> tf.Tensor:
+    contents, _ = image_header.checked(contents, where)
+    # Asked for three channels, TensorFlow refuses a WebP with alpha and drops the alpha of all other formats.
+    is_webp = tf.strings.substr(contents, 0, 4) == b"RIFF"
+    image = tf.cond(is_webp, lambda: decode_with(contents, 0)[..., :3], lambda: decode_with(contents, 3))
+    image.set_shape([None, None, 3])
+    return tf.cond(orientation > 1, lambda: _turn(image, orientation), lambda: image)
+
+
 def _decode(contents: tf.Tensor, channels: int) -> tf.Tensor:
     return tf.io.decode_image(contents, channels=channels, expand_animations=False)
+
+
+def _decode_named(contents: tf.Tensor, channels: int, where: tf.Tensor) -> tf.Tensor:
+    """Decodes in a dataset that ignores errors: there is no other way for a graph to go on after one."""
+    options = tf.data.Options()
+    # Of one small operation there is nothing to optimize, and that would be tried at every call.
+    options.experimental_optimization.apply_default_optimizations = False
+    options.autotune.enabled = False
+    nothing = tf.data.Dataset.from_tensors(tf.zeros([0, 0, 3], tf.uint8))
+    with tf.device("CPU:0"):
+        images = tf.data.Dataset.from_tensors(contents).map(lambda each: _decode(each, channels)).ignore_errors()
+        image = images.concatenate(nothing).take(1).with_options(options).get_single_element()
+    return image_header.require(tf.size(image) > 0, [where, _DAMAGED], image)
 
 
 def _turn(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:

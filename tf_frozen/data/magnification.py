@@ -10,6 +10,9 @@ import numpy as np
 from tf_frozen.data.pipeline import TrainBatches
 
 FACTOR = 1.5  # how far beyond the range trained on an image may be without a warning
+_ADVICE = (
+    "Give images of the size trained on, or train and detect at a fixed magnification: augmentation/native_scale.gin."
+)
 _TAILS = (5, 95)  # percentiles: a few odd images widen no range
 
 
@@ -55,31 +58,35 @@ class MagnificationCheck:
         self._trained, self._frame, self._tiles = trained or {}, frame, tiles
         self._images, self._beyond, self._first = 0, 0, ""
 
-    def add(self, name: str, height: int, width: int) -> None:
-        """Counts an image of that size in pixels."""
+    def add(self, name: str, height: int, width: int) -> str | None:
+        """Counts an image of that size in pixels; returns what to tell the user if it is the first beyond the range."""
         self._images += 1
         value = shown(self._frame, self._tiles, height, width)
         low, high = self._trained.get("low", value), self._trained.get("high", value)
         if low / FACTOR <= value <= high * FACTOR:
-            return
+            return None
         self._beyond += 1
+        if self._first:
+            return None
         smaller = value < low
         gap = f"{low / value if smaller else value / high:.1f} times {'smaller' if smaller else 'larger'}"
-        self._first = self._first or (
+        self._first = (
             f"{name} ({height} × {width}) has {value:.3g} frame pixels for an image pixel, training had {low:.3g} to "
             f"{high:.3g}: its objects appear {gap} than any trained on"
         )
+        return f"{self._first}, and may be missed. {_ADVICE}"
+
+    @property
+    def count(self) -> str | None:
+        """How many images are beyond the range, None where all are within."""
+        if not self._beyond:
+            return None
+        return f"{self._beyond} of {self._images} images are shown at another magnification than those trained on"
 
     @property
     def warning(self) -> str | None:
-        """What to tell the user, None where all images are within the range."""
-        if not self._beyond:
-            return None
-        return (
-            f"{self._beyond} of {self._images} images are shown at another magnification than those trained on, and "
-            f"objects may be missed. The first, {self._first}. Give images of the size trained on, or train and detect "
-            f"at a fixed magnification: augmentation/native_scale.gin."
-        )
+        """All there is to tell the user, None where all images are within the range."""
+        return self.count and f"{self.count}, and objects may be missed. The first, {self._first}. {_ADVICE}"
 
 
 def _spread(low: np.ndarray, middle: np.ndarray, high: np.ndarray) -> dict[str, float]:
