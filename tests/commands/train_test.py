@@ -61,19 +61,21 @@ class WholeJobTest(tf.test.TestCase):
         self.assertRegex(output, r"\nAP50 +\d\.\d{3} ")
         self.assertRegex(output, r"The SavedModel, reloaded without tf_frozen, gives the same [1-9]\d* detections on 2")
         self.assertIn("run/saved_model", output)
+        self.assertEqual(output.count("the best of the run"), 1)
         self.assertNotIn("Nothing used these gin bindings", output)
         self.assertNotIn("configuration is not the one", output)
 
     def test_every_figure_of_the_summary(self):
         summary = self.read("summary.json")
-        self.assertEqual(
-            set(summary),
-            {"seconds", "images_per_second", "peak_memory_bytes", "metrics", "seed", "saved_model"}
-            | {"trainable_parameters", "frozen_parameters"},
-        )
+        names = "seconds training_seconds scoring_seconds images_per_second peak_memory_bytes metrics seed saved_model"
+        self.assertEqual(set(summary), {*names.split(), "trainable_parameters", "frozen_parameters"})
         self.assertEqual(set(summary["metrics"]), {"AP", "AP50", "AP75", "APs", "APm", "APl", "AR100"})
         self.assertBetween(summary["seconds"], 1, 3600)
         self.assertBetween(summary["images_per_second"], 0.1, 1000)
+        scoring, training = summary["scoring_seconds"], summary["training_seconds"]
+        self.assertTrue(0 < scoring < training < summary["seconds"], summary)
+        took = f"{scoring / 60:.1f} of {training / 60:.1f} minutes, {scoring / training:.0%}"
+        self.assertIn(f"Scoring while training took {took}.", self.job.finished.output)
         self.assertBetween(summary["peak_memory_bytes"], 10**8, 10**10)
         self.assertEqual(summary["seed"], 0)
         self.assertGreater(summary["trainable_parameters"], 1000)

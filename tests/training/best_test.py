@@ -1,4 +1,5 @@
 import json
+import os
 import tempfile
 from pathlib import Path
 
@@ -66,10 +67,15 @@ class BestTest(tf.test.TestCase):
 
     def test_a_record_or_files_that_are_lost_are_said_and_end_nothing(self):
         self.score(1, 0.1)
-        next((self.folder / "best").glob("ckpt-1.index")).unlink()
-        with self.assertLogs("tf_frozen", "WARNING") as log:
-            self.assertIsNone(Best(self.folder).path)
-        self.assertIn("ckpt-1, is gone: the latest takes its place", log.output[0])
+        damages = (
+            (".data*", lambda file: os.truncate(file, 30), r"is damaged \(.+\)"),
+            (".index", os.remove, "is gone"),
+        )
+        for pattern, damage, said in damages:
+            damage(next((self.folder / "best").glob(f"ckpt-1{pattern}")))
+            with self.assertLogs("tf_frozen", "WARNING") as log:
+                self.assertIsNone(Best(self.folder).path)
+            self.assertRegex(log.output[0], f"ckpt-1, {said}: the latest one is used instead")
         record = json.loads((self.folder / "best" / "best.json").read_text())
         for text in ("", "[]", *map(json.dumps, ({"step": 1}, record | {"value": "text"}, record | {"step": 0.5}))):
             (self.folder / "best" / "best.json").write_text(text)

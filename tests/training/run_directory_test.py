@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -139,6 +140,8 @@ class LostFilesTest(FolderTest):
             code, out, err = self.command(name)
             self.assertEqual(code, 0, err)
             self.assertIn("ckpt-3 has lost its files .index; ckpt-2 is used", err)
+            no_best = re.search("no best checkpoint in .*/best, though this run is scored every 2 steps", err)
+            self.assertEqual(no_best is not None, name == "evaluate", err)
         self.assertIn("to step 2:", out)
 
 

@@ -70,6 +70,8 @@ def _finish(job: Any, model_dir: str, started: float) -> None:
     parameters = job.parameters()
     summary = {
         "seconds": round(time.monotonic() - started, 1),
+        "training_seconds": round(job.training_seconds, 1),
+        "scoring_seconds": round(job.scoring_seconds, 1),
         "images_per_second": job.images_per_second and round(job.images_per_second, 2),
         "peak_memory_bytes": _peak_memory_bytes() + export_memory,
         "metrics": {name: value for name, value in scorer.metrics.items() if name in _SUMMARY_METRICS},
@@ -87,7 +89,7 @@ def _export(job: Any, scorer: Any) -> tuple[str, int]:
     from tf_frozen.export.saved_model import export
     from tf_frozen.export.verify import detections, verify
 
-    detector = job.restored_detector()
+    detector = scorer.detector
     folder = export(detector, job.categories, str(job.model_dir / "saved_model"), job.magnification)
     paths = scorer.image_paths[:_VERIFIED_IMAGES]
     same = verify(folder, paths, detections(detector, job.categories, paths))
@@ -126,4 +128,14 @@ def _where(model_dir: str, summary: dict[str, Any]) -> str:
     minutes, gigabytes = summary["seconds"] / 60, summary["peak_memory_bytes"] / 1e9
     rate = summary["images_per_second"]
     trained = f"{rate:.1f} images/s in training, " if rate else ""  # a run that had no step left has none
-    return "\n".join([f"\nDone in {minutes:.1f} minutes, {trained}{gigabytes:.1f} GB of memory at most.", *lines])
+    done = f"\nDone in {minutes:.1f} minutes, {trained}{gigabytes:.1f} GB of memory at most."
+    return "\n".join([done, *_scoring(summary), *lines])
+
+
+def _scoring(summary: dict[str, Any]) -> list[str]:
+    """How much of the training went into scores before its end; nothing for a run without them."""
+    scoring, training = summary["scoring_seconds"], summary["training_seconds"]
+    if not scoring:
+        return []
+    share = f"{scoring / 60:.1f} of {training / 60:.1f} minutes, {scoring / training:.0%}"
+    return [f"Scoring while training took {share}."]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tf_frozen.files import sync, write_atomic, write_error
+from tf_frozen.training.checkpoint_contents import fault
 
 _TYPES = {"step": (int,), "metric": (str,), "value": (int, float), "images": (int,), "since": (int,)}
 _LOGGER = logging.getLogger(__name__)
@@ -29,13 +30,16 @@ class Best:
 
     @property
     def path(self) -> str | None:
-        """The best checkpoint, None where there is none or its files are gone."""
+        """The best checkpoint; None where there is none, and with a warning where it cannot be read."""
         if self.record is None:
             return None
         path = self._folder / f"ckpt-{self.record['step']}"
-        if path.with_name(path.name + ".index").is_file():
+        is_there = path.with_name(path.name + ".index").is_file()
+        why = fault(str(path)) if is_there else ""
+        if is_there and not why:
             return str(path)
-        _LOGGER.warning("The best checkpoint, %s, is gone: the latest takes its place.", path)
+        what = f"is damaged ({why})" if why else "is gone"
+        _LOGGER.warning("The best checkpoint, %s, %s: the latest one is used instead.", path, what)
         return None
 
     def forget(self) -> None:

@@ -52,14 +52,19 @@ class Builder:
 
     @cached_property
     def built(self) -> Built:
-        """The parts."""
-        with self._scope():
-            detector = self._new_detector()
-            build(detector)
-            phases = Phases(detector, self._policy, self._scaled_optimizer, self._rates)
-            folder = str(self._directory.path)
-            checkpoints = Checkpoints(folder, detector, detector.optimizer, holds=self._holds, enter=self.enter)
-            return Built(detector, phases, checkpoints)
+        """The parts; the ConfigError of one that cannot be built says what has to be reloaded from its source."""
+        try:
+            with experiment.explained(), self._scope():
+                return self._build()
+        except ConfigError as error:
+            left_out = self._directory.left_out()
+            if not left_out["variables"]:
+                raise
+            raise ConfigError(
+                f"{error}\nThe checkpoints of {self._directory.path} do not hold {left_out['variables']} frozen "
+                f"variables of the backbone, which came from {left_out['source']}. Put that back, or say where it is "
+                f"now with --gin_param. (A new run keeps them in its checkpoints by Run.checkpoints = 'everything'.)"
+            ) from error
 
     def enter(self, step: int) -> keras.optimizers.Optimizer:
         """Makes the detector train what the policy says for `step`; returns the optimizer of that phase."""
@@ -71,7 +76,7 @@ class Builder:
 
         Raises RunError where there is no such checkpoint, ConfigError where frozen weights cannot be reloaded.
         """
-        detector, _, checkpoints = self._built_again()
+        detector, _, checkpoints = self.built
         step = checkpoints.restore(checkpoint) if checkpoint else checkpoints.restore_latest()
         if not step:
             raise RunError(f"{self._directory.path} holds no checkpoint yet; `tf-frozen train` writes them.")
@@ -80,20 +85,13 @@ class Builder:
             optimizer.finalize_variable_values(detector.trainable_variables)
         return detector, step
 
-    def _built_again(self) -> Built:
-        """The parts; the ConfigError of one that cannot be built says what has to be reloaded from its source."""
-        try:
-            with experiment.explained():
-                return self.built
-        except ConfigError as error:
-            left_out = self._directory.left_out()
-            if not left_out["variables"]:
-                raise
-            raise ConfigError(
-                f"{error}\nThe checkpoints of {self._directory.path} do not hold {left_out['variables']} frozen "
-                f"variables of the backbone, which came from {left_out['source']}. Put that back, or say where it is "
-                f"now with --gin_param. (A new run keeps them in its checkpoints by Run.checkpoints = 'everything'.)"
-            ) from error
+    def _build(self) -> Built:
+        detector = self._new_detector()
+        build(detector)
+        phases = Phases(detector, self._policy, self._scaled_optimizer, self._rates)
+        folder = str(self._directory.path)
+        checkpoints = Checkpoints(folder, detector, detector.optimizer, holds=self._holds, enter=self.enter)
+        return Built(detector, phases, checkpoints)
 
     @contextlib.contextmanager
     def _scope(self) -> Iterator[None]:

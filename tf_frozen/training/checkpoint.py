@@ -134,13 +134,13 @@ class Checkpoints:
         path = re.sub(r"\.(index|data-\d+-of-\d+)$", "", path)
         candidates = [path, os.path.join(self.directory, path)]
         found = next((c for c in candidates if os.path.exists(c + ".index")), None)
+        names = [os.path.basename(p) for p in complete_checkpoints(self.directory)]
+        names = f"{self.directory} holds {', '.join(names) or 'none'}."
         if found is None:
-            names = [os.path.basename(p) for p in complete_checkpoints(self.directory)]
-            names = ", ".join(names) or "none"
-            raise RunError(f"There is no checkpoint {path!r}; {self.directory} holds {names}.")
+            raise RunError(f"There is no checkpoint {path!r}; {names}")
         why = fault(found)
         if why:
-            raise RunError(f"Checkpoint {found} is damaged: {why}. Choose another one.")
+            raise RunError(f"Checkpoint {found} is damaged: {why}. Choose another one; {names}")
         return self._restore(found)
 
     def _restore(self, path: str) -> int:

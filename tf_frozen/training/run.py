@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,7 @@ class Run:
         self._best, self._stopped = Best(self.model_dir), False
         self._length_record: dict[str, Any] | None = None
         self.images_per_second: float | None = None  # of the last phase that `train` went through
+        self.training_seconds, self.scoring_seconds = 0.0, 0.0  # of `train`, and of its scores within that time
         self._check_settings()
         self._builder = Builder(self.directory, detector, optimizer, self._policy, rates, precision, checkpoints)
         self._audit = RunAudit(self.directory, self._builder, batch_size)
@@ -132,6 +134,8 @@ class Run:
         self._scorer = Scorer(detector, val_data, train_data.categories, self.model_dir, self.batch_size)
         if not step:
             self._best.forget()
+        elif self._best.path is None:
+            self._best.record = None  # one that cannot be read must not keep lower scores from being the best
         self._stopped = self._validation.exhausted(self._best.record)
         _LOGGER.info("%s", begun(step, self.train_steps, self.batch_size, len(train_data.examples)))
         while True:
@@ -188,7 +192,7 @@ class Run:
         if scorer is None:
             (val_data,) = read_all(self._val_data)
             check_scored(val_data, self.categories, str(self.model_dir / "classes.json"))
-        detector, step = self._builder.restored(checkpoint or self._best_path())
+        detector, step = self._restored(checkpoint)
         if scorer is None:
             start_report.check_magnification(self.magnification, detector, val_data)
             scorer = Scorer(detector, val_data, self.categories, self.model_dir, self.batch_size)
@@ -200,15 +204,32 @@ class Run:
 
         The best is that of the highest score while it trained; the latest where there was none.
         """
-        return self._builder.restored(checkpoint or self._best_path())[0]
+        return self._restored(checkpoint)[0]
 
-    def _best_path(self) -> str | None:
-        path = self._best.path if self._validation.keep_best else None
-        if path:
+    def _restored(self, checkpoint: str | None) -> tuple[Detector, int]:
+        """The detector of that checkpoint, by default of the best or else of the latest one, and its step."""
+        if checkpoint:
+            return self._builder.restored(checkpoint)
+        best = self._best.path if self._validation.keep_best else None
+        detector, step = self._builder.restored(best)
+        if best:
             record = self._best.record
             score = f"{record['metric']} {record['value']:.3f} on {record['images']} val images"
-            _LOGGER.info("Taking step %d, the best of the run: %s.", record["step"], score)
-        return path
+            _LOGGER.info("Taking step %d, the best of the run: %s.", step, score)
+        else:
+            _LOGGER.info("Taking step %d, the latest of the run.", step)
+            self._warn_of_no_best(step)
+        return detector, step
+
+    def _warn_of_no_best(self, step: int) -> None:
+        """Warns where the scores up to `step` should have left a best checkpoint."""
+        every = self._validation.interval(self.evaluate_every, self.train_steps or 0)
+        if self._validation.keep_best and 0 < every <= step and self._best.record is None:
+            _LOGGER.warning(
+                "There is no best checkpoint in %s, though this run is scored every %d steps; the latest one need not "
+                "be its best.",
+                self.model_dir / "best", every,
+            )  # fmt: skip
 
     def audit(self) -> dict[str, Any]:
         """What the audit finds in the latest checkpoint and in a step traced from it: the content of freezing.json."""
@@ -252,6 +273,7 @@ class Run:
             validate,
             interrupt,
         ]
+        started = time.monotonic()
         try:
             # A cache's batches open no image.
             with interrupt, progress, named(getattr(batches, "examples", [])):
@@ -263,6 +285,8 @@ class Run:
         except DataError:
             checkpoints.save()  # the step whose image cannot be read has changed nothing
             raise
+        self.training_seconds += time.monotonic() - started
+        self.scoring_seconds += validate.seconds
         self.images_per_second, self._stopped = progress.images_per_second, validate.stopped
         return not interrupt.interrupted
 

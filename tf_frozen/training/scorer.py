@@ -31,7 +31,7 @@ _MOST_PICTURES = 16
 
 
 class Scorer:
-    """Holds `metrics`, `per_class` and `results` (COCO rows) of the last `score`, which `sample` says what of.
+    """Holds `metrics`, `per_class` and `results` (COCO rows) of the last `score` of `detector`; `sample` says what of.
 
     What is found of `categories` that the data do not list is drawn, but not scored nor among the results. With
     `images` that many of the split are scored, spread evenly over it; without `views` by one view of each.
@@ -47,6 +47,7 @@ class Scorer:
         images: int | None = None,
         views: bool = True,
     ):
+        self.detector = detector
         self._arguments = (detector, data, categories, model_dir, batch_size)
         self.examples = data.examples if images is None else _spread(data.examples, images)
         self._ground_truth = _only(data.ground_truth, {example.image_id for example in self.examples})

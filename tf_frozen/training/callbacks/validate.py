@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 
 from tf_frozen.training.averaging import averaged_weights
@@ -20,7 +21,8 @@ class Validate(StepCallback):
     """Scores by averaged weights every `steps` steps and at step `last`; never when `steps` is 0.
 
     What is scored is saved before. Training stops where `validation` has no patience left; `stopped` says so
-    afterwards. `interruptible` makes of a function of the step one that a signal may break off.
+    afterwards, and `seconds` how long scoring took. `interruptible` makes of a function of the step one that a signal
+    may break off.
     """
 
     def __init__(
@@ -37,14 +39,18 @@ class Validate(StepCallback):
         self._check = interruptible(self._score)
         self._steps, self._last, self._validation = steps, last, validation
         self._scorer, self._best, self._checkpoints = scorer, best, checkpoints
-        self.stopped = False
+        self.stopped, self.seconds = False, 0.0
 
     def on_step(self, step: int, logs: dict[str, float]) -> None:
         """Scores when it is time."""
         if not self._steps or (step % self._steps and step != self._last):
             return
         self._checkpoints.save()
-        self._check(step)
+        started = time.monotonic()
+        try:
+            self._check(step)
+        finally:
+            self.seconds += time.monotonic() - started
 
     def _score(self, step: int) -> None:
         with averaged_weights(self.model, self.model.optimizer):
