@@ -7,6 +7,7 @@ import signal
 import tempfile
 from pathlib import Path
 
+import gin
 import tensorflow as tf
 
 from tests.commands import job
@@ -51,6 +52,27 @@ class EnvironmentFaultsTest(tf.test.TestCase):
         step = int(re.search(r"Stopped by SIGTERM after step (\d+) of 20000 and saved", process.output)[1])
         self.assertEqual(job.saved_step(self.model_dir), step)
         self.assertFalse((self.model_dir / "train.lock").exists())
+
+    def test_a_termination_while_scoring_ends_at_once_and_the_run_can_be_finished(self):
+        def scores():
+            """Whether the state that is scored first is saved: the graph of scoring takes a second to build."""
+            return (checkpoints / "ckpt-2.index").exists() and not (checkpoints / "saving").exists()
+
+        checkpoints, steps = self.model_dir / "checkpoints", ("TRAIN_STEPS = 4", "Run.evaluate_every = 2")
+        process = self.train(*steps)
+        self.assertEqual(process.end(signal.SIGTERM, scores), 143, process.output)
+        self.assertIn("Ended by SIGTERM.", process.output)
+        self.assertNotIn("step 2: ", process.output)
+        self.assertEqual(job.saved_step(self.model_dir), 2)
+        process = self.train(*steps)
+        self.assertEqual(process.end(signal.SIGTERM, lambda: "the best of the run" in process.output), 143)
+        self.assertIn("Going on from step 2", process.output)
+        self.assertNotIn("Scores on the val split", process.output)
+        self.assertFalse((self.model_dir / "train.lock").exists())
+        self.addCleanup(gin.clear_config)
+        run = tiny_run.load(self.folder, self.model_dir, *steps)
+        self.assertTrue(run.train())
+        self.assertIn("AP50", run.evaluate().metrics)
 
     def test_an_image_that_is_gone_or_cut_is_named_and_the_state_is_saved(self):
         photo = next(path for path in sorted((self.folder / "photos").iterdir()) if path.name.startswith("train"))
