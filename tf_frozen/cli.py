@@ -27,13 +27,15 @@ from tf_frozen.gin_files import did_you_mean
 from tf_frozen.signals import Terminated, raised
 
 ORDER = ("train", "evaluate", "predict", "export", "inspect", "audit", "cache", "check-data", "score", "configs")
+EXIT_CODES = "Exit codes: 0 done, 1 a check found a fault, 2 wrong use or missing files, 130 Ctrl-C, 143 SIGTERM."
 WRONG_USE, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code.
 
-    That is 2 after a UserError or wrong flags, 130 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP.
+    That is 0 if it did what it says, 1 if a check found a fault (in data, or a frozen variable that changed), 2 after a
+    UserError, such as wrong flags or missing files, 130 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP.
     """
     _quiet_tensorflow()
     _print_any_text()
@@ -95,7 +97,7 @@ def _with_home(value: Any) -> Any:
 
 def _parser(modules: dict[str, ModuleType]) -> argparse.ArgumentParser:
     listed = "".join(f"\n  {name:12}{module.HELP}" for name, module in modules.items())
-    epilog = f"commands:{listed}\n\n`tf-frozen COMMAND --help` shows an example and all flags."
+    epilog = f"commands:{listed}\n\n`tf-frozen COMMAND --help` shows an example and all flags.\n{EXIT_CODES}"
     usage = "tf-frozen [-h] [--version] COMMAND ..."
     parser = _Parser(prog="tf-frozen", usage=usage, description=tf_frozen.__doc__, epilog=epilog)
     parser.add_argument("--version", action="version", version=f"tf-frozen {tf_frozen.__version__}")

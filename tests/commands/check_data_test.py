@@ -127,10 +127,11 @@ class CheckDataTest(SmallSetTestCase):
             self.run_on_set()
             self.assertIn("Checked 2 of 2 images", handler.stream.getvalue())
 
-    def test_annotations_that_cannot_be_read_are_faults_too(self):
+    def test_missing_data_are_faults_too_but_wrong_use(self):
         code, output = run("--annotations", "none.json", "--images", self.folder, "--json")
-
-        self.assertEqual((code, [fault["kind"] for fault in json.loads(output)["faults"]]), (1, ["missing_json"]))
+        self.assertEqual((code, [fault["kind"] for fault in json.loads(output)["faults"]]), (2, ["missing_json"]))
+        self.assertEqual(run("--annotations", self.write()[0], "--images", "none")[0], 2)
+        self.assertEqual(run("--annotations", "embedded:none.json", "--images", self.folder)[0], 2)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,11 @@ import json
 import logging
 from collections.abc import Iterator
 
-HELP = "list the faults of a COCO JSON and its images, and sum them up; exit 1 if there is a fault"
+HELP = "list the faults of a COCO JSON and its images, and sum them up; exit 1 for faults, 2 if they are missing"
 EXAMPLE = "tf-frozen check-data --annotations my/train.json --images my/photos"
 
 _ROWS_SHOWN = 200
+_MISSING = {"missing_json", "missing_images_folder", "missing_embedded"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints faults, warnings and a summary; returns 1 if there are faults, else 0."""
+    """Prints faults, warnings and a summary; returns 2 if JSON or folder are missing, 1 for other faults, else 0."""
     from tf_frozen.data import faults
     from tf_frozen.data.checks.inspection import inspect
     from tf_frozen.data.suggestion import suggest_for
@@ -36,12 +37,13 @@ def run(args: argparse.Namespace) -> int:
 
     with _without_progress() if args.json else contextlib.nullcontext():
         found = inspect(args.annotations, args.images, masks=args.masks, clip_boxes=args.clip_boxes)
+    code = 2 if any(fault.kind in _MISSING for fault in found.faults) else int(bool(found.faults))
     summary = summarize(found.document.get("annotations", []), found.places, found.categories)
     if args.json:
         lists = {"faults": found.faults, "warnings": found.warnings}
         content = {name: [fault.as_dict() for fault in rows] for name, rows in lists.items()}
         print(json.dumps(content | {"summary": summary.as_dict()}, indent=2, allow_nan=False))
-        return 1 if found.faults else 0
+        return code
     print(f"{_count(len(found.faults), 'fault')} in {args.annotations} with the images of {args.images}.")
     if found.faults:
         print(faults.describe(found.faults, _ROWS_SHOWN))
@@ -55,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     suggestion = None if found.faults else suggest_for(found.document["annotations"], found.places)
     if suggestion:
         print(suggestion)
-    return 1 if found.faults else 0
+    return code
 
 
 @contextlib.contextmanager
