@@ -74,7 +74,7 @@ class WholeJobTest(tf.test.TestCase):
         self.assertBetween(summary["images_per_second"], 0.1, 1000)
         scoring, training = summary["scoring_seconds"], summary["training_seconds"]
         self.assertTrue(0 < scoring < training < summary["seconds"], summary)
-        took = f"{scoring / 60:.1f} of {training / 60:.1f} minutes, {scoring / training:.0%}"
+        took = f"{scoring / 60:.1f} of {training / 60:.1f} minutes, {100 * scoring / training:.0f} %"
         self.assertIn(f"Scoring while training took {took}.", self.job.finished.output)
         self.assertBetween(summary["peak_memory_bytes"], 10**8, 10**10)
         self.assertEqual(summary["seed"], 0)

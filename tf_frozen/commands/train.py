@@ -137,5 +137,5 @@ def _scoring(summary: dict[str, Any]) -> list[str]:
     scoring, training = summary["scoring_seconds"], summary["training_seconds"]
     if not scoring:
         return []
-    share = f"{scoring / 60:.1f} of {training / 60:.1f} minutes, {scoring / training:.0%}"
+    share = f"{scoring / 60:.1f} of {training / 60:.1f} minutes, {100 * scoring / training:.0f} %"
     return [f"Scoring while training took {share}."]
