@@ -47,12 +47,18 @@ class SummarizeTest(tf.test.TestCase):
         self.assertEqual(summarize([row(attributes=value) for value in angles], PLACES, CATEGORIES).rotated, 1)
 
     def test_more_objects_than_detections(self):
-        found = summarize([row(image_id=2)] * 101, PLACES, CATEGORIES)
+        found = {
+            limit: summarize([row(image_id=2)] * 101, PLACES, CATEGORIES, None, limit) for limit in (None, 100, 200)
+        }
 
-        self.assertEqual(found.crowded_images, 1)
-        self.assertIn("1 image with more than 100 objects, the most 101 in b.jpg", found.notes[0])
-        self.assertIn("BoxCascade.detections", table({"": found}))
-        self.assertEqual(summarize([row(image_id=2)] * 100, PLACES, CATEGORIES).notes, [])
+        self.assertEqual(found[100].crowded_images, 1)
+        for summary in found.values():
+            self.assertIn("1 image with more than 100 objects, the most 101 in b.jpg", table({"": summary}))
+            self.assertIn("COCO's AP counts the best 100 detections", summary.notes[0])
+        self.assertIn("no more than 100 detections: raise MOST_DETECTIONS", found[100].notes[0])
+        self.assertIn("given up to 200 detections (DETECTIONS)", found[200].notes[0])
+        self.assertNotIn("given", found[None].notes[0])
+        self.assertEqual(summarize([row(image_id=2)] * 100, PLACES, CATEGORIES, None, 50).notes, [])
 
     def test_a_long_tail_is_counted_in_images(self):
         places = {number: Place(f"{number}.jpg", 100, 100) for number in range(40)}

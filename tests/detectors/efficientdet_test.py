@@ -47,7 +47,7 @@ class EfficientDetTest(tf.test.TestCase):
     def load(self, *names):
         """The configuration that gin files of these sizes make."""
         files = [f"detectors/efficientdet_{name}.gin" for name in names]
-        experiment.load(files, ["NUM_CLASSES = 90", "SEED = 0", "BACKBONE_MODE = 'scratch'"])
+        experiment.load(files, ["NUM_CLASSES = 90", "DETECTIONS = 100", "SEED = 0", "BACKBONE_MODE = 'scratch'"])
         return gin.config_str()
 
     def check(self, name):

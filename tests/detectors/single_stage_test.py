@@ -63,7 +63,13 @@ class SingleStageTest(tf.test.TestCase):
     def test_retinanet_s_gin_files_train_what_the_paper_s_detector_does(self):
         self.addCleanup(gin.clear_config)
         files = "backbones/resnet_rs50", "norms/batch_norm", "necks/fpn_3_7", "heads/retinanet", "detectors/retinanet"
-        macros = {"NUM_CLASSES": 91, "SEED": 0, "BACKBONE_MODE": "frozen_random", "FRAME": (640, 640)}
+        macros = {
+            "NUM_CLASSES": 91,
+            "DETECTIONS": 100,
+            "SEED": 0,
+            "BACKBONE_MODE": "frozen_random",
+            "FRAME": (640, 640),
+        }
         params = [f"{name} = {value!r}" for name, value in {**macros, "INIT_CHECKPOINT": None}.items()]
         experiment.load([f"{file}.gin" for file in files], params)
         with unallocated():

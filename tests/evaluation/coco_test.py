@@ -60,16 +60,28 @@ def renamed(ground_truth, change):
     }
 
 
+def crowded(ground_truth):
+    """All annotations in one image, which then has 277 objects."""
+    image = ground_truth["images"][0]
+    annotations = [a | {"image_id": image["id"]} for a in ground_truth["annotations"]]
+    return ground_truth | {"images": [image], "annotations": annotations}
+
+
 def by_pycocotools(ground_truth, rows):
+    return [None if value < 0 else value for value in run_pycocotools(ground_truth, rows, [1, 10, 100]).stats]
+
+
+def run_pycocotools(ground_truth, rows, counted):
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO()
         truth.dataset = copy.deepcopy(ground_truth)
         truth.createIndex()
         evaluation = COCOeval(truth, truth.loadRes(copy.deepcopy(rows)), "bbox")
+        evaluation.params.maxDets = counted
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    return [None if value < 0 else value for value in evaluation.stats]
+    return evaluation
 
 
 class ScoreTest(tf.test.TestCase):
@@ -165,6 +177,31 @@ class ScoreTest(tf.test.TestCase):
         boxes = [(1, [20 * n, 0, 10, 10]) for n in range(125)]
         metrics = coco.score(small_set(boxes), [row(1, box, 0.5) for _, box in boxes])
         self.assertAllClose([metrics["AR1"], metrics["AR10"], metrics["AR100"]], [1 / 125, 10 / 125, 100 / 125])
+        # Precision 1 to recall 0.8, the first 81 of 101 recalls; with all boxes to recall 1.
+        self.assertAllClose([metrics["AP"], metrics["AP@200"], metrics["AR@200"]], [81 / 101, 1, 1])
+
+    def test_more_boxes_than_100_count_beside_coco_s_figures(self):
+        ground_truth = crowded(self.neon)
+        rows = perturbed(ground_truth)
+        metrics = coco.score(ground_truth, rows)
+        self.assertEqual(list(metrics), [*coco.METRICS, "AP@300", "AR@300"])
+        self.assertEqual([metrics[name] for name in coco.METRICS], by_pycocotools(ground_truth, rows))
+        evaluation = run_pycocotools(ground_truth, rows, [1, 10, 300])
+        expected = [evaluation.eval["precision"][..., 0, 2].mean(), evaluation.eval["recall"][..., 0, 2].mean()]
+        self.assertAllClose([metrics["AP@300"], metrics["AR@300"]], expected, rtol=0, atol=0)
+        self.assertGreater(metrics["AP@300"], metrics["AP"] + 0.1)
+        self.assertGreater(metrics["AR@300"], metrics["AR100"] + 0.1)
+
+    def test_the_number_of_detections_that_may_be_is_that_of_the_figures(self):
+        rows = perturbed(self.neon)
+        metrics = coco.evaluate(self.neon, rows, detections=100)[0]
+        self.assertEqual(list(metrics), list(coco.METRICS))
+        more = coco.evaluate(self.neon, rows, detections=250)[0]
+        self.assertEqual(more, metrics | {"AP@250": metrics["AP"], "AR@250": metrics["AR100"]})
+        # No object at all, or none of a second category: neither may make a figure of its own.
+        self.assertIsNone(coco.evaluate(small_set([]), [], detections=250)[0]["AP@250"])
+        two = self.neon | {"categories": [*self.neon["categories"], {"id": 99, "name": "none"}]}
+        self.assertEqual(coco.evaluate(two, rows, detections=250)[0], more)
 
     def test_changes_and_prints_nothing(self):
         rows = perturbed(self.neon)

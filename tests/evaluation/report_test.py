@@ -4,6 +4,11 @@ from tf_frozen.evaluation import report
 
 
 class TableTest(tf.test.TestCase):
+    def test_figures_of_more_detections_are_explained(self):
+        rows = [line.split(maxsplit=2) for line in report.table({"AP@300": 0.5, "mask_AR@300": None}).splitlines()]
+        self.assertEqual(rows[1], ["AP@300", "0.500", "average precision with 300 boxes an image"])
+        self.assertEqual(rows[2], ["mask_AR@300", "n/a", "masks: recall with 300 masks an image"])
+
     def test_figures_have_three_decimals_or_are_absent(self):
         lines = report.table({"AP": 0.15049, "AP50": 1.0, "APl": None, "APx": 0.0}).splitlines()
         self.assertEqual(

@@ -128,7 +128,9 @@ class PaperSettingsTest(tf.test.TestCase):
 
     def load(self, *names):
         self.addCleanup(gin.clear_config)
-        experiment.load(["norms/batch_norm.gin", *(f"heads/{name}.gin" for name in names)], ["NUM_CLASSES = 90"])
+        experiment.load(
+            ["norms/batch_norm.gin", *(f"heads/{name}.gin" for name in names)], ["NUM_CLASSES = 90", "DETECTIONS = 100"]
+        )
 
     def test_parameters_are_the_paper_s(self):
         # With the 3.937 million of its FPN the second makes the 21.86 of the paper's R101 FPN, the first 21.26.
@@ -262,7 +264,10 @@ class DetectorTest(tf.test.TestCase):
     def ours(self, box_heads, sampled):
         """Region proposal and box heads of the gin files, in small, and with samples that take all there is."""
         self.addCleanup(gin.clear_config)
-        experiment.load(["norms/batch_norm.gin", "heads/region_proposal.gin", box_heads], [f"NUM_CLASSES = {CLASSES}"])
+        experiment.load(
+            ["norms/batch_norm.gin", "heads/region_proposal.gin", box_heads],
+            [f"NUM_CLASSES = {CLASSES}", "DETECTIONS = 100"],
+        )
         samples = [gin.query_parameter(name) for name in ("RegionProposal.samples", "BoxCascade.samples")]
         self.assertEqual(gin.query_parameter("RegionProposal.score_loss_weight"), samples[0] / samples[1])
         proposal = RegionProposal(

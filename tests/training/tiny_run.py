@@ -43,7 +43,8 @@ DenseHead.convs = 1
 DenseHead.anchor_octaves = 1
 DenseHead.anchor_ratios = (1.0,)
 DenseHead.score_threshold = 0.0
-DenseHead.detections = 5
+DETECTIONS = 5
+DenseHead.detections = %DETECTIONS
 HEAD = @DenseHead()
 SingleStage.weight_decay = 0.0
 """

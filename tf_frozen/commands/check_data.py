@@ -32,13 +32,16 @@ def run(args: argparse.Namespace) -> int:
     """Prints faults, warnings and a summary; returns 2 if JSON or folder are missing, 1 for other faults, else 0."""
     from tf_frozen.data import faults
     from tf_frozen.data.checks.inspection import inspect
+    from tf_frozen.data.num_detections import detections_for, most_objects
     from tf_frozen.data.suggestion import suggest_for
     from tf_frozen.data.summary import summarize, table
 
     with _without_progress() if args.json else contextlib.nullcontext():
         found = inspect(args.annotations, args.images, masks=args.masks, clip_boxes=args.clip_boxes)
     code = 2 if any(fault.kind in _MISSING for fault in found.faults) else int(bool(found.faults))
-    summary = summarize(found.document.get("annotations", []), found.places, found.categories)
+    rows = found.document.get("annotations", [])
+    by_default = detections_for(most_objects(rows))
+    summary = summarize(rows, found.places, found.categories, detections=by_default)
     if args.json:
         lists = {"faults": found.faults, "warnings": found.warnings}
         content = {name: [fault.as_dict() for fault in rows] for name, rows in lists.items()}
@@ -54,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     if any(fault.kind == "box_outside_image" for fault in found.faults):
         print("See what clipping leaves: the same command with --clip_boxes")
     print(table({"": summary}))
-    suggestion = None if found.faults else suggest_for(found.document["annotations"], found.places)
+    suggestion = None if found.faults else suggest_for(rows, found.places)
     if suggestion:
         print(suggestion)
     return code

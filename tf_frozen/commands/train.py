@@ -74,7 +74,7 @@ def _finish(job: Any, model_dir: str, started: float) -> None:
         "scoring_seconds": round(job.scoring_seconds, 1),
         "images_per_second": job.images_per_second and round(job.images_per_second, 2),
         "peak_memory_bytes": _peak_memory_bytes() + export_memory,
-        "metrics": {name: value for name, value in scorer.metrics.items() if name in _SUMMARY_METRICS},
+        "metrics": {name: value for name, value in scorer.metrics.items() if name in _SUMMARY_METRICS or "@" in name},
         "seed": job.seed,
         "trainable_parameters": parameters["trainable"],
         "frozen_parameters": parameters["frozen"],

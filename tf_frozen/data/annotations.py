@@ -134,10 +134,10 @@ class CocoJson:
         annotations = [_filled(row, {"iscrowd": 0, **self._area(row)}) for row in self._rows]
         return {"info": {}, **self._document, "images": images, "annotations": annotations}
 
-    def summary(self, frame: tuple[int, int] | None = None) -> Summary:
-        """Returns counts of boxes and classes; `frame` (height, width) is what a network's images are fitted into."""
+    def summary(self, frame: tuple[int, int] | None = None, detections: int | None = None) -> Summary:
+        """Returns counts of boxes and classes; see `summarize` for the frame and the detections an image."""
         places = {example.image_id: Place(example.path, example.height, example.width) for example in self.examples}
-        return summarize(self._rows, places, dict(self.categories), frame)
+        return summarize(self._rows, places, dict(self.categories), frame, detections)
 
     def _area(self, row: dict[str, Any]) -> dict[str, float]:
         """The box's area; where masks are scored, theirs stands in for one that is missing."""

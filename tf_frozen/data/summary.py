@@ -17,6 +17,7 @@ from tf_frozen.data.checks.boxes import check_box, is_finite, is_number
 _SMALL = 16  # px of the network's input, below which an object is a cell or less of most pyramids
 _RARE = 2
 _LONG_TAIL = 10  # times as many images of one class as of another
+_COUNTED = 100  # detections an image that COCO's AP counts
 _ALIKE = 0.8  # difflib's ratio of two names
 _NAMES_SHOWN, _WIDTH = 4, 44
 
@@ -27,7 +28,8 @@ class Summary:
 
     `boxes` and all that follows leave out crowds, which are not learnt. `sizes` are the 5th, 50th and 95th percentile
     of the square roots of box areas in pixels, None where there is no box. `small_boxes` is the share of boxes under
-    16 px at the network's scale, None where its frame is not known; `detections` how many an image is given at most;
+    16 px at the network's scale, None where its frame is not known; `crowded_images` have more than 100 boxes, which
+    are all that COCO's AP counts; `detections` is how many an image is given at most, None where there is no limit;
     `odd_areas` counts annotations by what their `area` is in place of the object's.
     """
 
@@ -39,7 +41,7 @@ class Summary:
     most_per_image: int
     most_in: str
     crowded_images: int
-    detections: int
+    detections: int | None
     sizes: tuple[float, float, float] | None
     small_boxes: float | None
     boxes_of_class: dict[str, int]
@@ -63,11 +65,10 @@ class Summary:
         """Sentences on what needs a setting."""
         if not self.crowded_images:
             return []
+        images = f"{_count(self.crowded_images, 'image')} with more than {_COUNTED} objects"
         return [
-            f"{_count(self.crowded_images, 'image')} with more than {self.detections} objects, the most "
-            f"{self.most_per_image} in {self.most_in}: a detector gives {self.detections} detections an image by "
-            f"default, and COCO's AP counts no more than 100. Raise BoxCascade.detections or DenseHead.detections, "
-            "or cut the images into tiles."
+            f"{images}, the most {self.most_per_image:,} in {self.most_in}.{self._limit()} COCO's AP counts the best "
+            f"{_COUNTED} detections of a class in an image; AP and AR of all of them are shown beside it."
         ]
 
     @property
@@ -83,6 +84,17 @@ class Summary:
             "often; RepeatFactor.threshold = 1.0 instead of 0.3 more often still."
         ]
 
+    def _limit(self) -> str:
+        """Returns how many detections an image is given, and what to do where that is too few."""
+        if self.detections is None:
+            return ""
+        if self.detections >= self.most_per_image:
+            return f" An image is given up to {self.detections:,} detections (DETECTIONS)."
+        return (
+            f" An image is given no more than {self.detections:,} detections: raise MOST_DETECTIONS, or DETECTIONS "
+            "where that is a number, or detect on tiles."
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Returns all figures, names and notes, ready for JSON."""
         names = ("classes_without_boxes", "rare_classes", "notes", "training_notes")
@@ -94,12 +106,12 @@ def summarize(
     places: Mapping[Any, Place],
     categories: Mapping[int, str],
     frame: tuple[int, int] | None = None,
-    detections: int = 100,
+    detections: int | None = None,
 ) -> Summary:
     """Returns the summary of the list 'annotations' of a COCO JSON, without rows that are faulty.
 
     `places` has file and size of each image by its id, `categories` the names by ids; `frame` is the (height, width)
-    that the network's images are fitted into.
+    that the network's images are fitted into, and `detections` the most that an image is given, None for no limit.
     """
     usable = [row for row in rows if _is_usable(row, places, categories)]
     objects = [row for row in usable if row.get("iscrowd") != 1]
@@ -116,7 +128,7 @@ def summarize(
         median_per_image=float(np.median([per_image[image_id] for image_id in places])) if places else 0.0,
         most_per_image=most,
         most_in=places[most_in].file if most else "",
-        crowded_images=sum(count > detections for count in per_image.values()),
+        crowded_images=sum(count > _COUNTED for count in per_image.values()),
         detections=detections,
         sizes=tuple(np.percentile(sizes, [5, 50, 95]).round(1).tolist()) if objects else None,
         small_boxes=_small_share(objects, sizes, places, frame),

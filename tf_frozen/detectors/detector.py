@@ -29,6 +29,7 @@ class Detector(Configured, keras.Model):
     """
 
     finds_masks = False  # whether `detect` gives masks beside the boxes
+    detections: int | None = None  # the most that an image is given, None where no limit is known, as with tiles
     frozen_as_built: frozenset[str] | None = None  # paths of what was not trainable before the first policy
 
     def __init__(

@@ -35,6 +35,11 @@ class RCNN(Detector):
         super().__init__(backbone, neck, frame, weight_decay, seed, views, tiles, **kwargs)
         self.region_proposal, self.box_heads = region_proposal, box_heads
 
+    @property
+    def detections(self) -> int | None:
+        """The most detections that an image is given; None where no limit is known, as with tiles."""
+        return None if self.tiles else getattr(self.box_heads, "detections", None)
+
     def loss_parts(
         self,
         pyramid: Mapping[int, tf.Tensor],

@@ -34,6 +34,11 @@ class SingleStage(Detector):
         super().__init__(backbone, neck, frame, weight_decay, seed, views, tiles, **kwargs)
         self.head = head
 
+    @property
+    def detections(self) -> int | None:
+        """The most detections that an image is given; None where no limit is known, as with tiles."""
+        return None if self.tiles else getattr(self.head, "detections", None)
+
     def loss_parts(
         self,
         pyramid: Mapping[int, tf.Tensor],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,10 +20,12 @@ MASK_METRICS = tuple(f"mask_{name}" for name in METRICS)
 
 _OF_ALL_SIZES = 0
 _BEST_100 = 2
+_ALL = 3
+_COUNTED = (1, 10, 100)  # detections of an image and category
 
 
 def score(ground_truth: dict, results: Sequence[dict], masks: bool = False) -> dict[str, float | None]:
-    """Return the twelve COCO figures, named as in METRICS, and with `masks` those of MASK_METRICS; see `evaluate`."""
+    """Return COCO's figures, named as in METRICS, with `masks` those of MASK_METRICS too, and more; see `evaluate`."""
     return evaluate(ground_truth, results, masks)[0]
 
 
@@ -32,7 +35,7 @@ def per_class(ground_truth: dict, results: Sequence[dict], masks: bool = False) 
 
 
 def evaluate(
-    ground_truth: dict, results: Sequence[dict], masks: bool = False
+    ground_truth: dict, results: Sequence[dict], masks: bool = False, detections: int | None = None
 ) -> tuple[dict[str, float | None], list[dict]]:
     """Return the figures of `score` and the rows of `per_class` from a single evaluation.
 
@@ -44,13 +47,15 @@ def evaluate(
       masks: score masks as well; annotations and rows then have a `segmentation`, polygons or RLE, and images their
         height and width. A mask's size, by which it is small or large, is its own and not its box's. The box of what
         has no `bbox` is its mask's.
+      detections: how many an image may have in the results.
 
     Returns:
       Fractions from 0 to 1, or None where the ground truth has no object (of that size, of that category).
       `instances` counts the objects of a category that are not crowds.
 
-    Only the 100 best boxes of each image and category count. That is COCO's own limit: figures made with
-    another one cannot be compared with published ones, and pycocotools then gives -1 for AP.
+    Only the 100 best boxes of each image and category count. That is COCO's own limit, and figures made with another
+    one cannot be compared with published ones. Where there may be more, by `detections` or as the results show, AP and
+    AR of all of them stand beside these: 'AP@300' and 'AR@300' for up to 300.
 
     Raises:
       DataError: the ground truth or a row is malformed or names an unknown image or category; all are listed.
@@ -63,9 +68,10 @@ def evaluate(
         "images": [_image(number, *sizes.get(image, ())) for image, number in images.items()],
         "categories": [{"id": number} for number in categories.values()],
     }
-    runs = {"": _run_pycocotools("bbox", sets, annotations, found)}
+    counted = _COUNTED + _beyond(found, detections or 0)
+    runs = {"": _run_pycocotools("bbox", sets, annotations, found, counted)}
     if masks:
-        runs["mask_"] = _run_pycocotools("segm", sets, annotations, coco_rows.of_masks(found))
+        runs["mask_"] = _run_pycocotools("segm", sets, annotations, coco_rows.of_masks(found), counted)
     names = {entry["id"]: str(entry.get("name", entry["id"])) for entry in ground_truth["categories"]}
     instances = Counter(annotation["category_id"] for annotation in annotations if not annotation["iscrowd"])
     return _figures(runs), [
@@ -108,13 +114,32 @@ def _or_none(value: float) -> float | None:
     return None if value < 0 else float(value)
 
 
+def _beyond(found: Sequence[dict], detections: int) -> tuple[int, ...]:
+    """The number of detections of an image and category that all of them are within, if it is above COCO's 100.
+
+    It is `detections`, or where there are more the next multiple of 100: figures at it are those at the exact number.
+    """
+    per_group = Counter((row["image_id"], row["category_id"]) for row in found)
+    most = max(per_group.values(), default=0)
+    number = detections if most <= detections else 100 * math.ceil(most / 100)
+    return (number,) if number > _COUNTED[-1] else ()
+
+
 def _figures(runs: Mapping[str, COCOeval]) -> dict[str, float | None]:
-    """The twelve figures of each evaluation under its prefix."""
-    return {
-        prefix + name: _or_none(value)
-        for prefix, run in runs.items()
-        for name, value in zip(METRICS, run.stats, strict=True)
-    }
+    """The twelve figures of each evaluation under its prefix, and those of more detections than 100."""
+    figures = {}
+    for prefix, run in runs.items():
+        figures |= {prefix + name: _or_none(value) for name, value in zip(METRICS, run.stats, strict=True)}
+        for number in run.params.maxDets[_ALL:]:
+            for name, values in (("AP", run.eval["precision"]), ("AR", run.eval["recall"])):
+                figures[f"{prefix}{name}@{number}"] = _mean(values[..., _OF_ALL_SIZES, _ALL])
+    return figures
+
+
+def _mean(values: np.ndarray) -> float | None:
+    """The mean without the -1 of categories that have no object, as in COCOeval.summarize; None without any."""
+    values = values[values > -1]
+    return float(np.mean(values)) if values.size else None
 
 
 def _class_precisions(runs: Mapping[str, COCOeval], number: int) -> dict[str, float | None]:
@@ -129,10 +154,13 @@ def _image(number: int, height: int | None = None, width: int | None = None) -> 
     return {"id": number, "height": height, "width": width}
 
 
-def _run_pycocotools(kind: str, sets: dict[str, list], annotations: list[dict], found: list[dict]) -> COCOeval:
+def _run_pycocotools(
+    kind: str, sets: dict[str, list], annotations: list[dict], found: list[dict], counted: Sequence[int]
+) -> COCOeval:
     with contextlib.redirect_stdout(io.StringIO()):
         truth, results = (_index(sets, rows) for rows in (annotations, found))
         evaluation = COCOeval(truth, results, kind)
+        evaluation.params.maxDets = list(counted)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()

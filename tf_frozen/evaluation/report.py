@@ -19,6 +19,7 @@ _MEANINGS = {
     "ARm": "AR100 of medium objects",
     "ARl": "AR100 of large objects",
 }
+_AT_MORE = {"AP": "average precision", "AR": "recall"}
 
 
 def table(metrics: Mapping[str, float | None], per_class: Sequence[Mapping] = ()) -> str:
@@ -33,7 +34,8 @@ def table(metrics: Mapping[str, float | None], per_class: Sequence[Mapping] = ()
 
 
 def _meaning(name: str) -> str:
-    meaning = _MEANINGS.get(name.removeprefix("mask_"), "")
+    figure, _, boxes = name.removeprefix("mask_").partition("@")
+    meaning = f"{_AT_MORE[figure]} with {boxes} boxes an image" if boxes else _MEANINGS.get(figure, "")
     if not name.startswith("mask_") or not meaning:
         return meaning
     return f"masks: {meaning.replace('boxes', 'masks').replace('box', 'mask')}"

@@ -122,7 +122,7 @@ class Run:
         detector, phases, checkpoints = self._builder.built
         step = checkpoints.restore_latest()
         batches = self._batches(train_data, detector)
-        start_report.log_data(train_data, val_data, detector.frame)
+        start_report.log_data(train_data, val_data, detector)
         self._audit.begin(batches.crop, step)
         experiment.report_unused(strict)
         start_report.advise(detector, batches, step, self.train_steps)

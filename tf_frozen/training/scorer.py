@@ -54,7 +54,7 @@ class Scorer:
         self._listed = {category.id for category in data.categories}
         self._categories, self._model_dir, self._batch_size = categories, model_dir, batch_size
         self._batches = eval_batches(self.examples, None if detector.tiles else detector.frame, batch_size)
-        self._masks = detector.finds_masks
+        self._masks, self._most = detector.finds_masks, detector.detections
         few = f"{len(self.examples)} of {len(data.examples)}" if images else str(len(self.examples))
         self.sample = f"{few} val images" + ("" if views or detector.views is None else ", one view of each")
         # Here, so that it is traced once for all the times that a run is scored.
@@ -74,7 +74,7 @@ class Scorer:
             batches = counter.over(self._batches, lambda batch: len(batch[0]))
             self._found = detect_all(self._detect, batches, self.examples)
         self.results = [row for row in self._found if row["category_id"] in self._listed]
-        self.metrics, self.per_class = evaluate(self._ground_truth, self.results, self._masks)
+        self.metrics, self.per_class = evaluate(self._ground_truth, self.results, self._masks, self._most)
         RunDirectory(self._model_dir).add_metrics(step, {"images": len(self.examples), **self.metrics})
         board = TensorBoard(str(self._model_dir / "tensorboard"), self._batch_size)
         board.scalars(step, {f"val/{name}": value for name, value in self.metrics.items() if value is not None})

@@ -24,9 +24,11 @@ from tf_frozen.training.phases import Phases
 _LOGGER = logging.getLogger(__name__)
 
 
-def log_data(train_data: CocoJson, val_data: CocoJson, frame: tuple[int, int]) -> None:
-    """Logs a summary of the data, in which objects have their size in a frame of (height, width) pixels."""
-    _LOGGER.info("%s", summary_table({"train": train_data.summary(frame), "val": val_data.summary(frame)}))
+def log_data(train_data: CocoJson, val_data: CocoJson, detector: Detector) -> None:
+    """Logs a summary of the data, in which objects have their size in the frame of the detector."""
+    splits = {"train": train_data, "val": val_data}
+    summaries = {name: data.summary(detector.frame, detector.detections) for name, data in splits.items()}
+    _LOGGER.info("%s", summary_table(summaries))
 
 
 def advise(detector: Detector, batches: TrainBatches | CachedBatches, step: int, train_steps: int) -> None:

@@ -1,0 +1,13 @@
+"""Numbers in gin files that grow in proportion to another number."""
+
+from __future__ import annotations
+
+import math
+
+import gin
+
+
+@gin.configurable
+def at_least(least: int, number: int, times: float = 1.0) -> int:
+    """Returns `times` the number, rounded up, but no less than `least`."""
+    return max(least, math.ceil(times * number))
