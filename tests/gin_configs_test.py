@@ -109,6 +109,20 @@ class RunnableTest(tf.test.TestCase):
                 for macro in [*overridden, *required]:
                     gin.query_parameter(f"{macro}/gin.macro.value")  # ValueError where there is none
 
+    def test_proposals_and_candidates_follow_the_detections(self):
+        for detections, expected in (
+            (100, (100, (300, 300), (500, 500), 1000)),
+            (700, (700, (2100,) * 2, (3500,) * 2, 7000)),
+        ):
+            self.load("runs/train_on_coco_json.gin", DETECTIONS=detections)
+            detector = self.built("detector")
+            proposal = detector.region_proposal
+            self.load("runs/small_retinanet.gin", DETECTIONS=detections)
+            head = self.built("detector").head
+            self.assertEqual(head.detections, detections)
+            found = detector.detections, proposal.proposals, proposal.candidates, head.candidates
+            self.assertEqual(found, expected)
+
     @pytest.mark.slow
     def test_builds_its_detector_and_uses_all_that_it_binds(self):
         for name in RUNNABLE:

@@ -1,7 +1,26 @@
+from pathlib import Path
+from unittest import mock
+
 import numpy as np
 import tensorflow as tf
 
+from tf_frozen.geometry import voting
 from tf_frozen.geometry.voting import vote
+
+
+def crowd(batch, count, seed=0):
+    """Boxes in groups of eight that nearly coincide, scores and classes."""
+    rng = np.random.default_rng(seed)
+    near = np.tile(rng.uniform(0, 600, [batch, count // 8, 2]), [1, 8, 1])
+    near += rng.normal(0, 1, near.shape)
+    boxes = np.concatenate([near, near + rng.uniform(10, 14, near.shape)], -1)
+    scores, classes = rng.uniform(size=near.shape[:2]), rng.integers(1, 3, near.shape[:2])
+    return [tf.constant(x, dtype) for x, dtype in ((boxes, tf.float32), (scores, tf.float32), (classes, tf.int32))]
+
+
+def peak_megabytes():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 class VoteTest(tf.test.TestCase):
@@ -40,3 +59,28 @@ class VoteTest(tf.test.TestCase):
             self.assertAllClose(together[one], alone)
             self.assertAllClose(sums[one], sum_alone)
         self.assertNotAllClose(together, boxes)
+
+    def test_in_parts_it_is_bit_for_bit_what_it_is_at_once(self):
+        inputs = crowd(3, 104)
+        together = vote(*inputs, 0.5)
+        self.assertNotAllClose(together[0], inputs[0])
+        for pairs in (1, 5 * 3 * 104, 103 * 3 * 104):  # one row at a time, five, and all but one
+            with mock.patch.object(voting, "_PAIRS", pairs):
+                for part, whole in zip(tf.function(vote)(*inputs, 0.5), together, strict=True):
+                    self.assertAllEqual(part, whole)
+
+    def test_no_image(self):
+        voted, total = vote(*(x[:0] for x in crowd(1, 8)), 0.5)
+        self.assertEqual((voted.shape, total.shape), ((0, 8, 4), (0, 8)))
+
+    def test_memory_does_not_grow_with_the_square(self):
+        refs = Path("/proc/self/clear_refs")
+        if not refs.exists():
+            self.skipTest("needs Linux's record of the peak")
+        inputs = crowd(1, 6000)
+        voted = tf.function(vote).get_concrete_function(*inputs, 0.5)
+        refs.write_text("5")  # resets the peak
+        before = peak_megabytes()
+        voted(*inputs)
+        # All pairs at once would take 144 MB for each of about five results.
+        self.assertLess(peak_megabytes() - before, 300)
