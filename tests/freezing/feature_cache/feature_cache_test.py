@@ -317,6 +317,14 @@ class FeatureCacheTest(tf.test.TestCase):
         with self.assertRaisesRegex(ConfigError, r"augmentation\[1\] is .*could not tell whether that changes"):
             found(keras.layers.RandomFlip())
 
+    def test_the_key_stays_where_a_module_moves_within_its_package(self):
+        batches = lab.batches()
+        batches.augmentation = (QuarterTurns(),)
+        before = key(batches, self.model)
+        moved = tf.compat.v1.test.mock.patch.object(QuarterTurns, "__module__", "tf_frozen.data.turns")
+        with moved:
+            self.assertEqual(differences(before, key(batches, self.model)), [])
+
     def test_an_image_that_was_replaced_by_one_of_its_size(self):
         self.build()
         example = lab.examples()[0]

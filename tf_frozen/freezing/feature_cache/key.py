@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_frozen.backbones.backbone import Backbone
+from tf_frozen.config.imports import package_of
 from tf_frozen.data.annotations import Example
 from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.detectors.detector import Detector
@@ -37,7 +38,7 @@ def key(batches: TrainBatches, detector: Detector) -> dict[str, Any]:
     backbone = detector.backbone
     rows = {
         "format": FORMAT,
-        "backbone": f"{type(backbone).__module__}.{type(backbone).__qualname__}",
+        "backbone": _full_name(type(backbone)),
         "backbone's graph": backbone.graph_digest,
         "backbone's weights": digest(fingerprints(variable_paths(backbone))),
         "backbone's precision": backbone.compute_dtype,
@@ -117,7 +118,7 @@ def _add(rows: dict[str, Any], name: str, value: Any) -> None:
             _add(rows, f"{name}[{number}]", item)
     else:
         kind = _kind(name, value)
-        rows[_free(rows, name)] = f"{kind.__module__}.{kind.__qualname__}"
+        rows[_free(rows, name)] = _full_name(kind)
         for part, item in _parts(value).items():
             _add(rows, f"{kind.__qualname__}.{part.lstrip('_')}", item)
 
@@ -136,6 +137,11 @@ def _parts(value: Any) -> dict[str, Any]:
     except ValueError:  # gin does not know it
         bound = {}
     return {**inspect.getclosurevars(function).nonlocals, **defaults, **bound}
+
+
+def _full_name(kind: Any) -> str:
+    """The name of a class or function with its module, of tf_frozen's the package: its modules may move."""
+    return f"{package_of(kind.__module__)}.{kind.__qualname__}"
 
 
 def _kind(name: str, value: Any) -> Any:
