@@ -72,6 +72,10 @@ class Tiles(ConfiguredLayer):
         found = tf.map_fn(detect_one, spans, fn_output_signature=specs, parallel_iterations=1)
         return self._merged({name: each.values for name, each in found.items()})
 
+    def whole(self, frame: tuple[int, int]) -> tuple[float, float]:
+        """Height and width, in pixels of an image, up to which every object is found whole on tiles of that frame."""
+        return tuple((round(self.overlap * side) - self.margin) / self.magnification for side in frame)
+
     @staticmethod
     def specs(masks: bool) -> dict[str, tf.RaggedTensorSpec]:
         """The types of what `detect` gives."""

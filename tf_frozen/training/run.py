@@ -128,6 +128,7 @@ class Run:
         start_report.advise(detector, batches, step, self.train_steps)
         self.directory.write("magnification.json", magnification.of_training(self._image_batches(train_data, detector)))
         start_report.check_magnification(self.magnification, detector, val_data)
+        start_report.check_tiles(detector, train_data)
         self._record(train_data.categories, step)
         log_schedule(detector.optimizer, self.train_steps)
         start_report.check_until(self._policy.until, self.train_steps)

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gin
+import numpy as np
 
-from tf_frozen.data.annotations import CocoJson
+from tf_frozen.data.annotations import CocoJson, Example
 from tf_frozen.data.cached_batches import CachedBatches
 from tf_frozen.data.magnification import MagnificationCheck
 from tf_frozen.data.pipeline import TrainBatches
@@ -22,6 +23,7 @@ from tf_frozen.freezing.savings import savings, table
 from tf_frozen.training.phases import Phases
 
 _LOGGER = logging.getLogger(__name__)
+_MANY = 0.05  # a share of objects that is worth a warning
 
 
 def log_data(train_data: CocoJson, val_data: CocoJson, detector: Detector) -> None:
@@ -49,6 +51,29 @@ def check_magnification(trained: Mapping[str, Any] | None, detector: Detector, v
         check.add(example.path, example.height, example.width)
     if check.warning:
         _LOGGER.warning("%s", check.warning)
+
+
+def check_tiles(detector: Detector, data: CocoJson) -> None:
+    """Warns where one object in twenty or more, of images that tiles cut, is too large to be found whole on tiles."""
+    if not detector.tiles:
+        return
+    frame, magnification = np.float64(detector.frame), detector.tiles.magnification
+    whole = np.float64(detector.tiles.whole(detector.frame))
+    cut = np.concatenate([np.zeros([0, 2]), *(_cut_sides(example, frame / magnification) for example in data.examples)])
+    large = np.sum(np.any(cut > whole, axis=1))
+    if large > _MANY * len(cut):
+        _LOGGER.warning(
+            f"{large} of {len(cut)} objects of {data.annotations_path} are larger than {whole[0]:.0f} × {whole[1]:.0f} "
+            f"pixels, and may be found in parts on tiles: {detector.tiles.overlap:.0%} of the frame, less a margin, is "
+            f"what neighbours share, at magnification {magnification:g}. Raise Tiles.overlap, up to 0.5, or FRAME, or "
+            "lower MAGNIFICATION."
+        )
+
+
+def _cut_sides(example: Example, tile: np.ndarray) -> np.ndarray:
+    """Height and width [n, 2] of an image's n objects, 0 on an axis where one tile, in its pixels, holds the image."""
+    boxes = example.boxes[~example.crowd]
+    return (boxes[:, 2:] - boxes[:, :2]) * (np.float64([example.height, example.width]) > tile)
 
 
 def log_changes(before: Sequence[str]) -> None:
