@@ -260,6 +260,15 @@ class EndTest(CliTest):
         self.assertEqual(process.wait(timeout=120), 141)
         self.assertEqual(process.stderr.read(), "")
 
+    def test_a_full_output_is_a_clear_error(self):
+        self.command("printing", "print('done')")
+        for unbuffered in ("", "1"):
+            with open("/dev/full", "w") as full:
+                env = {"PYTHONUNBUFFERED": unbuffered}
+                process = self.process("printing", "--model_dir", "here", stdout=full, env=env)
+                said = "Cannot write: No space left on device. Free space, or send the output elsewhere.\n"
+                self.assertEqual((process.wait(timeout=120), process.stderr.read()), (2, said))
+
     def test_characters_that_the_output_has_no_code_for_are_escaped(self):
         self.command("signs", "import logging; print('×'); logging.getLogger('tf_frozen').warning('10²')")
         process = self.process("signs", "--model_dir", "here", env={"PYTHONIOENCODING": "ascii"})

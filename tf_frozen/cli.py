@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import importlib
 import io
 import logging
@@ -56,6 +57,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _discard(sys.stdout)  # the reader, `head` for one, has left
         return BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or error.filename:
+            raise
+        _discard(sys.stdout)
+        with contextlib.suppress(OSError):
+            print(f"Cannot write: {error.strerror}. Free space, or send the output elsewhere.", file=sys.stderr)
+        return WRONG_USE
 
 
 def find_commands() -> dict[str, ModuleType]:
