@@ -43,7 +43,9 @@ class CacheTest(tf.test.TestCase):
         self.assertEqual({name: shards(output)[name] for name in before}, before)
         self.assertEqual([path for path in output.iterdir() if path.name.endswith(".part")], [])
         with self.subTest("made already"):
-            self.assertRegex(job.command(*cache, f"--output={output}")[1], "finished already, and each of its files is")
+            self.assertRegex(
+                job.command(*cache, f"--output={output}")[1], "is complete already; all its files are intact"
+            )
         with self.subTest("trains"):
             (folder / "bright.gin").write_text(
                 "import tf_frozen.data\nCachedBatches.augmentation = [@ChannelBrightness()]\n"

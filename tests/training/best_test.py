@@ -81,7 +81,7 @@ class BestTest(tf.test.TestCase):
             (self.folder / "best" / "best.json").write_text(text)
             with self.assertLogs("tf_frozen", "WARNING") as log:
                 self.assertIsNone(Best(self.folder).record)
-            self.assertIn("best.json can't be read", log.output[0])
+            self.assertIn("best.json cannot be read", log.output[0])
         self.best.forget()
         self.assertFalse((self.folder / "best").exists())
 

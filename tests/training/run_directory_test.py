@@ -93,7 +93,7 @@ class LostFilesTest(FolderTest):
         self.assertEqual(self.command("evaluate")[0], 0)
         said = self.train("TRAIN_STEPS = 4")
         self.assertIn(
-            "nothing frozen changed before step 3 can't be proven any more; the proof starts anew there", said
+            "nothing frozen changed before step 3 can no longer be proven; the proof starts again there", said
         )
         code, out, _ = self.command("audit")
         self.assertEqual(code, 0)
@@ -129,7 +129,7 @@ class LostFilesTest(FolderTest):
         self.assertEqual(code, 0, err)
         self.assertRegex(out, r"\nAP50 +\d\.\d{3} ")
         self.assertIn("metrics.jsonl: Is a directory", err)
-        self.assertRegex(err, "TensorBoard's events are not written any more to .*/tensorboard")
+        self.assertRegex(err, "TensorBoard's events are no longer written to .*/tensorboard")
         self.assertRegex(err, "Cannot write .*/metrics.json: ")
         self.assertNotIn("Traceback", err)
 

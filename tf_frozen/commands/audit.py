@@ -1,4 +1,4 @@
-"""`tf-frozen audit`: whether what a run froze is still frozen, proven from its files."""
+"""`tf-frozen audit`: proves from a run's files that its frozen variables have not changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`tf-frozen cache`: the frozen backbone's features of every training view, on disk."""
+"""`tf-frozen cache`: stores the frozen backbone's features of the augmented training images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-HELP = "store what the frozen backbone makes of the training images, so that training skips it"
+HELP = "store the frozen backbone's features of the training images, which training then reads instead of images"
 EXAMPLE = """tf-frozen cache --gin_file quickstart.gin --gin_param 'FeatureCache.views = 8' --output caches/quickstart
   tf-frozen train --gin_file quickstart.gin --gin_param 'FEATURE_CACHE = "caches/quickstart"' --model_dir runs/mine"""
 
@@ -25,13 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--gin_param", action="append", default=[], metavar="B", help="'NAME = value', repeatable; wins over files"
     )
     parser.add_argument(
-        "--output", required=True, metavar="DIR", help="the cache's folder; what is whole of a cache there is kept"
+        "--output", required=True, metavar="DIR", help="the cache's folder; complete files of the same cache are kept"
     )
-    parser.add_argument("--estimate", action="store_true", help="say what it would take, and make nothing")
+    parser.add_argument("--estimate", action="store_true", help="print the size and time it would take")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Builds the cache, or what is missing of it, or says what it would take."""
+    """Builds the cache, or what is missing of it, or prints the size and time that it would take."""
     from tf_frozen import experiment
     from tf_frozen.data.reading import named
     from tf_frozen.freezing.feature_cache.build import FeatureCache  # gin has to know it before a file binds it
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
     if built:
         _LOGGER.info("Done in %.1f minutes: %s", (time.monotonic() - started) / 60, args.output)
     else:
-        _LOGGER.info("%s is finished already, and each of its files is whole.", args.output)
+        _LOGGER.info("%s is complete already; all its files are intact.", args.output)
     _LOGGER.info("Train from it: tf-frozen train ... --gin_param 'FEATURE_CACHE = \"%s\"'", args.output)
 
 

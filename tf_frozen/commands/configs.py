@@ -13,7 +13,7 @@ EXAMPLE = "tf-frozen configs"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of the command."""
-    parser.add_argument("--markdown", action="store_true", help="as tables with what each is said to score and to cost")
+    parser.add_argument("--markdown", action="store_true", help="print tables with the stated score and cost of each")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""tf-frozen score: figures for any COCO results file."""
+"""`tf-frozen score`: scores any COCO results file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--results", required=True, metavar="R", help="JSON list of rows {image_id, category_id, bbox, score}"
     )
-    parser.add_argument("--metric", choices=["coco"], default="coco", help="whose figures (default: coco)")
+    parser.add_argument("--metric", choices=["coco"], default="coco", help="metric (default: coco)")
     parser.add_argument(
         "--masks", action="store_true", help="score the rows' segmentation too, polygons or RLE; rows then need no bbox"
     )

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Trains, scores, draws, exports, checks the export in a fresh process, and says where everything lies."""
+    """Trains, scores, draws, exports, checks the export in a fresh process, and logs the paths of all results."""
     started = time.monotonic()
     from tf_frozen import experiment
     from tf_frozen.training.run import Run
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _finish(job: Any, model_dir: str, started: float) -> None:
-    """Scores, draws and exports the trained detector; leaves the figures in summary.json."""
+    """Scores, draws and exports the trained detector; writes the figures to summary.json."""
     from tf_frozen.evaluation.report import table
     from tf_frozen.files import write_atomic
 
@@ -85,7 +85,7 @@ def _finish(job: Any, model_dir: str, started: float) -> None:
 
 
 def _export(job: Any, scorer: Any) -> tuple[str, int]:
-    """Writes the SavedModel and compares what it finds in a new process with the detector; its folder, that memory."""
+    """Exports and compares detections in a new process with the detector's; returns folder and peak memory in bytes."""
     from tf_frozen.export.saved_model import export
     from tf_frozen.export.verify import detections, verify
 
@@ -106,7 +106,7 @@ def _export(job: Any, scorer: Any) -> tuple[str, int]:
 
 
 def _peak_memory_bytes() -> int:
-    """The most memory that this process held."""
+    """The peak memory of this process."""
     import resource
 
     unit = 1 if sys.platform == "darwin" else 1024

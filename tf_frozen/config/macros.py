@@ -28,7 +28,7 @@ def _without_value(given: dict[str, Binding]) -> list[str]:
 
 
 def _without_use(given: dict[str, Binding]) -> list[str]:
-    """Returns a line for each macro that no file knows, and for each that the user gives in vain.
+    """Returns a line for each macro that no file knows, and for each of the user's that has no effect.
 
     Files that come with the package may give macros that are there for other files.
     """

@@ -1,4 +1,4 @@
-"""Reading of gin files and parameters into gin's configuration, with errors that name file, line and nearest names."""
+"""Reads gin files and parameters into gin's configuration, with errors that name file, line and nearest names."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ _logger = logging.getLogger(__name__)
 def unused_bindings() -> list[str]:
     """Returns a line for each binding that no call has received.
 
-    What another binding put out of use is left out: the settings of a neck in whose place a later file puts another.
+    The bindings of a part that a later binding replaced, such as a neck, are not listed.
     """
     accounted = _used_keys() | _out_of_use()
     left = {key: binding for key, binding in bindings.items() if key not in accounted}
@@ -55,7 +55,7 @@ def _used_keys() -> set[Key]:
 
 
 def _out_of_use() -> set[Key]:
-    """Returns the bindings of what a binding referred to before another replaced it, those made later left out."""
+    """Returns the bindings of what a binding referred to before another replaced it, without those made later."""
     reached = ((key, beside) for _, before, beside in replaced for key in _reached([before.value], set()))
     return {key for key, beside in reached if beside.get(key) is bindings[key]}
 

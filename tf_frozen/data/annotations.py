@@ -160,7 +160,7 @@ def _categories(document: dict[str, Any]) -> list[Category]:
 
 
 def _subset(count: int, fraction: float, seed: int) -> list[int]:
-    """The positions, in order, of this part of so many images."""
+    """The positions, in order, of this fraction of `count` images."""
     order = np.random.default_rng(seed).permutation(count)
     return sorted(order[: max(1, round(fraction * count))].tolist())
 

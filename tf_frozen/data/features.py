@@ -1,4 +1,4 @@
-"""What a frozen backbone made of a batch, instead of the images."""
+"""The feature maps of a frozen backbone for a batch, instead of its images."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import tensorflow as tf
 
 
 class Features(tf.experimental.BatchableExtensionType):
-    """The taps of images [batch, *frame, 3], by level as text, and the frame's (height, width) in pixels.
+    """The feature maps of images [batch, *frame, 3], by level as str, and the frame's (height, width) in pixels.
 
-    The maps do not tell the frame: a tap of 12 rows of stride 32 is one of 384 rows and of 380.
+    The maps do not determine the frame: a map of 12 rows of stride 32 is one of 384 rows and of 380.
     """
 
     maps: Mapping[str, tf.Tensor]

@@ -22,8 +22,8 @@ _ARGUMENTS = [tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int32), tf.Tens
 def decode(contents: tf.Tensor, orientation: tf.Tensor, where: tf.Tensor = "") -> tf.Tensor:
     """Returns uint8 [h, w, 3] from JPEG, PNG, GIF (first frame), BMP or WebP bytes, as a viewer shows it.
 
-    `orientation` is the EXIF tag, int32 1..8. Raises tf.errors.InvalidArgumentError if the bytes are no whole image,
-    or one that `image_header.checked` refuses; of these the message, which `reason` finds, begins with `where`.
+    `orientation` is the EXIF tag, int32 1..8. Raises tf.errors.InvalidArgumentError if the bytes are not complete
+    or an image that `image_header.checked` refuses; of these the message, which `reason` finds, begins with `where`.
     """
     return _decoded(contents, orientation, where, _decode)
 

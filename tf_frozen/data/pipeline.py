@@ -224,7 +224,7 @@ def _element(columns: dict, image, objects: Objects, index, size, scale) -> tupl
 
 
 def _padded(rows: tf.Tensor, most: int) -> tf.Tensor:
-    """So many rows, zeros after those that are given."""
+    """Pads to `most` rows with zeros."""
     padding = [[0, most - tf.shape(rows)[0]], *[[0, 0]] * (rows.shape.rank - 1)]
     return tf.ensure_shape(tf.pad(rows, padding), [most, *rows.shape[1:]])
 

@@ -30,7 +30,7 @@ class Summary:
     of the square roots of box areas in pixels, None where there is no box. `small_boxes` is the share of boxes under
     16 px at the network's scale, None where its frame is not known; `crowded_images` have more than 100 boxes, which
     are all that COCO's AP counts; `detections` is how many an image is given at most, None where there is no limit;
-    `odd_areas` counts annotations by what their `area` is in place of the object's.
+    `odd_areas` counts annotations by what their `area` is instead of the object's.
     """
 
     images: int

@@ -50,8 +50,8 @@ class Best:
     def offer(self, save: Callable[[], str], step: int, metric: str, value: float | None, images: int) -> bool:
         """Keeps what `save()` writes if the score of `step` is the best so far or as good; returns whether it is.
 
-        None is no score, so never better. Scores on another number of images are not compared: the new one is kept.
-        Raises RunError where the copy cannot be written.
+        None, a missing score, is never better. Scores on another number of images are not compared; the
+        new one is kept. Raises RunError where the copy cannot be written.
         """
         before = self.record
         if value is None or before is not None and before["images"] == images and value < before["value"]:
@@ -94,5 +94,5 @@ class Best:
             error = "its values are of other types"
         except (OSError, ValueError, TypeError, LookupError, RecursionError) as unreadable:
             error = unreadable
-        _LOGGER.warning("%s can't be read (%s): the run has no best checkpoint until its next score.", path, error)
+        _LOGGER.warning("%s cannot be read (%s): the run has no best checkpoint until its next score.", path, error)
         return None

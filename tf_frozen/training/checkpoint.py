@@ -1,4 +1,4 @@
-"""Checkpoints of a run: written whole, restored exactly, and never trusted before they were read through."""
+"""Checkpoints of a run: written atomically, restored exactly, and verified before they are used."""
 
 from __future__ import annotations
 

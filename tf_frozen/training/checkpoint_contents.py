@@ -1,4 +1,4 @@
-"""Whether a checkpoint can be read, whether it fits a model, and whether a model's state is worth saving."""
+"""Checks that a checkpoint can be read, that it fits a model, and that a model's state is finite."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def check_finite(variables: dict[str, tf.Variable], step: int) -> None:
     bad = [path for path, v in floats.items() if not tf.reduce_all(tf.math.is_finite(v))]
     if bad:
         raise RunError(
-            f"After step {step} these are not finite any more, and no checkpoint was written:\n"
+            f"After step {step} these variables are no longer finite, and no checkpoint was written:\n"
             f"{listing('variables', bad)}\nLower the learning rate or clip the gradients, then run the same "
             "command again: it goes on from the last checkpoint."
         )

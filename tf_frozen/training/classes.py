@@ -1,4 +1,4 @@
-"""The classes of a run and those of its data, which must mean the same."""
+"""Checks that the classes of a run and those of its data are the same."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check_same(data: CocoJson, run: Sequence[Category], run_file: str) -> None:
     if rows:
         raise DataError(
             f"The categories of {data.annotations_path} (here) are not those that this run was trained on, {run_file} "
-            f"(there):\n{listing('classes differ', rows)}\nWhat was learnt as one class would be called another. Train "
+            f"(there):\n{listing('classes differ', rows)}\nA class would be detected under the name of another. Train "
             "on the categories of the run, or use another model_dir."
         )
 
@@ -40,5 +40,5 @@ def check_scored(val: CocoJson, known: Sequence[Category], known_file: str) -> N
         names = ", ".join(left_out[:10]) + (f" and {len(left_out) - 10} more" if left_out[10:] else "")
         _LOGGER.warning(
             f"{val.annotations_path} lists {len(val.categories)} of the {len(known)} categories of {known_file}. "
-            f"Detections of the others are left out of the score: {names}."
+            f"Detections of the others are not scored: {names}."
         )

@@ -1,4 +1,4 @@
-"""Reading of the data sets of a run."""
+"""Reads the data sets of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run was made with, so that it can be made again."""
+"""Records versions, devices and command line, so that a run can be repeated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a checkpoint leaves out: frozen weights, recorded in it by fingerprint and by the source to have them from."""
+"""Records the frozen weights that a checkpoint leaves out: their fingerprints, and the source to reload them from."""
 
 from __future__ import annotations
 

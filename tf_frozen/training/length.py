@@ -29,7 +29,7 @@ class Length:
         self.epochs, self.least, self.most = epochs, least, most
 
     def steps(self, images: int, batch_size: int) -> int:
-        """The steps of `batch_size` images that a run on so many images has."""
+        """The steps of `batch_size` images of a run on that number of `images`."""
         wanted = max(self.least, math.ceil(self.epochs * images / batch_size))
         return wanted if self.most is None else min(wanted, self.most)
 
@@ -45,7 +45,7 @@ class Length:
 
 
 def begun(step: int, steps: int, batch_size: int, images: int) -> str:
-    """What a run of `steps` steps on so many images starts or goes on with after `step` steps, in words."""
+    """The message with which a run of `steps` steps on `images` images starts, or goes on after `step` steps."""
     if step > steps:
         return f"This run has trained {step} steps, more than the {steps} of Run.train_steps; it is not trained on."
     if step == steps:

@@ -1,4 +1,4 @@
-"""The phases of a run: what trains until a step and what after it, and an optimizer that has slots for just that."""
+"""The phases of a run: before and after the step at which the policy changes, each with its own optimizer."""
 
 from __future__ import annotations
 

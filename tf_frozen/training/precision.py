@@ -1,4 +1,4 @@
-"""The number format in which layers compute."""
+"""Sets the precision in which layers compute."""
 
 from __future__ import annotations
 

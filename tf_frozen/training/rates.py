@@ -1,4 +1,4 @@
-"""Learning rates of their own for parts of a detector."""
+"""Separate learning rates for parts of a detector."""
 
 from __future__ import annotations
 

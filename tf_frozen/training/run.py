@@ -1,4 +1,4 @@
-"""One experiment in one directory: trained, resumed, scored and restored from there."""
+"""An experiment in one directory: training, resuming, scoring and restoring."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Run:
     on how many images, and what becomes of the best checkpoint. `precision` is what
     layers compute in: 'float32', 'mixed_bfloat16' or 'mixed_float16', whose loss is scaled; weights, losses, box coding
     and NMS keep float32. `checkpoints` is what they hold: 'trained' leaves out frozen weights of the backbone that can
-    be read again from where they came from, 'everything' nothing. `feature_cache` is the folder of a cache that
+    be reloaded from their source, 'everything' nothing. `feature_cache` is the folder of a cache that
     `tf-frozen cache` made of this configuration: steps read the backbone's features there and open no image.
     `policy` decides what trains, and until which step; None is what gin binds for Policy: the backbone's mode alone, if
     nothing. `rates` are factors of the learning rate for parts, as ('backbone/.*', 0.1).
@@ -233,7 +233,7 @@ class Run:
             )  # fmt: skip
 
     def audit(self) -> dict[str, Any]:
-        """What the audit finds in the latest checkpoint and in a step traced from it: the content of freezing.json."""
+        """Audits the latest checkpoint and a step traced from it; returns the content of freezing.json."""
         batches = self._train_batches([], self._builder.built.detector.frame, self.batch_size, self.seed)
         return self._audit.report(batches.crop)
 
@@ -292,7 +292,7 @@ class Run:
         return not interrupt.interrupted
 
     def _record(self, categories: list[Category], step: int) -> None:
-        """Leaves in the run directory all that the other commands need."""
+        """Writes all that the other commands need to the run directory."""
         # The saved configuration must build the same heads where the training annotations are out of reach.
         experiment.pin_macro("NUM_CLASSES", len(categories), "the number of categories of the training data")
         if step:

@@ -84,12 +84,12 @@ class RunAudit:
             return trace(self._builder.built.detector, self._batch_size, crop)
 
     def _earlier(self, step: int) -> dict[str, Any] | None:
-        """The record of what was frozen up to `step`; where it is lost, the proof starts anew there, and says so."""
+        """The record of what was frozen up to `step`; where it is lost, logs that the proof starts again there."""
         try:
             earlier = self._directory.freezing()
         except RunError as error:
             lost = (
-                f"That nothing frozen changed before step {step} can't be proven any more; the proof starts anew there."
+                f"That nothing frozen changed before step {step} can no longer be proven; the proof starts again there."
             )
             _LOGGER.warning("%s\n%s", error, lost)
             self._proven_from = step

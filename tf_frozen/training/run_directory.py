@@ -1,4 +1,4 @@
-"""The files of a run's folder: written whole or not at all, and read with errors that name the file and the way on."""
+"""The files of a run's folder: written whole or not at all, and read with errors that name the file and what to do."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tf_frozen.errors import RunError
 from tf_frozen.files import write_atomic
 from tf_frozen.training.run_lock import RunLock
 
-_AGAIN = "Restore it from a copy, or run the command of its training again, which writes it anew."
+_AGAIN = "Restore it from a copy, or run its `tf-frozen train` command again, which writes a new one."
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -87,7 +87,8 @@ class RunDirectory:
             error = "it has no steps"
         except RunError as damaged:
             error = damaged
-        _LOGGER.warning("%s is not used: %s. The length follows the data anew.", self.path / "length.json", error)
+        path = self.path / "length.json"
+        _LOGGER.warning("%s is not used: %s. The length is computed again from the data.", path, error)
         return None
 
     def config(self) -> list[str]:

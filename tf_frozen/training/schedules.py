@@ -1,4 +1,4 @@
-"""Learning rate schedules that are as long as the run, and a check of those that are not."""
+"""Learning rate schedules that fit the length of the run, and a warning for those that do not."""
 
 from __future__ import annotations
 

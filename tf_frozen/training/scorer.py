@@ -1,4 +1,4 @@
-"""Scores a detector on the val split and leaves figures and pictures in the run directory."""
+"""Scores a detector on the val split and writes figures and pictures to the run directory."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Scorer:
         self._found: list[dict] = []
 
     def few(self, images: int) -> Scorer:
-        """One that is quick: of so many images of the split, by one view of each."""
+        """A quick scorer, of `images` images of the split without test-time augmentation."""
         return Scorer(*self._arguments, images=images, views=False)
 
     def score(self, step: int) -> dict[str, float | None]:
@@ -117,11 +117,11 @@ class Scorer:
                 raise write_error(str(path), error, picture.nbytes) from error
         drawn, count = min(_MOST_PICTURES, len(self.examples)), len(self.examples)
         of = f"all {count} val images" if drawn == count else f"the first {drawn} of {count} val images"
-        _LOGGER.info("%s holds pictures of %s, and results.json what was found on all.", folder, of)
+        _LOGGER.info("%s holds pictures of %s, and results.json the detections on all.", folder, of)
 
 
 def _spread(examples: Sequence[Example], count: int) -> Sequence[Example]:
-    """So many of the examples, in their order and evenly spread: neighbours in a data set are often alike."""
+    """`count` of the examples, in order and evenly spread, as neighbours in a data set are often alike."""
     count = min(count, len(examples))
     return [examples[number * len(examples) // count] for number in range(count)]
 

@@ -1,4 +1,4 @@
-"""What a run says before its first step: its data, what is doubtful, what trains, and how."""
+"""Reports before the first step: the data, warnings, what trains, and its cost."""
 
 from __future__ import annotations
 

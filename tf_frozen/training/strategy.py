@@ -1,4 +1,4 @@
-"""How the work is spread over the devices of this machine."""
+"""Chooses the distribution strategy for the devices of this machine."""
 
 import tensorflow as tf
 

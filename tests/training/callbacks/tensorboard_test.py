@@ -55,7 +55,7 @@ class TensorBoardTest(tf.test.TestCase):
     def test_a_full_disk_is_a_warning_and_what_was_written_can_be_read(self):
         status, output = lab().run("events_with_limit", self.folder + "/log", folder=self.events, most_bytes=70_000)
         self.assertEqual(status, 0, output)
-        self.assertEqual(output.count("TensorBoard's events are not written any more to"), 1, output)
+        self.assertEqual(output.count("TensorBoard's events are no longer written to"), 1, output)
         self.assertNotIn("Traceback", output)
         self.assertIn("went on", output)
         self.assertEqual([event.step for event in self._read().Tensors("noise")], [0, 1])

@@ -28,7 +28,7 @@ class ChannelBrightness:
         draws = [tap.shape[-1] if self.per_channel else 1]
         seeds = [tf.random.experimental.stateless_fold_in(seed, level) for seed in tf.unstack(seeds)]
         shift = [tf.random.stateless_uniform(draws, seed, -self.brightness, self.brightness) for seed in seeds]
-        # Added after the mapping to 0…1 and mapped back, a shift is one of so many times the channel's range.
+        # Added after the mapping to 0…1 and mapped back, a shift is in units of the channel's range.
         reach = tf.reduce_max(tap, [1, 2]) - tf.reduce_min(tap, [1, 2])
         shift = tf.stack(shift) * tf.cast(reach, tf.float32)
         return tf.cast(tf.cast(tap, tf.float32) + shift[:, tf.newaxis, tf.newaxis], tap.dtype)

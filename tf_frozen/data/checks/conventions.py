@@ -1,4 +1,4 @@
-"""Tells by the distribution of boxes whether they follow another convention than [x, y, width, height] in pixels.
+"""Infers from the distribution of boxes whether they follow another convention than [x, y, width, height] in pixels.
 
 A few odd rows decide nothing: a convention is judged by how many boxes it leaves outside their images, against how many
 [x, y, width, height] leaves there.

@@ -1,4 +1,4 @@
-"""Checks a COCO data set whole, JSON and images, and gathers every fault in one list."""
+"""Checks a COCO data set whole, JSON and images, and collects every fault in one list."""
 
 from __future__ import annotations
 

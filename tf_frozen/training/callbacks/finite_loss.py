@@ -45,7 +45,7 @@ class FiniteLoss(StepCallback):
         return (
             f"The loss part {bad[0]!r} is {logs[bad[0]]} at step {step} ({values}).\n"
             f"Image ids of the batch: {', '.join(ids)}.\n"
-            "No checkpoint was written since; earlier ones are intact. Look at these images and their boxes, "
+            "No checkpoint was written since; earlier ones are intact. Inspect these images and their boxes, "
             "lower the learning rate or clip the gradients, then run the same command again. If it fails at once, the "
-            "newest checkpoint was spoilt before: remove its files (ckpt-STEP.*) to go on from the one before."
+            "newest checkpoint was already damaged: remove its files (ckpt-STEP.*) to go on from the one before."
         )

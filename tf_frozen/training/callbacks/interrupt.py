@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP end a run in good order."""
+"""Stops a run after its present step on Ctrl-C, SIGTERM and SIGHUP."""
 
 from __future__ import annotations
 

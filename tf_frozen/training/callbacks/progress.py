@@ -1,4 +1,4 @@
-"""Shows how far a run is: a bar on a terminal, plain lines elsewhere."""
+"""Shows the progress of a run: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -97,13 +97,13 @@ class Progress(StepCallback):
     def _rate(self, step: int) -> str:
         rate = self.images_per_second
         if rate is None:
-            return "rate not known yet"
+            return "rate not yet known"
         seconds = (self._total_steps - step) * self._batch_size / rate
         return f"{rate:.1f} images/s | {duration(seconds)} left"
 
 
 class Counter:
-    """Shows how much of a work is done: a bar on a terminal, else a line every `seconds`. Use inside `with`."""
+    """Shows the progress of other work: a bar on a terminal, else a line every `seconds`. Use inside `with`."""
 
     def __init__(self, total: int, title: str, unit: str, seconds: float = 10.0, stream: TextIO | None = None):
         self._total, self._title, self._unit, self._seconds = total, title, unit, seconds

@@ -1,4 +1,4 @@
-"""What the callbacks share: the number of the step, counted over all the times that a run was resumed."""
+"""Base class of callbacks: counts steps over all resumptions of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes what TensorBoard shows."""
+"""Writes scalars and pictures for TensorBoard."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class TensorBoard(StepCallback):
             # Curves are worth less than the training that they show.
             self._failed = True
             reason = str(error).splitlines()[0]
-            _LOGGER.warning("TensorBoard's events are not written any more to %s: %s", self._directory, reason)
+            _LOGGER.warning("TensorBoard's events are no longer written to %s: %s", self._directory, reason)
 
     def _open(self) -> tf.io.TFRecordWriter:
         os.makedirs(self._directory, exist_ok=True)
