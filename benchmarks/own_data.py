@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pycocotools.mask
 from PIL import Image, ImageDraw, ImageFilter
 from quickstart_seeds import NEON_TREES, held_out
 from tf_frozen.export.predictor import Predictor
@@ -121,11 +122,11 @@ def fashion(split: str) -> Iterator[tuple]:
         size = tuple(int(length) for length in draw.integers(240, 360, 2))
         background = np.asarray(tile.resize(size, box=(left, top, left + side, top + side * size[1] / size[0] * 0.8)))
         scene = compose(background, objects, shares, (28, 140), 7, [index, split == "val", 1])
-        yield scene.image, scene.boxes, [objects.names[label] for label in scene.classes]
+        yield scene.image, scene.boxes, [objects.names[label] for label in scene.classes], list(scene.masks)
 
 
 def cells(split: str) -> Iterator[tuple]:
-    """Tiles of 128² pixels with 15 to 45 noisy bright ellipses of 7 to 18 pixels, which hardly overlap."""
+    """Tiles of 128² pixels with 15 to 45 faint ellipses of 7 to 18 pixels in noise, which touch and overlap."""
     for index in range(TILES[split]):
         draw = np.random.default_rng([index, split == "val", 2])
         canvas, taken, boxes = Image.new("L", (512, 512), 30), np.zeros([128, 128], bool), []
@@ -133,32 +134,40 @@ def cells(split: str) -> Iterator[tuple]:
             width, height = draw.uniform(7, 18, 2)
             x, y = draw.uniform(0, 128 - width), draw.uniform(0, 128 - height)
             inside = np.s_[int(y) : int(y + height) + 1, int(x) : int(x + width) + 1]
-            if taken[inside].mean() < 0.1:
+            if taken[inside].mean() < 0.35:
                 taken[inside] = True
                 outline = [4 * x, 4 * y, 4 * (x + width), 4 * (y + height)]
-                ImageDraw.Draw(canvas).ellipse(outline, fill=int(draw.integers(80, 200)))
+                ImageDraw.Draw(canvas).ellipse(outline, fill=int(draw.integers(60, 130)))
                 boxes.append([x, y, width, height])
         blurred = np.asarray(canvas.filter(ImageFilter.GaussianBlur(3)).resize((128, 128)), np.float32)
-        noisy = blurred[..., np.newaxis] * (0.5, 0.4, 1.0) + draw.normal(0, 12, [128, 128, 3])
-        yield np.clip(noisy, 0, 255).astype(np.uint8), np.asarray(boxes), ["cell"] * len(boxes)
+        noisy = blurred[..., np.newaxis] * (0.5, 0.4, 1.0) + draw.normal(0, 20, [128, 128, 3])
+        yield np.clip(noisy, 0, 255).astype(np.uint8), np.asarray(boxes), ["cell"] * len(boxes), [None] * len(boxes)
 
 
 def write(folder: Path, split: str, pictures: Iterator[tuple]) -> None:
-    """Writes images and their COCO JSON; pictures are (image, boxes [n, 4] x, y, width, height, class names)."""
+    """Writes images and their COCO JSON; pictures are (image, boxes [n, 4], class names, masks or None for each)."""
     (folder / split).mkdir(parents=True, exist_ok=True)
     images, annotations = [], []
-    for number, (image, boxes, names) in enumerate(pictures, start=1):
+    for number, (image, boxes, names, masks) in enumerate(pictures, start=1):
         file_name = f"{number:04}.png"
         Image.fromarray(image).save(folder / split / file_name)
         images.append({"id": number, "file_name": file_name, "height": image.shape[0], "width": image.shape[1]})
-        for box, label in zip(boxes.tolist(), names, strict=True):
+        for box, label, mask in zip(boxes.tolist(), names, masks, strict=True):
             found = {"image_id": number, "bbox": box, "area": box[2] * box[3], "iscrowd": 0, "label": label}
-            annotations.append({"id": len(annotations) + 1, **found})
+            annotations.append({"id": len(annotations) + 1, **found, **segmentation(mask)})
     ids = {name: number for number, name in enumerate(sorted({row["label"] for row in annotations}), start=1)}
     rows = [{**row, "category_id": ids[row.pop("label")]} for row in annotations]
     categories = [{"id": number, "name": name} for name, number in ids.items()]
     content = {"images": images, "annotations": rows, "categories": categories}
     (folder / f"{split}.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def segmentation(mask: np.ndarray | None) -> dict:
+    """The entry 'segmentation' of an annotation, COCO's compressed RLE of mask [h, w] bool; none without a mask."""
+    if mask is None:
+        return {}
+    rle = pycocotools.mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {"segmentation": {"size": rle["size"], "counts": rle["counts"].decode("ascii")}}
 
 
 MAKERS = {"trees": None, "fashion": fashion, "cells": cells}
