@@ -68,7 +68,7 @@ def measure(folder: str, rounds: int, steps: int) -> dict[str, dict[str, float]]
         "in memory": list(cached.dataset(0, steps + 1)),
     }
     step = tf.function(detector.train_step, autograph=False)
-    forward = tf.function(lambda batch: backbone.begin(backbone.preprocess(batch)), autograph=False)
+    forward = tf.function(lambda batch: backbone.frozen_features(backbone.preprocess(batch)), autograph=False)
     picture = next(iter(images.dataset(0, 1)))[0]
     seconds: dict[str, list[float]] = {name: [] for name in (*kinds, "backbone")}
     for _ in range(rounds + 1):

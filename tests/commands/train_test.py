@@ -104,7 +104,7 @@ class WholeJobTest(tf.test.TestCase):
     def test_the_audit_covers_the_whole_run(self):
         audit = self.read("freezing.json")
         self.assertEqual((audit["verdict"], audit["violations"]), ("frozen", []))
-        self.assertEqual((audit["changed"], audit["optimizer_slots"], audit["regularised"]), (0, 0, 0))
+        self.assertEqual((audit["changed"], audit["optimizer_slots"], audit["regularized"]), (0, 0, 0))
         self.assertEqual(audit["start"], audit["end"])
         self.assertGreater(audit["frozen_variables"], 50)
         self.assertIn("backbone/stage_2/stem_conv/kernel", audit["start"]["fingerprints"])

@@ -121,7 +121,7 @@ class TrainingTest(tf.test.TestCase):
             self.assertAllEqual(old, new)
         for trains in (False, True):
             model.neck.trainable = trains
-            pyramid = model._begun(batch()[0])
+            pyramid = model._pyramid_of(batch()[0])
             with tf.GradientTape() as tape:
                 pyramid()
             self.assertEqual(bool(tape.watched_variables()), trains)

@@ -18,7 +18,7 @@ CELL = ((0, "sum", (0, 1), True), (1, "attention", (1, 2), True))
 
 def rcnn(mode="frozen", class_agnostic=True, norm=None):
     head = BoxHead(2, 0, fcs=1, fc_units=8, class_agnostic=class_agnostic, norm=norm)
-    # An untrained batch norm does not normalise in inference, and scores of 0 and 1 test little: a group norm does.
+    # An untrained batch norm does not normalize in inference, and scores of 0 and 1 test little: a group norm does.
     neck_norm = keras.layers.GroupNormalization(groups=2)
     return RCNN(
         EfficientNetLite(levels=(3,), mode=mode),

@@ -23,7 +23,7 @@ CELL = ((0, "sum", (0, 1), True), (1, "attention", (1, 2), True))
 
 
 def single_stage(mode="frozen", norm=None, separable=False):
-    # An untrained batch norm does not normalise in inference, and scores of 0 and 1 test little: a group norm does.
+    # An untrained batch norm does not normalize in inference, and scores of 0 and 1 test little: a group norm does.
     neck_norm = keras.layers.GroupNormalization(groups=2)
     return SingleStage(
         EfficientNetLite(levels=(3,), mode=mode),

@@ -32,7 +32,7 @@ class BackboneInTheLoss(RCNN):
 
 
 class StatisticsOfTheBatch(RCNN):
-    """Normalises with the batch's statistics in a frozen backbone, and lets them into the moving ones."""
+    """Normalizes with the batch's statistics in a frozen backbone, and lets them into the moving ones."""
 
     def loss_parts(self, *arguments):
         conv, norm = (self.backbone.network.get_layer(name) for name in ("stem_conv", "stem_bn"))
@@ -157,7 +157,7 @@ class AuditTest(tf.test.TestCase):
         self.assertBroken(audit, "2 frozen variables have optimizer slots", "kernel")
 
     def test_a_regularizer_of_a_frozen_weight_is_named(self):
-        with self.assertRaisesRegex(FreezeError, "1 frozen variables are in a regularisation loss: .*kernel"):
+        with self.assertRaisesRegex(FreezeError, "1 frozen variables are in a regularization loss: .*kernel"):
             Audit(frozen_dense(kernel_regularizer="l2"))
         free = keras.Sequential([keras.layers.Dense(1, kernel_regularizer="l2")])
         free.build([None, 3])
@@ -167,7 +167,7 @@ class AuditTest(tf.test.TestCase):
         model = frozen_dense()
         audit = Audit(model)
         model.layers[0].add_loss(lambda: tf.nn.l2_loss(model.layers[0].bias))
-        self.assertBroken(audit, "1 frozen variables are in a regularisation loss", "bias")
+        self.assertBroken(audit, "1 frozen variables are in a regularization loss", "bias")
 
     def test_a_backbone_inside_the_tape_is_found_in_the_traced_step(self):
         model = tiny.detector(kind=InsideTheTape)

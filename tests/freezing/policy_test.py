@@ -138,13 +138,13 @@ class PolicyTest(tf.test.TestCase):
             ([("neck/.*", "frozen")], []),
         ):
             Policy(rules).apply(self.model)
-            begun = self.model.backbone.begin(images)
-            self.assertEqual(list(begun), levels)
-            taps = self.model.backbone.finish(images, begun)
-            self.assertEqual(list(taps), [2, 3])
+            frozen = self.model.backbone.frozen_features(images)
+            self.assertEqual(list(frozen), levels)
+            features = self.model.backbone.training_features(images, frozen)
+            self.assertEqual(list(features), [2, 3])
             inference = self.model.backbone(images, training=False)
             for level in levels:
-                self.assertAllClose(taps[level], inference[level], rtol=1e-5, atol=1e-5)
+                self.assertAllClose(features[level], inference[level], rtol=1e-5, atol=1e-5)
 
     def test_rules_end_at_a_step_and_everything_is_as_without_them(self):
         policy = Policy(LAST_LAYER, until=10)

@@ -81,7 +81,7 @@ class LayerTest(tf.test.TestCase):
         self.assertAllEqual(*deltas)
 
     def test_every_level_has_moving_statistics_of_its_own(self):
-        """Levels differ in scale; after training each is normalised in inference as it was in training."""
+        """Levels differ in scale; after training each is normalized in inference as it was in training."""
         head = small(norm=keras.layers.BatchNormalization(momentum=0.0))
         noise = tf.random.stateless_normal([8, 8, 8, 3], [1, 2])
         levels = {3: noise, 4: 5.0 + 20.0 * noise, 5: 0.1 * noise}

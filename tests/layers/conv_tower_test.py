@@ -38,7 +38,7 @@ class ConvTowerTest(tf.test.TestCase):
         noise = tf.random.stateless_normal([4, 8, 8, 3], [1, 2])
         pyramid = {3: noise, 4: 5.0 + 20.0 * noise}
         trained = tower(pyramid, training=True)
-        # Two levels that differ in scale and offset alone are the same once each is normalised by itself.
+        # Two levels that differ in scale and offset alone are the same once each is normalized by itself.
         inside = np.s_[:, 1:-1, 1:-1]
         self.assertNotAllClose(trained[3][inside], tower.hidden[0](noise)[inside], atol=0.1)
         for level in pyramid:

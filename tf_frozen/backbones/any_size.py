@@ -16,7 +16,7 @@ def pad(images: tf.Tensor, stride: int) -> tf.Tensor:
 def cut(pyramid: Mapping[int, tf.Tensor], images: tf.Tensor) -> dict[int, tf.Tensor]:
     """The ⌈H/2^level⌉ × ⌈W/2^level⌉ of each map that stand for the [batch, H, W, C] before they were padded."""
     height, width = _sides(images)
-    return {level: tap[:, : -(-height // 2**level), : -(-width // 2**level)] for level, tap in pyramid.items()}
+    return {level: maps[:, : -(-height // 2**level), : -(-width // 2**level)] for level, maps in pyramid.items()}
 
 
 def _sides(images: tf.Tensor) -> list[int | tf.Tensor]:

@@ -1,4 +1,4 @@
-"""What every backbone offers to a detector: taps at known strides, preprocessing, and a mode that freezes it."""
+"""The base class of backbones: feature maps at known strides, preprocessing, and a mode that freezes them."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Backbone(Configured, keras.Model):
     @property
     def channels(self) -> Mapping[int, int]:
         """Channels of each level's map."""
-        return {level: int(tap.shape[-1]) for level, tap in zip(self.levels, self.network.outputs, strict=True)}
+        return {level: int(output.shape[-1]) for level, output in zip(self.levels, self.network.outputs, strict=True)}
 
     @property
     def norm_epsilon(self) -> float | None:
@@ -122,9 +122,9 @@ class Backbone(Configured, keras.Model):
 
     @property
     def stage_layers(self) -> dict[str, keras.layers.Layer]:
-        """The layers by stage and name, as 'stage_3/stem_conv'; none where the network is no functional one.
+        """The layers by stage and name, as 'stage_3/stem_conv'; empty for a network that is not functional.
 
-        Stage k holds what the tap of level k needs and no lower tap does.
+        Stage k holds the layers that the feature map of level k needs and no lower one does.
         """
         return self._stages.layers if self._is_functional else {}
 
@@ -143,35 +143,35 @@ class Backbone(Configured, keras.Model):
         training = training and self.mode != "frozen_with_adapters"
         images = self.padded(inputs)
         if training and self._trains_in_part:
-            return self.cut(self._stages.finish(images, {}, training), inputs)
+            return self.cut(self._stages.features(images, {}, training), inputs)
         # Keras gives a lone output without its list.
         maps = tf.nest.flatten(self.network(images, training=training and not self.frozen))
         return self.cut(dict(zip(self.levels, maps, strict=True)), inputs)
 
-    def begin(self, images: tf.Tensor) -> dict[int, tf.Tensor]:
-        """What of a training step needs no gradient: the taps before which nothing trains, of preprocessed images."""
+    def frozen_features(self, images: tf.Tensor) -> dict[int, tf.Tensor]:
+        """The feature maps of preprocessed images that depend on no trainable weight: they need no gradient."""
         if self.frozen:
             return self(images, training=False)
         if not self._trains_in_part:
             return {}
-        return self._stages.begin(self.padded(tf.cast(images, self.compute_dtype)))
+        return self._stages.frozen_features(self.padded(tf.cast(images, self.compute_dtype)))
 
-    def finish(self, images: tf.Tensor, begun: dict[int, tf.Tensor]) -> dict[int, tf.Tensor]:
-        """All taps for a training step, from those that `begin` gave on."""
+    def training_features(self, images: tf.Tensor, frozen: dict[int, tf.Tensor]) -> dict[int, tf.Tensor]:
+        """All feature maps for a training step; `frozen` are those of `frozen_features`."""
         if self.frozen:
-            return begun
-        if not begun:
+            return frozen
+        if not frozen:
             return self(images, training=True)
         padded = self.padded(tf.cast(images, self.compute_dtype))
         training = self.mode != "frozen_with_adapters"
-        return self.cut(self._stages.finish(padded, begun, training), images)
+        return self.cut(self._stages.features(padded, frozen, training), images)
 
     def padded(self, images: tf.Tensor) -> tf.Tensor:
-        """The images as the network needs them; as they are, unless a backbone says otherwise."""
+        """The images, padded where the network needs it; unchanged by default."""
         return images
 
     def cut(self, maps: dict[int, tf.Tensor], images: tf.Tensor) -> dict[int, tf.Tensor]:
-        """What stands for the images of the maps that the network made of padded ones."""
+        """The part of the maps of padded images that belongs to the images."""
         return maps
 
     def _freeze_all_but_adapters(self) -> None:

@@ -33,7 +33,7 @@ _BN_EPSILON = 1e-3
 @gin.configurable
 @keras.utils.register_keras_serializable("tf_frozen")
 class EfficientNetLite(Backbone):
-    """EfficientNet-Lite with taps at strides 4 to 32; Lite0 brings ImageNet weights (75.1 % top-1 as published).
+    """EfficientNet-Lite, feature maps at strides 4 to 32; Lite0 has its ImageNet weights (75.1 % top-1 as published).
 
     `weights` is 'imagenet' (embedded, Lite0 only), the path of an .npz with the same keys, or None. Raises ConfigError
     when the weights do not exist for the variant, FreezeError when random weights would be frozen.
@@ -74,14 +74,14 @@ class EfficientNetLite(Backbone):
 
 
 def _network(variant: int, levels: tuple[int, ...]) -> keras.Model:
-    """The functional network up to the highest tap; a tap is the last map of its stride."""
+    """The functional network up to the highest level; the map of a level is the last of its stride."""
     if variant not in range(len(_WIDTH_DEPTH)):
         raise ConfigError(f"EfficientNetLite.variant is {variant!r}; it must be 0 to 4.")
     levels = checked_levels(levels, range(1, 6), "EfficientNetLite")
     width, depth = _WIDTH_DEPTH[variant]
     inputs = keras.Input([None, None, 3], name="images")
     x = _conv_bn(inputs, 32, 3, stride=2, conv="stem_conv", norm="stem_bn")
-    taps, level, block = {}, 1, 0
+    maps, level, block = {}, 1, 0
     for stage, (kernel, repeats, filters, expansion, stride) in enumerate(_STAGES):
         if stride == 2:
             level += 1
@@ -99,8 +99,8 @@ def _network(variant: int, levels: tuple[int, ...]) -> keras.Model:
                 f"b{block}",
             )
             block += 1
-        taps[level] = x
-    return keras.Model(inputs, [taps[level] for level in levels], name=f"efficientnet_lite{variant}")
+        maps[level] = x
+    return keras.Model(inputs, [maps[level] for level in levels], name=f"efficientnet_lite{variant}")
 
 
 def _inverted_residual(x, filters: int, kernel: int, expansion: int, stride: int, name: str):

@@ -1,4 +1,4 @@
-"""Every pyramid-shaped network of keras.applications as a backbone, its taps found by their strides."""
+"""Networks of keras.applications as backbones; feature maps are found by their strides."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _DEVIATION = (0.229, 0.224, 0.225)
 @gin.configurable
 @keras.utils.register_keras_serializable("tf_frozen")
 class KerasApplication(Backbone):
-    """A network of keras.applications by its name there, cut off above its highest tap.
+    """A network of keras.applications by its name there, cut off above its highest level.
 
-    The tap of level l is the last map of stride 2^l through which all of the image passes: the output of a stage. What
-    opens the next stage is no part of it: the convolution that widens a linear bottleneck (Sandler et al. 2018, section
-    3.3), which is also the one that the classifiers of these families put last, and the 1×1 convolution before a
-    DenseNet's pooling. So EfficientNet-B0 gives 40, 112 and 320 channels, as EfficientDet takes them.
+    The map of level l is the last of stride 2^l through which all of the image passes: the output of a stage. The first
+    layers of the next stage do not belong to it: the convolution that widens a linear bottleneck (Sandler et al. 2018,
+    section 3.3), which is also the one that the classifiers of these families put last, and the 1×1 convolution before
+    a DenseNet's pooling. So EfficientNet-B0 gives 40, 112 and 320 channels, as EfficientDet takes them.
 
     `weights` is 'imagenet', which Keras downloads at first use, or the path of a file that `save_weights` of the same
     network without its top wrote, or None. Images of sides that are no multiple of the highest stride are padded with
@@ -58,9 +58,9 @@ class KerasApplication(Backbone):
         wanted = weights if mode in PRETRAINED_MODES else None
         read = None if restored_by_keras() else wanted
         network = _without_dropout(_load(constructor, application, read))
-        taps = _taps(network, application, levels)
+        maps = _feature_maps(network, application, levels)
         source = None if wanted is None else f"{application}, {weights}"
-        cut = keras.Model(network.inputs, taps, name=network.name)
+        cut = keras.Model(network.inputs, maps, name=network.name)
         super().__init__(cut, levels, mode, source, adapters, **kwargs)
         self.application, self.weights_argument, self._family = application, weights, family
 
@@ -165,7 +165,7 @@ class _Map(NamedTuple):
     shape: tuple[int, int, int]
 
 
-def _taps(network: keras.Model, application: str, levels: Sequence[int]) -> list:
+def _feature_maps(network: keras.Model, application: str, levels: Sequence[int]) -> list:
     try:
         trunk = _trunk(network)
     except ValueError as error:
@@ -173,14 +173,14 @@ def _taps(network: keras.Model, application: str, levels: Sequence[int]) -> list
             f"{application} gives no pyramid: built for images of any size, it fails on {_PROBE[0]} × {_PROBE[1]} "
             f"pixels, because what its layers combine there differs in size: {error}"
         ) from error
-    taps = []
+    maps = []
     for level in levels:
         size = tuple(side // 2**level for side in _PROBE)
         last = max((i for i, each in enumerate(trunk) if each.shape[:2] == size), default=None)
         if last is None:
             raise ConfigError(_no_pyramid(application, level, size, trunk))
-        taps.append(trunk[_before_next_stage(trunk, last)].tensor)
-    return taps
+        maps.append(trunk[_before_next_stage(trunk, last)].tensor)
+    return maps
 
 
 def _trunk(network: keras.Model) -> list[_Map]:

@@ -13,14 +13,14 @@ from tf_frozen.backbones.residual_adapters import ResidualAdapters
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
 
-# ImageNet's mean and standard deviation of red, green and blue in 0…1, as Model Garden normalises them.
+# ImageNet's mean and standard deviation of red, green and blue in 0…1, as Model Garden normalizes them.
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @gin.configurable
 @keras.utils.register_keras_serializable("tf_frozen")
 class ResNet(Backbone):
-    """ResNet of 10 to 420 layers with taps at strides 4 to 32 (He et al. 2016; Bello et al. 2021, arXiv 2103.07579).
+    """ResNet of 10 to 420 layers, maps at strides 4 to 32 (He et al. 2016; Bello et al. 2021, arXiv 2103.07579).
 
     Arguments are Model Garden's, defaults those of its plain ResNets as published: ReLU, a norm epsilon of 1e-5. Depths
     below 50 have no ResNet-D shortcut, whatever `resnetd_shortcut` says. `init_checkpoint` is a folder, a prefix, a
@@ -75,8 +75,8 @@ class ResNet(Backbone):
             if not restored_by_keras():
                 load_model_garden_checkpoint(whole, str(init_checkpoint))
             source = f"{where}-{model_id}, {init_checkpoint}"
-        taps = [whole.output[str(level)] for level in levels]
-        super().__init__(keras.Model(whole.inputs, taps, name=whole.name), levels, mode, source, adapters, **kwargs)
+        maps = [whole.output[str(level)] for level in levels]
+        super().__init__(keras.Model(whole.inputs, maps, name=whole.name), levels, mode, source, adapters, **kwargs)
         self.model_id = model_id
         self.init_checkpoint = None if init_checkpoint is None else str(init_checkpoint)
         self.activation, self.stem_type = activation, stem_type

@@ -91,12 +91,15 @@ class SavedModelBackbone(Backbone):
         padded = any_size.pad(images, 2 ** max(self.levels)) if self.size is None else images
         outputs = _by_name(self.network(padded))
         maps = any_size.cut({level: outputs[name] for level, name in self._names.items()}, images)
-        return {level: tf.cast(self._shaped(tap, level, inputs), self.compute_dtype) for level, tap in maps.items()}
+        return {
+            level: tf.cast(self._shaped(features, level, inputs), self.compute_dtype)
+            for level, features in maps.items()
+        }
 
-    def _shaped(self, tap: tf.Tensor, level: int, images: tf.Tensor) -> tf.Tensor:
+    def _shaped(self, features: tf.Tensor, level: int, images: tf.Tensor) -> tf.Tensor:
         """The map with the shape that a function out of a SavedModel does not tell."""
         sides = [None if side is None else -(-side // 2**level) for side in images.shape[1:3]]
-        return tf.ensure_shape(tap, [images.shape[0], *sides, self._channels[level]])
+        return tf.ensure_shape(features, [images.shape[0], *sides, self._channels[level]])
 
 
 class _Network(keras.layers.Layer):

@@ -1,4 +1,4 @@
-"""The stages of a functional network: which layers each has, and how to run those that train apart from the others."""
+"""Splits a functional network into stages, so that frozen and trained layers can run apart."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tf_frozen.layers.names import is_numbered_by_keras
 
 
 class Stages:
-    """A functional network cut at its taps: stage k is what the tap of level k needs and no lower tap does.
+    """A functional network split at its feature maps: stage k has the layers that map k is the first to need.
 
-    Taps where the network can't be cut, since a later tap also reads what lies before, run together with the next one
-    that allows it. A run of stages of which no weight trains runs in inference mode, whatever is asked for.
+    Where the network cannot be split, since a later map also reads an earlier tensor, stages run together. Consecutive
+    stages without a trainable weight run in inference mode, whatever `training` is.
     """
 
     def __init__(self, network: keras.Model, levels: Sequence[int]):
@@ -33,8 +33,8 @@ class Stages:
         order = {id(layer): index for index, layer in enumerate(self._network.layers)}
         found: dict[str, keras.layers.Layer] = {}
         seen: set[int] = set()
-        for level, tap in self._taps.items():
-            new = [layer for layer in _before([tap], ()).layers if id(layer) not in seen]
+        for level, output in self._outputs.items():
+            new = [layer for layer in _before([output], ()).layers if id(layer) not in seen]
             seen.update(map(id, new))
             for name, layer in _named(sorted(new, key=lambda layer: order[id(layer)])):
                 found.setdefault(f"stage_{level}/{name}", layer)
@@ -46,8 +46,8 @@ class Stages:
         trains = {bool(layer.trainable_weights) for layer in self._network.layers if layer.weights}
         return len(trains) == 2
 
-    def begin(self, images: tf.Tensor) -> dict[int, tf.Tensor]:
-        """The taps, from the lowest on, that no weight that trains comes before, by level."""
+    def frozen_features(self, images: tf.Tensor) -> dict[int, tf.Tensor]:
+        """The feature maps by level, from the lowest on, that depend on no trainable weight."""
         frozen = []
         for piece in self._pieces:
             if piece.model.trainable_weights:
@@ -55,13 +55,13 @@ class Stages:
             frozen.append(piece)
         return _run(frozen, images, {}, training=False)
 
-    def finish(self, images: tf.Tensor, begun: dict[int, tf.Tensor], training: bool | None) -> dict[int, tf.Tensor]:
-        """All taps, of which `begun` are there already."""
-        rest = [piece for piece in self._pieces if piece.levels[-1] not in begun]
-        return _run(rest, images, begun, training)
+    def features(self, images: tf.Tensor, frozen: dict[int, tf.Tensor], training: bool | None) -> dict[int, tf.Tensor]:
+        """All feature maps by level; those in `frozen` are not computed again."""
+        rest = [piece for piece in self._pieces if piece.levels[-1] not in frozen]
+        return _run(rest, images, frozen, training)
 
     @property
-    def _taps(self) -> dict[int, Any]:
+    def _outputs(self) -> dict[int, Any]:
         return dict(zip(self._levels, self._network.outputs, strict=True))
 
     @cached_property
@@ -75,22 +75,21 @@ class Stages:
         return pieces
 
     def _can_cut_above(self, level: int) -> bool:
-        taps = self._taps
-        above = [tap for other, tap in taps.items() if other > level]
-        below = {id(tap) for other, tap in taps.items() if other <= level}
+        above = [output for other, output in self._outputs.items() if other > level]
+        below = {id(output) for other, output in self._outputs.items() if other <= level}
         return not any(isinstance(layer, keras.layers.InputLayer) for layer in _before(above, below).layers)
 
     def _piece(self, levels: tuple[int, ...], done: Sequence[int]) -> _Piece:
-        taps = self._taps
-        outputs = [taps[level] for level in levels]
-        read = _before(outputs, {id(taps[level]) for level in done}).read
-        sources = tuple(level for level in done if id(taps[level]) in read)
-        inputs = [taps[level] for level in sources] or self._network.inputs
+        maps = self._outputs
+        outputs = [maps[level] for level in levels]
+        read = _before(outputs, {id(maps[level]) for level in done}).read
+        sources = tuple(level for level in done if id(maps[level]) in read)
+        inputs = [maps[level] for level in sources] or self._network.inputs
         return _Piece(levels, sources, keras.Model(inputs, outputs))
 
 
 class _Piece(NamedTuple):
-    """What makes the taps of `levels` out of those of `sources`, or out of the images where there are none."""
+    """Computes the maps of `levels` from those of `sources`, or from the images where there are no sources."""
 
     levels: tuple[int, ...]
     sources: tuple[int, ...]
@@ -103,9 +102,9 @@ class _Ancestors(NamedTuple):
 
 
 def _run(
-    pieces: Iterable[_Piece], images: tf.Tensor, begun: dict[int, tf.Tensor], training: bool | None
+    pieces: Iterable[_Piece], images: tf.Tensor, known: dict[int, tf.Tensor], training: bool | None
 ) -> dict[int, tf.Tensor]:
-    maps = dict(begun)
+    maps = dict(known)
     for piece in pieces:
         inputs = [maps[level] for level in piece.sources] or images
         outputs = piece.model(inputs, training=training and bool(piece.model.trainable_weights))

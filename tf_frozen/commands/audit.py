@@ -12,7 +12,7 @@ EXAMPLE = "tf-frozen audit --model_dir runs/quickstart"
 _CHECKS = {
     "changed": "differ in any bit from the start of the run",
     "optimizer_slots": "have optimizer slots",
-    "regularised": "are in a regularisation loss",
+    "regularized": "are in a regularization loss",
     "backward_ops": "backward ops through what is frozen",
     "loss_terms": "sums that add frozen weights to the loss",
     "writes": "are written to in the train step",

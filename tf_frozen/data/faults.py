@@ -41,7 +41,7 @@ _FAULTS = {
     "box_without_area": "Draw the box again, or delete the annotation. A box is [x, y, width, height].",
     "box_outside_image": "Correct the box, or delete the annotation. A box is [x, y, width, height] in pixels"
     " from the top left corner, not two corners. CocoJson.clip_boxes = True clips boxes that are only partly outside.",
-    "normalised_boxes": "Give boxes in pixels: multiply x and width by the image's width, y and height by its height.",
+    "normalized_boxes": "Give boxes in pixels: multiply x and width by the image's width, y and height by its height.",
     "other_box_convention": f"Convert the boxes. {_CONVENTION}",
     "missing_segmentation": "Draw the object's outline, or delete the annotation; a detector of boxes alone needs none"
     " (CocoJson.masks = False).",

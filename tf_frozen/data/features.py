@@ -25,6 +25,6 @@ class Features(tf.experimental.BatchableExtensionType):
             return next(iter(self.maps.values())).shape[:1]
 
     @property
-    def taps(self) -> dict[int, tf.Tensor]:
-        """The maps by level, as a backbone gives them."""
-        return {int(level): tap for level, tap in self.maps.items()}
+    def pyramid(self) -> dict[int, tf.Tensor]:
+        """The maps by level (int), as a backbone returns them."""
+        return {int(level): features for level, features in self.maps.items()}

@@ -1,4 +1,4 @@
-"""What all detectors share: the frozen part outside the gradient tape, one training step, losses summed."""
+"""The base class of detectors: the frozen part outside the gradient tape, the training step, the sum of losses."""
 
 from __future__ import annotations
 
@@ -106,9 +106,9 @@ class Detector(Configured, keras.Model):
         self, images: tf.Tensor, image_size: tf.Tensor | None = None, training: bool | None = None
     ) -> dict[str, tf.Tensor]:
         """What `call` gives where there are no views: one forward pass."""
-        taps = self.backbone(self.backbone.preprocess(images), training=training)
+        features = self.backbone(self.backbone.preprocess(images), training=training)
         image_size = _whole(images) if image_size is None else image_size
-        return self.detect(self.neck(taps, training=training), _frame(images), image_size)
+        return self.detect(self.neck(features, training=training), _frame(images), image_size)
 
     def compile(
         self,
@@ -187,7 +187,7 @@ class Detector(Configured, keras.Model):
 
     def training_losses(self, images: tf.Tensor | Features, targets: Mapping) -> dict[str, tf.Tensor]:
         """The loss parts of a batch as a training step has them, without a gradient: for counting its work."""
-        return self.loss_parts(self._begun(images)(), _frame(images), targets, tf.constant([self.seed, 0]))
+        return self.loss_parts(self._pyramid_of(images)(), _frame(images), targets, tf.constant([self.seed, 0]))
 
     def train_step(self, data: tuple[tf.Tensor | Features, Mapping]) -> dict[str, tf.Tensor]:
         """One step on (images, targets); gives the loss parts and their sum as 'loss'.
@@ -196,7 +196,7 @@ class Detector(Configured, keras.Model):
         """
         images, targets = data
         # Outside the tape no activation is kept and no backward op is built.
-        pyramid = self._begun(images)
+        pyramid = self._pyramid_of(images)
         variables = self.trainable_variables
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
@@ -219,11 +219,11 @@ class Detector(Configured, keras.Model):
         """
         images, targets = data
         if isinstance(images, Features):
-            taps = self._taps_of(images)
+            features = self._cached_features(images)
         else:
-            taps = self.backbone(self.backbone.preprocess(images), training=False)
+            features = self.backbone(self.backbone.preprocess(images), training=False)
         seed = tf.constant([self.seed, 0])
-        parts = self.loss_parts(self.neck(taps, training=False), _frame(images), targets, seed, training=False)
+        parts = self.loss_parts(self.neck(features, training=False), _frame(images), targets, seed, training=False)
         return self._means.update({"loss": tf.add_n(list(parts.values())), **parts})
 
     def _check_compiled(self) -> None:
@@ -235,26 +235,26 @@ class Detector(Configured, keras.Model):
                 f"Call compile again after setting `trainable`, with a new optimizer."
             )
 
-    def _begun(self, images: tf.Tensor | Features) -> Callable[[], Mapping[int, tf.Tensor]]:
-        """Runs what of backbone and neck needs no gradient, and gives what runs the rest and has the pyramid."""
+    def _pyramid_of(self, images: tf.Tensor | Features) -> Callable[[], Mapping[int, tf.Tensor]]:
+        """Runs the frozen part of backbone and neck; the function returned runs the rest and returns the pyramid."""
         neck_trains = bool(self.neck.trainable_weights)
         if isinstance(images, Features):
-            taps = self._taps_of(images)
+            features = self._cached_features(images)
         else:
             images = self.backbone.preprocess(images)
-            taps = self.backbone.begin(images)
+            features = self.backbone.frozen_features(images)
         if self.backbone.frozen and not neck_trains:
-            pyramid = self.neck(taps, training=False)
+            pyramid = self.neck(features, training=False)
             return lambda: pyramid
-        return lambda: self.neck(self.backbone.finish(images, taps), training=neck_trains)
+        return lambda: self.neck(self.backbone.training_features(images, features), training=neck_trains)
 
-    def _taps_of(self, features: Features) -> dict[int, tf.Tensor]:
+    def _cached_features(self, features: Features) -> dict[int, tf.Tensor]:
         if not self.backbone.frozen:
             raise ConfigError(
                 f"A batch holds features in place of images, but {len(self.backbone.trainable_weights)} weights of the "
                 f"backbone train, which would need the images. Set BACKBONE_MODE = 'frozen', or train without a cache."
             )
-        return {level: tf.cast(tap, self.backbone.compute_dtype) for level, tap in features.taps.items()}
+        return {level: tf.cast(maps, self.backbone.compute_dtype) for level, maps in features.pyramid.items()}
 
 
 def _checked_frame(frame: tuple[int, int]) -> tuple[int, int]:

@@ -24,7 +24,7 @@ def check_conventions(ground_truth: Mapping[str, Any], results: Sequence[Mapping
         "results": _convention(results, sizes),
     }
     problems = {name: problem for name, problem in found.items() if problem}
-    if len(problems) == 2 and all(problem.kind == "normalised_boxes" for problem in problems.values()):
+    if len(problems) == 2 and all(problem.kind == "normalized_boxes" for problem in problems.values()):
         return ["The boxes of both files look like fractions of the image; APs, APm and APl go by areas in pixels."]
     texts = {name: _text(name, problem) for name, problem in problems.items()}
     certain = [texts[name] for name, problem in problems.items() if not Fault(problem.kind, "").is_warning]

@@ -29,7 +29,7 @@ _IN_STEP = {
 _OF_MODEL = {
     "changed": "frozen variables changed",
     "optimizer_slots": "frozen variables have optimizer slots",
-    "regularised": "frozen variables are in a regularisation loss",
+    "regularized": "frozen variables are in a regularization loss",
 }
 CHECKS = (*_OF_MODEL, *_IN_STEP)
 
@@ -37,7 +37,7 @@ CHECKS = (*_OF_MODEL, *_IN_STEP)
 class Audit:
     """Takes the fingerprints of a model's frozen variables now, and compares them when `finish` is called.
 
-    Checks besides, both times, that the optimizer has no slot for a frozen variable and that no regularisation loss
+    Checks besides, both times, that the optimizer has no slot for a frozen variable and that no regularization loss
     uses one; and, in the traced step that `look_into` and `finish` get, that no gradient goes through what is frozen
     before all that trains, that nothing frozen is in the loss or written to, and that frozen batch norms use their own
     statistics.
@@ -112,8 +112,8 @@ class Audit:
     def _check(self, when: str) -> None:
         changed = [path for path in {**self._start, **self._now} if self._start.get(path) != self._now.get(path)]
         slots = slotted(self._optimizer, self._model, self._frozen) if self._optimizer else []
-        losses = regularised(self._model, self._frozen)
-        for key, paths in (("changed", changed), ("optimizer_slots", slots), ("regularised", losses)):
+        losses = regularized(self._model, self._frozen)
+        for key, paths in (("changed", changed), ("optimizer_slots", slots), ("regularized", losses)):
             self._counts[key], self._names[key] = len(paths), paths
         what = {**_OF_MODEL, "changed": f"frozen variables changed {when}", **_IN_STEP}
         self._violations = [
@@ -150,7 +150,7 @@ def slotted(
     return [path for path, v in variables.items() if v._unique_id in keys or v.name in names]
 
 
-def regularised(model: keras.Model, variables: Mapping[str, tf.Variable]) -> list[str]:
+def regularized(model: keras.Model, variables: Mapping[str, tf.Variable]) -> list[str]:
     """Paths of the variables that `model.losses` (regularizers and add_loss) is computed from."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(list(variables.values()))

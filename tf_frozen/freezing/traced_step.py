@@ -64,7 +64,7 @@ class TracedStep:
         return list(dict.fromkeys(found))
 
     def batch_statistics(self) -> list[str]:
-        """Paths of the frozen scales of batch norms that normalise with the statistics of the batch.
+        """Paths of the frozen scales of batch norms that normalize with the statistics of the batch.
 
         Besides Keras's norms those written by hand: the first frozen variables that meet a value reduced over all axes
         but one, the first among them, of a tensor that no trained variable feeds.

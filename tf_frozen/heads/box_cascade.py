@@ -215,16 +215,16 @@ class BoxCascade(ConfiguredLayer):
 
     def _stage_losses(self, stage: int, logits, deltas, rois: RoIs, targets) -> tuple[tf.Tensor, tf.Tensor]:
         weight, positive = tf.cast(rois.valid, tf.float32), tf.cast(rois.classes > 0, tf.float32)
-        entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(rois.classes, logits)
+        cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(rois.classes, logits)
         own = deltas[:, :, 0] if self.head.class_agnostic else tf.gather(deltas, rois.classes, batch_dims=2)
         matched = tf.gather(targets["boxes"], rois.index, batch_dims=1)
-        goals = box_ops.encode(matched, rois.boxes, self.coder_weights[stage])
+        true_deltas = box_ops.encode(matched, rois.boxes, self.coder_weights[stage])
         # An empty (padding) RoI has no finite target; it must not reach the sum, not even times zero.
-        goals = tf.where(positive[..., tf.newaxis] > 0, goals, tf.stop_gradient(own))
-        distance = tf.reduce_mean(huber(own - goals, self.box_loss_delta), -1)
+        true_deltas = tf.where(positive[..., tf.newaxis] > 0, true_deltas, tf.stop_gradient(own))
+        box_loss = tf.reduce_mean(huber(own - true_deltas, self.box_loss_delta), -1)
         return (
-            tf.math.divide_no_nan(tf.reduce_sum(entropy * weight), tf.reduce_sum(weight)),
-            tf.math.divide_no_nan(tf.reduce_sum(distance * positive), tf.reduce_sum(positive)),
+            tf.math.divide_no_nan(tf.reduce_sum(cross_entropy * weight), tf.reduce_sum(weight)),
+            tf.math.divide_no_nan(tf.reduce_sum(box_loss * positive), tf.reduce_sum(positive)),
         )
 
 

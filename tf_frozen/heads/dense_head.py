@@ -120,12 +120,12 @@ class DenseHead(ConfiguredLayer):
         classes = tf.where(label == 1, tf.gather(targets["classes"], index, batch_dims=1), 0)
         wanted = tf.one_hot(classes - 1, self.num_classes)
         focal = tf.reduce_sum(sigmoid_focal(logits, wanted, self.focal_alpha, self.focal_gamma), -1)
-        goal = box_ops.encode(tf.gather(targets["boxes"], index, batch_dims=1), anchors[tf.newaxis])
-        distance = tf.reduce_mean(huber(deltas - goal, self.box_loss_delta), -1)
+        true_deltas = box_ops.encode(tf.gather(targets["boxes"], index, batch_dims=1), anchors[tf.newaxis])
+        box_loss = tf.reduce_mean(huber(deltas - true_deltas, self.box_loss_delta), -1)
         share = 1.0 / (tf.reduce_sum(positive) + 1.0)
         return {
             "class_loss": share * tf.reduce_sum(focal * counts),
-            "box_loss": self.box_loss_weight * share * tf.reduce_sum(distance * positive),
+            "box_loss": self.box_loss_weight * share * tf.reduce_sum(box_loss * positive),
         }
 
     def detect(self, outputs: Outputs, frame: tuple[int, int], image_size: tf.Tensor) -> dict[str, tf.Tensor]:

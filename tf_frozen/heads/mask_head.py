@@ -116,16 +116,16 @@ class MaskHead(ConfiguredLayer):
         logits = self._logits(pyramid, boxes, classes, training)
         truth = tf.cast(targets["boxes"], tf.float32), tf.cast(targets["masks"], tf.float32)
         filled, masks = (tf.gather(part, index, batch_dims=1) for part in box_ops.at_least_one(*truth))
-        goals = tf.stop_gradient(mask_ops.crop(masks, filled, boxes, logits.shape[-1]))
-        return {"mask_loss": mask_loss(logits, goals, positive > 0)}
+        true_masks = tf.stop_gradient(mask_ops.crop(masks, filled, boxes, logits.shape[-1]))
+        return {"mask_loss": mask_loss(logits, true_masks, positive > 0)}
 
     def _logits(self, pyramid, boxes: tf.Tensor, classes: tf.Tensor, training: bool) -> tf.Tensor:
         features = roi_align(pyramid, boxes, self.roi_size, self.roi_sampling, self.roi_aligned)
         return self((features, classes), training=training)
 
 
-def mask_loss(logits: tf.Tensor, goals: tf.Tensor, positive: tf.Tensor) -> tf.Tensor:
-    """Mean sigmoid cross entropy of logits and goals [..., n, h, w], 0…1, over the RoIs that are positive [..., n]."""
-    entropy = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(goals, logits), [-2, -1])
+def mask_loss(logits: tf.Tensor, true_masks: tf.Tensor, positive: tf.Tensor) -> tf.Tensor:
+    """Mean sigmoid cross entropy of logits and true masks [..., n, h, w], 0…1, over the positive RoIs [..., n]."""
+    cross_entropy = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(true_masks, logits), [-2, -1])
     weight = tf.cast(positive, tf.float32)
-    return tf.math.divide_no_nan(tf.reduce_sum(entropy * weight), tf.reduce_sum(weight))
+    return tf.math.divide_no_nan(tf.reduce_sum(cross_entropy * weight), tf.reduce_sum(weight))

@@ -154,15 +154,15 @@ class RegionProposal(ConfiguredLayer):
         truth, classes = targets["boxes"], targets["classes"]
         index, label = match_boxes(anchors[tf.newaxis], truth, classes > 0, self.positive_iou, self.negative_iou, True)
         positive, negative = sample_balanced(label == 1, label == 0, self.samples, self.positive_fraction, seed)
-        entropy = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(positive, tf.float32), logits)
-        goal = box_ops.encode(tf.gather(truth, index, batch_dims=1), anchors[tf.newaxis])
-        distance = self.box_loss_weight * tf.reduce_mean(huber(deltas - goal, self.box_loss_delta), -1)
+        cross_entropy = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(positive, tf.float32), logits)
+        true_deltas = box_ops.encode(tf.gather(truth, index, batch_dims=1), anchors[tf.newaxis])
+        error = self.box_loss_weight * tf.reduce_mean(huber(deltas - true_deltas, self.box_loss_delta), -1)
         if self.box_loss_per_level:
-            box_loss = _sum_of_level_means(distance, label == 1, [level.shape[0] for level in by_level.values()])
+            box_loss = _sum_of_level_means(error, label == 1, [level.shape[0] for level in by_level.values()])
         else:
-            box_loss = _mean(distance, positive)
+            box_loss = _mean(error, positive)
         return {
-            "rpn_score_loss": self.score_loss_weight * _mean(entropy, positive | negative),
+            "rpn_score_loss": self.score_loss_weight * _mean(cross_entropy, positive | negative),
             "rpn_box_loss": box_loss,
         }
 

@@ -1,4 +1,4 @@
-"""Convolution, normalisation and activation as one layer, as heads stack them."""
+"""Convolution, normalization and activation as one layer, as heads stack them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The normalisation layers that gin can hand to any neck or head, and how a layer is used as a pattern."""
+"""The normalization layers that gin can hand to any neck or head, and how a layer is used as a pattern."""
 
 from __future__ import annotations
 

@@ -130,12 +130,12 @@ class CheckTogetherTest(tf.test.TestCase):
     def test_fractions_in_place_of_pixels(self):
         kind, _, message = self.only([{**GOOD, "bbox": [0.2, 0.3, 0.5, 0.5]}])
 
-        self.assertEqual((kind, message[:12]), ("normalised_boxes", "1 of 1 boxes"))
+        self.assertEqual((kind, message[:12]), ("normalized_boxes", "1 of 1 boxes"))
 
     def test_boxes_of_another_convention_are_one_fault_each_box_by_itself_is_none(self):
         fractions = [{**GOOD, "id": k, "bbox": [0.1 * k, 0.1, 0.0005, 0.002]} for k in range(9)]
         pixels = [{**GOOD, "id": 9, "bbox": [190, 90, 30, 30]}]
-        self.assertEqual(self.only(fractions + pixels)[0], "normalised_boxes")
+        self.assertEqual(self.only(fractions + pixels)[0], "normalized_boxes")
         self.assertIn("9 of 10 boxes lie between 0 and 1", self.only(fractions + pixels)[2])
         corners = [{**GOOD, "id": k, "bbox": [100 + k, 60 + k, 180 + k, 90 + k]} for k in range(9)]
         self.assertEqual(self.only(corners)[0], "other_box_convention")

@@ -52,7 +52,7 @@ class CheckConventionTest(tf.test.TestCase):
         self.assertStartsWith(self.check(boxes, sizes).message, "277 of 277 boxes lie between 0 and 1")
         for name in ("corners [x1, y1, x2, y2]", "centers [center x, center y, width, height]"):
             problem = self.check(self.mistaken(boxes, name), sizes)
-            self.assertEqual(problem.kind, "normalised_boxes")
+            self.assertEqual(problem.kind, "normalized_boxes")
             self.assertIn(f"read as {name}", problem.message)
 
     def test_square_images(self):
@@ -114,7 +114,7 @@ class CheckConventionTest(tf.test.TestCase):
         boxes, _ = neon("val")
         unknown = [(None, None)] * len(boxes)
         self.assertIsNone(check_convention(boxes.tolist(), unknown))
-        self.assertEqual(check_convention((boxes / 500).tolist(), unknown).kind, "normalised_boxes")
+        self.assertEqual(check_convention((boxes / 500).tolist(), unknown).kind, "normalized_boxes")
         self.assertIsNone(check_convention([], []))
         self.assertIsNone(check_convention([None, [1, 2], "text", [10**400, 1, 1, 1]], [(9, 9)] * 4))
 

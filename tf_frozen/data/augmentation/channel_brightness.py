@@ -22,13 +22,13 @@ class ChannelBrightness:
 
     def __call__(self, maps: Mapping[str, tf.Tensor], seeds: tf.Tensor) -> dict[str, tf.Tensor]:
         """Changes maps [B, h, w, channels], each image by its row of `seeds` [B, 2]; the dtype stays."""
-        return {level: self._brightened(tap, seeds, int(level)) for level, tap in maps.items()}
+        return {level: self._brightened(features, seeds, int(level)) for level, features in maps.items()}
 
-    def _brightened(self, tap: tf.Tensor, seeds: tf.Tensor, level: int) -> tf.Tensor:
-        draws = [tap.shape[-1] if self.per_channel else 1]
+    def _brightened(self, features: tf.Tensor, seeds: tf.Tensor, level: int) -> tf.Tensor:
+        draws = [features.shape[-1] if self.per_channel else 1]
         seeds = [tf.random.experimental.stateless_fold_in(seed, level) for seed in tf.unstack(seeds)]
         shift = [tf.random.stateless_uniform(draws, seed, -self.brightness, self.brightness) for seed in seeds]
         # Added after the mapping to 0…1 and mapped back, a shift is in units of the channel's range.
-        reach = tf.reduce_max(tap, [1, 2]) - tf.reduce_min(tap, [1, 2])
+        reach = tf.reduce_max(features, [1, 2]) - tf.reduce_min(features, [1, 2])
         shift = tf.stack(shift) * tf.cast(reach, tf.float32)
-        return tf.cast(tf.cast(tap, tf.float32) + shift[:, tf.newaxis, tf.newaxis], tap.dtype)
+        return tf.cast(tf.cast(features, tf.float32) + shift[:, tf.newaxis, tf.newaxis], features.dtype)

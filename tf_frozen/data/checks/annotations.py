@@ -35,7 +35,7 @@ def check_annotations(
     """
     objects = [row for row in rows if isinstance(row, Mapping)]
     together = list(_check_together(objects, file, places))
-    convention_known = not any(fault.kind in ("normalised_boxes", "other_box_convention") for fault in together)
+    convention_known = not any(fault.kind in ("normalized_boxes", "other_box_convention") for fault in together)
     image_names = {os.path.basename(place.file): number for number, place in places.items()}
     category_names = {name: number for number, name in categories.items()}
     seen = set()

@@ -74,7 +74,7 @@ def check_convention(boxes: Sequence[Any], sizes: Sequence[tuple[float | None, f
 def _fractions(values: np.ndarray, count: int) -> Problem:
     message = f"{len(values)} of {count} boxes lie between 0 and 1, as fractions of the image do"
     other = _other_convention(values, np.ones([len(values), 2]), pixel=0.0)
-    return Problem("normalised_boxes", f"{message}, and {other.message}" if other else message)
+    return Problem("normalized_boxes", f"{message}, and {other.message}" if other else message)
 
 
 def _other_convention(values: np.ndarray, sizes: np.ndarray, pixel: float = 1.0) -> Problem | None:

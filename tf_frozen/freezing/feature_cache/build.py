@@ -114,9 +114,9 @@ class FeatureCache:
             raise DataError("There is no image to cache the features of.")
         images, targets = batches.views([0], batches.batch_size).element_spec
         spec = tf.TensorSpec([batches.batch_size, *images.shape[1:]], images.dtype)
-        taps = _taps(detector, tf.as_dtype(self.dtype)).get_concrete_function(spec).structured_outputs[0]
+        maps = _feature_maps(detector, tf.as_dtype(self.dtype)).get_concrete_function(spec).structured_outputs[0]
         return Layout(
-            {level: tf.TensorSpec(tap.shape[1:], tap.dtype) for level, tap in taps.items()},
+            {level: tf.TensorSpec(features.shape[1:], features.dtype) for level, features in maps.items()},
             {name: tf.TensorSpec(target.shape[1:], target.dtype) for name, target in targets.items()},
         )
 
@@ -125,7 +125,7 @@ class FeatureCache:
         mixed_in = max(objects, default=0) if batches.mix else 0
         total = self.views * sum(layout.record_bytes(count + mixed_in) for count in objects)
         records = self.views * len(batches.examples)
-        # Whole batches: the taps of a shard then do not depend on which others were there already.
+        # Whole batches: the features of a shard then do not depend on which others were there already.
         of_shard = max(1, self.shard_bytes * records // total // batches.batch_size) * batches.batch_size
         folder = os.path.abspath(folder)
         while not os.path.isdir(folder):
@@ -168,18 +168,18 @@ class FeatureCache:
             manifest.save(folder)
 
     def _records(self, views: Iterator, detector: Detector, layout: Layout, batches: TrainBatches) -> Iterator[bytes]:
-        taps_of = _taps(detector, tf.as_dtype(self.dtype))
+        maps_of = _feature_maps(detector, tf.as_dtype(self.dtype))
         for images, targets in views:
             count = int(images.shape[0])
             # A last batch is filled up: convolutions of another shape may round otherwise.
-            maps, fits = taps_of(tf.repeat(images, [1] * (count - 1) + [batches.batch_size - count + 1], axis=0))
+            maps, fits = maps_of(tf.repeat(images, [1] * (count - 1) + [batches.batch_size - count + 1], axis=0))
             targets = {name: target.numpy() for name, target in targets.items()}
             if not fits:
                 raise RunError(_overflow(self.dtype, [batches.examples[i].path for i in targets["image_index"]]))
-            maps = {level: tap.numpy() for level, tap in maps.items()}
+            maps = {level: features.numpy() for level, features in maps.items()}
             for number in range(count):
                 yield layout.encode(
-                    {level: tap[number] for level, tap in maps.items()},
+                    {level: features[number] for level, features in maps.items()},
                     {name: target[number] for name, target in targets.items()},
                 )
 
@@ -220,19 +220,19 @@ def check_cachable(backbone: Backbone) -> None:
         )
 
 
-def _taps(detector: Detector, dtype: tf.DType) -> Callable:
-    """Gives the taps of images that the neck reads, by level as text in the dtype, and whether all values fit it."""
+def _feature_maps(detector: Detector, dtype: tf.DType) -> Callable:
+    """Returns a function of images: the feature maps that the neck reads, by level, and whether all fit the dtype."""
     backbone, levels = detector.backbone, detector.levels_read
 
     # In a graph, as in training: what TensorFlow fuses there may round otherwise than single ops.
     @tf.function(autograph=False)
-    def taps(images: tf.Tensor) -> tuple[Mapping[str, tf.Tensor], tf.Tensor]:
-        exact = backbone.begin(backbone.preprocess(images))
+    def maps(images: tf.Tensor) -> tuple[Mapping[str, tf.Tensor], tf.Tensor]:
+        exact = backbone.frozen_features(backbone.preprocess(images))
         stored = {str(level): tf.cast(exact[level], dtype) for level in levels}
-        finite = [tf.reduce_all(tf.math.is_finite(tap)) for tap in stored.values()]
+        finite = [tf.reduce_all(tf.math.is_finite(features)) for features in stored.values()]
         return stored, tf.reduce_all(tf.stack(finite))
 
-    return taps
+    return maps
 
 
 def _reusable(folder: str, manifest: Manifest, name: str) -> bool:
