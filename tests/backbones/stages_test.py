@@ -65,12 +65,12 @@ class StagesTest(tf.test.TestCase):
             whole = backbone(self.images, training=False)
             freeze(backbone, 1)
             stages = Stages(backbone.network, (1, 2, 3))
-            pieces = stages.finish(self.images, stages.begin(self.images), training=False)
+            pieces = stages.features(self.images, stages.frozen_features(self.images), training=False)
             for level in (1, 2, 3):
                 self.assertAllClose(pieces[level], whole[level], rtol=1e-6, atol=1e-6)
 
-    def test_the_frozen_taps_that_begin(self):
-        for frozen, begun in (
+    def test_levels_of_frozen_features(self):
+        for frozen, levels in (
             ((), []),
             ((1,), [1]),
             ((1, 2), [1, 2]),
@@ -80,20 +80,20 @@ class StagesTest(tf.test.TestCase):
         ):
             backbone = Plain()
             freeze(backbone, *frozen)
-            self.assertEqual(list(backbone.begin(self.images)), begun)
+            self.assertEqual(list(backbone.frozen_features(self.images)), levels)
 
-    def test_where_a_later_tap_reads_the_images_there_is_no_cut(self):
+    def test_where_a_later_map_reads_the_images_there_is_no_cut(self):
         backbone = Plain(skip=True)
         freeze(backbone, 1, 2)
-        self.assertEmpty(backbone.begin(self.images))
+        self.assertEmpty(backbone.frozen_features(self.images))
         freeze(backbone, 1, 2, 3)
-        self.assertEqual(list(backbone.begin(self.images)), [1, 2, 3])
+        self.assertEqual(list(backbone.frozen_features(self.images)), [1, 2, 3])
 
     def test_dropout_and_statistics_of_frozen_stages_rest_in_training(self):
         backbone = Plain()
         freeze(backbone, 1, 3)
         before = {path: variable.numpy() for path, variable in variable_paths(backbone).items()}
-        maps = backbone.finish(self.images, backbone.begin(self.images))
+        maps = backbone.training_features(self.images, backbone.frozen_features(self.images))
         self.assertAllEqual(maps[1], backbone(self.images, training=False)[1])
         # The second stage draws its dropout, the third passes on what comes in.
         self.assertNotAllClose(maps[2], backbone(self.images, training=False)[2])
@@ -109,9 +109,9 @@ class StagesTest(tf.test.TestCase):
         images = tf.random.stateless_uniform([1, 50, 70, 3], [1, 2])
         whole = backbone(images, training=False)
         freeze(backbone, 2)
-        begun = backbone.begin(images)
-        self.assertEqual(list(begun), [2])
-        self.assertAllClose(backbone.finish(images, begun)[2], whole[2], rtol=1e-5, atol=1e-5)
+        frozen = backbone.frozen_features(images)
+        self.assertEqual(list(frozen), [2])
+        self.assertAllClose(backbone.training_features(images, frozen)[2], whole[2], rtol=1e-5, atol=1e-5)
         self.assertEqual({level: tap.shape for level, tap in whole.items()}, {2: (1, 13, 18, 24), 3: (1, 7, 9, 32)})
 
 
