@@ -104,20 +104,35 @@ class TrainingTest(tf.test.TestCase):
         self.assertAllInSet(np.isfinite(detector.train_on_batch(IMAGES, TARGETS)), [True])
 
     def test_a_loss_metrics_and_what_another_keras_made_are_refused(self):
-        detector = make()
+        detector, schedule = make(), keras_3.optimizers.schedules.CosineDecay(0.1, 10)
         for arguments, words in (
             ({"loss": "mse"}, "SingleStage.compile got loss = 'mse'.*losses are those of its heads"),
             ({"metrics": ["accuracy"]}, "got metrics"),
             ({"optimizer": keras_3.optimizers.Adam()}, "optimizer is a Adam of another Keras"),
             ({"metrics": [keras_3.metrics.Mean()]}, "metrics is a Mean of another Keras"),
+            ({"optimizer": keras.optimizers.legacy.SGD(schedule)}, "optimizer is a SGD with a CosineDecay of another"),
         ):
             with self.assertRaisesRegex(ConfigError, words):
                 detector.compile(**arguments)
-        with self.assertRaisesRegex(ConfigError, "callbacks is a EarlyStopping of another Keras"):
-            trained().fit(batches(), callbacks=[keras_3.callbacks.EarlyStopping()])
-        for activation in (keras_3.activations.relu, keras_3.layers.ReLU()):
-            with self.assertRaisesRegex(ConfigError, "DenseHead.activation is a .* of another Keras"):
-                DenseHead(2, activation=activation)
+        callbacks = [keras_3.callbacks.EarlyStopping()]
+        for name, before in (("fit", 5), ("evaluate", 6), ("predict", 4)):
+            for given in ([batches(), *[None] * (before - 1), callbacks], {"callbacks": callbacks}):
+                args, kwargs = (given, {}) if isinstance(given, list) else ([], given)
+                with self.assertRaisesRegex(ConfigError, f"{name}.callbacks is a EarlyStopping of another Keras"):
+                    getattr(trained(), name)(*args, **kwargs)
+
+    def test_settings_of_another_keras_are_refused_in_every_constructor(self):
+        norm = keras.layers.BatchNormalization
+        for kind in (functools.partial(DenseHead, 2), functools.partial(BoxHead, 2), RegionProposal, FPN):
+            for name, value, words in (
+                ("activation", keras_3.activations.relu, "a relu"),
+                ("activation", keras_3.layers.ReLU(), "a ReLU"),
+                ("norm", keras_3.layers.BatchNormalization, "a BatchNormalization"),
+                ("norm", norm(gamma_initializer=keras_3.initializers.Ones()), "a BatchNormalization with a Ones"),
+                ("norm", norm(gamma_regularizer=keras_3.regularizers.L2()), "a BatchNormalization with a L2"),
+            ):
+                with self.assertRaisesRegex(ConfigError, rf"\w+.{name} is {words} of another Keras"):
+                    kind(**{name: value})
 
 
 class TrainableTest(tf.test.TestCase):

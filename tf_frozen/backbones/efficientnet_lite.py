@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tf_frozen.backbones.backbone import Backbone, checked_levels, restored_by_keras
 from tf_frozen.backbones.residual_adapters import ResidualAdapters
+from tf_frozen.config.ranges import Level, NonNegativeInt
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
 
@@ -41,8 +42,8 @@ class EfficientNetLite(Backbone):
 
     def __init__(
         self,
-        variant: int = 0,
-        levels: tuple[int, ...] = (3, 4, 5),
+        variant: NonNegativeInt = 0,
+        levels: tuple[Level, ...] = (3, 4, 5),
         mode: str = "frozen",
         weights: str | None = "imagenet",
         adapters: ResidualAdapters | None = None,

@@ -16,6 +16,7 @@ import tensorflow as tf
 from tf_frozen.backbones import any_size
 from tf_frozen.backbones.backbone import PRETRAINED_MODES, Backbone, checked_levels, restored_by_keras
 from tf_frozen.backbones.residual_adapters import ResidualAdapters
+from tf_frozen.config.ranges import Level
 from tf_frozen.errors import ConfigError
 from tf_frozen.gin_files import did_you_mean
 from tf_frozen.keras_flavor import keras
@@ -47,7 +48,7 @@ class KerasApplication(Backbone):
     def __init__(
         self,
         application: str = "EfficientNetB0",
-        levels: tuple[int, ...] = (3, 4, 5),
+        levels: tuple[Level, ...] = (3, 4, 5),
         mode: str = "frozen",
         weights: str | None = "imagenet",
         adapters: ResidualAdapters | None = None,

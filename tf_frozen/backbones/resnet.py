@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Annotated
 
 import gin
 import tensorflow as tf
@@ -10,11 +11,15 @@ import tensorflow as tf
 from tf_frozen.backbones.backbone import PRETRAINED_MODES, Backbone, checked_levels, restored_by_keras
 from tf_frozen.backbones.model_garden_checkpoint import load_model_garden_checkpoint
 from tf_frozen.backbones.residual_adapters import ResidualAdapters
+from tf_frozen.config.ranges import Fraction, Level, PositiveFraction, PositiveInt, Range, Rate
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
 
 # ImageNet's mean and standard deviation of red, green and blue in 0…1, as Model Garden normalizes them.
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+# Below, the narrowest convolution would have no channel.
+DepthMultiplier = Annotated[float, Range(1 / 32, 32)]
 
 
 @gin.configurable
@@ -34,8 +39,8 @@ class ResNet(Backbone):
 
     def __init__(
         self,
-        model_id: int = 50,
-        levels: tuple[int, ...] = (2, 3, 4, 5),
+        model_id: PositiveInt = 50,
+        levels: tuple[Level, ...] = (2, 3, 4, 5),
         mode: str = "frozen",
         init_checkpoint: str | None = None,
         activation: str = "relu",
@@ -43,18 +48,18 @@ class ResNet(Backbone):
         resnetd_shortcut: bool = False,
         replace_stem_max_pool: bool = False,
         scale_stem: bool = True,
-        se_ratio: float | None = None,
-        depth_multiplier: float = 1.0,
-        init_stochastic_depth_rate: float = 0.0,
-        norm_momentum: float = 0.99,
-        norm_epsilon: float = 1e-5,
+        se_ratio: Fraction | None = None,
+        depth_multiplier: DepthMultiplier = 1.0,
+        init_stochastic_depth_rate: Rate = 0.0,
+        norm_momentum: Fraction = 0.99,
+        norm_epsilon: PositiveFraction = 1e-5,
         use_sync_bn: bool = False,
         adapters: ResidualAdapters | None = None,
         **kwargs,
     ):
         where = type(self).__name__
         levels = checked_levels(levels, range(2, 6), where)
-        _check(where, model_id, stem_type, se_ratio, init_stochastic_depth_rate)
+        _check(where, model_id, stem_type)
         whole = _model_garden().ResNet(
             model_id,
             activation=activation,
@@ -101,8 +106,8 @@ class ResNetRS(ResNet):
 
     def __init__(
         self,
-        model_id: int = 101,
-        levels: tuple[int, ...] = (2, 3, 4, 5),
+        model_id: PositiveInt = 101,
+        levels: tuple[Level, ...] = (2, 3, 4, 5),
         mode: str = "frozen",
         init_checkpoint: str | None = None,
         activation: str = "swish",
@@ -110,11 +115,11 @@ class ResNetRS(ResNet):
         resnetd_shortcut: bool = True,
         replace_stem_max_pool: bool = True,
         scale_stem: bool = True,
-        se_ratio: float | None = 0.25,
-        depth_multiplier: float = 1.0,
-        init_stochastic_depth_rate: float = 0.0,
-        norm_momentum: float = 0.99,
-        norm_epsilon: float = 1e-5,
+        se_ratio: Fraction | None = 0.25,
+        depth_multiplier: DepthMultiplier = 1.0,
+        init_stochastic_depth_rate: Rate = 0.0,
+        norm_momentum: Fraction = 0.99,
+        norm_epsilon: PositiveFraction = 1e-5,
         use_sync_bn: bool = False,
         adapters: ResidualAdapters | None = None,
         **kwargs,
@@ -147,14 +152,9 @@ def _model_garden() -> ModuleType:
     return resnet
 
 
-def _check(where: str, model_id: int, stem_type: str, se_ratio: float | None, drop_rate: float) -> None:
+def _check(where: str, model_id: int, stem_type: str) -> None:
     known = tuple(_model_garden().RESNET_SPECS)
     if model_id not in known:
         raise ConfigError(f"{where}.model_id is {model_id!r}; it must be one of {', '.join(map(str, known))}.")
     if stem_type not in ("v0", "v1"):
         raise ConfigError(f"{where}.stem_type is {stem_type!r}; it must be 'v0' (7×7) or 'v1' (three 3×3, ResNet-D).")
-    # Model Garden silently leaves out the squeeze-excitation of any other ratio.
-    if se_ratio is not None and not 0 <= se_ratio <= 1:
-        raise ConfigError(f"{where}.se_ratio is {se_ratio!r}; it must lie in 0…1; None is no squeeze-excitation.")
-    if not 0 <= drop_rate < 1:
-        raise ConfigError(f"{where}.init_stochastic_depth_rate is {drop_rate!r}; it must lie in 0…1, below 1.")

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tf_frozen.backbones import any_size
 from tf_frozen.backbones.backbone import Backbone, checked_levels
+from tf_frozen.config.ranges import FiniteFloat, Frame, Level, PositiveFloat
 from tf_frozen.errors import ConfigError
 from tf_frozen.gin_files import did_you_mean
 from tf_frozen.keras_flavor import keras
@@ -39,12 +40,12 @@ class SavedModelBackbone(Backbone):
     def __init__(
         self,
         path: str,
-        levels: tuple[int, ...] = (3, 4, 5),
+        levels: tuple[Level, ...] = (3, 4, 5),
         mode: str = "frozen",
         signature: str | None = None,
-        size: tuple[int, int] | None = None,
-        mean: Sequence[float] = (0.0, 0.0, 0.0),
-        deviation: Sequence[float] = (1.0, 1.0, 1.0),
+        size: Frame | None = None,
+        mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] = (0.0, 0.0, 0.0),
+        deviation: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (1.0, 1.0, 1.0),
         **kwargs,
     ):
         if mode != "frozen":

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 from gin import config as gin_config
 
 from tf_frozen.config.bindings import MACRO, Binding, Key, bindings, macro
 from tf_frozen.config.configurables import construction
-from tf_frozen.config.value_types import Made, fault, fits, parameter_types
+from tf_frozen.config.value_types import Made, fault, fits, made_by, parameter_types
 from tf_frozen.errors import ConfigError
 
 
@@ -48,10 +47,7 @@ def _stand_in(value: Any) -> Any:
     configurable = value.configurable
     if configurable.selector == MACRO:
         return _stand_in(macro("/".join(value.scopes)).value)
-    made = configurable.wrapped
-    if not value.evaluate:
-        return made
-    return Made(made if inspect.isclass(made) else parameter_types(made).get("return", Any))
+    return made_by(configurable.wrapped) if value.evaluate else configurable.wrapped
 
 
 def _where_given(binding: Binding) -> Binding:

@@ -10,7 +10,7 @@ import numbers
 import textwrap
 import types
 import typing
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 _UNIONS = (typing.Union, types.UnionType)
 _NOUNS = {int: ("an integer", "integers"), float: ("a number", "numbers"), str: ("a string", "strings")}
@@ -27,9 +27,14 @@ class Made(NamedTuple):
 def parameter_types(function: Any) -> dict[str, Any]:
     """Returns the annotated types of a function's parameters and result; nothing where they cannot be evaluated."""
     try:
-        return typing.get_type_hints(function)
+        return typing.get_type_hints(function, include_extras=True)
     except (AttributeError, NameError, TypeError):
         return {}
+
+
+def made_by(maker: Any) -> Made:
+    """Returns what stands for what a class or function makes."""
+    return Made(maker if inspect.isclass(maker) else parameter_types(maker).get("return", Any))
 
 
 def fits(value: Any, expected: Any) -> bool:
@@ -43,6 +48,8 @@ def fits(value: Any, expected: Any) -> bool:
         return True
     if kind in _UNIONS:
         return any(fits(value, one) for one in inner)
+    if kind is Annotated:
+        return fits(value, inner[0]) and (isinstance(value, Made) or value in inner[1])
     if isinstance(value, Made):
         return _made_fits(value.kind, kind, inner)
     if kind is typing.Literal:
@@ -59,10 +66,14 @@ def fits(value: Any, expected: Any) -> bool:
 
 def fault(name: str, value: Any, expected: Any) -> str:
     """Returns the message for a value that does not fit: name, value, the expected type and what was likely meant."""
-    shown = f"the class {value.__name__}" if inspect.isclass(value) else textwrap.shorten(repr(value), 80)
-    meant = [repr(guess) for guess in _guesses(value) if fits(guess, expected)]
-    if inspect.isclass(value) and fits(Made(value), expected):
-        meant.append(f"{value.__name__}()")
+    shown, meant = (
+        textwrap.shorten(repr(value), 80),
+        [repr(guess) for guess in _guesses(value) if fits(guess, expected)],
+    )
+    if inspect.isclass(value) or inspect.isfunction(value):
+        shown = f"the {'class' if inspect.isclass(value) else 'function'} {value.__name__}"
+        if fits(made_by(value), expected):
+            meant.append(f"{value.__name__}()")
     advice = f" Did you mean {meant[0]}?" if meant else ""
     return f"{name} is {shown}; it must be {describe(expected)}.{advice}"
 
@@ -74,6 +85,8 @@ def describe(expected: Any) -> str:
         return " or ".join(describe(one) for one in inner)
     if kind is typing.Literal:
         return " or ".join(map(repr, inner))
+    if kind is Annotated:
+        return inner[1].describe(describe(inner[0]))
     if kind in _NOUNS:
         return _NOUNS[kind][0]
     if kind is collections.abc.Callable:
@@ -87,12 +100,19 @@ def _of(inner: tuple[Any, ...]) -> str:
     """Returns what a sequence consists of, as ' of 2 integers'."""
     if not inner:
         return ""
-    if typing.get_origin(inner[0]) or inner[0] is tuple:
-        items = describe(inner[0]).replace("a sequence", "sequences", 1)
-    else:
-        items = _NOUNS[inner[0]][1] if inner[0] in _NOUNS else f"instances of {inner[0].__name__}"
+    items = _plural(inner[0])
     fixed = len(inner) > 1 and inner[1] is not Ellipsis
     return f" of {len(inner)} {items}" if fixed else f" of {items}"
+
+
+def _plural(kind: Any) -> str:
+    """Returns a type of items in words."""
+    if typing.get_origin(kind) is Annotated:
+        base, limits = typing.get_args(kind)
+        return limits.describe(_plural(base))
+    if typing.get_origin(kind) or kind is tuple:
+        return describe(kind).replace("a sequence", "sequences", 1)
+    return _NOUNS[kind][1] if kind in _NOUNS else f"instances of {kind.__name__}"
 
 
 def _guesses(value: Any) -> list[Any]:
@@ -117,6 +137,8 @@ def _collection_fits(value: Any, kind: type, inner: tuple[Any, ...]) -> bool:
 
 def _made_fits(made: Any, kind: Any, inner: tuple[Any, ...]) -> bool:
     origin = typing.get_origin(made) or made
+    if origin is Annotated:
+        return _made_fits(typing.get_args(made)[0], kind, inner)
     if origin in _UNIONS:
         return any(_made_fits(one, kind, inner) for one in typing.get_args(made))
     if origin is Any or not isinstance(origin, type) or not isinstance(kind, type):

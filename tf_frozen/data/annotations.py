@@ -11,14 +11,15 @@ from typing import Any, NamedTuple
 import gin
 import numpy as np
 
+from tf_frozen.config.checked import Checked
+from tf_frozen.config.ranges import PositiveFraction, Seed
 from tf_frozen.data import coco_json, paths
 from tf_frozen.data.checks.annotations import Place
-from tf_frozen.data.checks.boxes import is_number
 from tf_frozen.data.checks.inspection import Header, Inspection, inspect
 from tf_frozen.data.checks.rows import check_categories
 from tf_frozen.data.faults import Fault, describe
 from tf_frozen.data.summary import Summary, summarize
-from tf_frozen.errors import ConfigError, DataError
+from tf_frozen.errors import DataError
 
 _logger = logging.getLogger(__name__)
 _FAULTS_SHOWN = 20
@@ -55,7 +56,7 @@ class Example:
 
 
 @gin.configurable
-class CocoJson:
+class CocoJson(Checked):
     """A data set whose every image and annotation has been checked.
 
     `examples` are in the order of the JSON, `categories` by id: class k is `categories[k - 1]`.
@@ -69,8 +70,8 @@ class CocoJson:
         drop_faulty_boxes: bool = False,
         clip_boxes: bool = False,
         masks: bool = False,
-        fraction: float = 1.0,
-        seed: int = 0,
+        fraction: PositiveFraction = 1.0,
+        seed: Seed = 0,
     ):
         """Reads and checks everything; raises DataError with all faults, ConfigError for an impossible fraction.
 
@@ -88,8 +89,6 @@ class CocoJson:
             the data's size. What a seed keeps of 10 % is among what it keeps of 25 %. Categories stay.
           seed: decides which.
         """
-        if not is_number(fraction) or not 0 < fraction <= 1:
-            raise ConfigError(f"CocoJson.fraction is {fraction!r}; it must be a number above 0 and up to 1.")
         inspection = inspect(annotations, images, check, masks, clip_boxes)
         to_drop = (*_OF_ONE_BOX, *_OF_ONE_MASK) if drop_faulty_boxes else ()
         dropped = [fault for fault in inspection.faults if fault.kind in to_drop]

@@ -8,13 +8,15 @@ from typing import Any
 import gin
 import tensorflow as tf
 
+from tf_frozen.config.checked import Checked
+from tf_frozen.config.ranges import PositiveInt
 from tf_frozen.data.features import Features
 from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.errors import ConfigError
 
 
 @gin.configurable
-class CachedBatches:
+class CachedBatches(Checked):
     """TrainBatches' (images, targets) with Features of a cache instead of images, which it never opens.
 
     `cache` has `views`, `layout`, `failure` and `read(rows)`. `augmentation` are operations on a batch's maps, called
@@ -22,14 +24,14 @@ class CachedBatches:
     Raises ConfigError where `fixed_views` of the batches is another number than the cache's, or `workers` none.
     """
 
-    def __init__(self, batches: TrainBatches, cache: Any, augmentation: Sequence[Callable] = (), workers: int = 2):
+    def __init__(
+        self, batches: TrainBatches, cache: Any, augmentation: Sequence[Callable] = (), workers: PositiveInt = 2
+    ):
         if batches.fixed_views not in (None, cache.views):
             raise ConfigError(
                 f"TrainBatches.fixed_views is {batches.fixed_views}, but the feature cache has {cache.views}. "
                 f"Leave it out: the cache's own are used."
             )
-        if type(workers) is not int or workers < 1:
-            raise ConfigError(f"CachedBatches.workers is {workers!r}; it must be an integer from 1.")
         batches.fixed_views = cache.views
         self._batches, self._cache = batches, cache
         self.augmentation, self.workers = tuple(augmentation), workers

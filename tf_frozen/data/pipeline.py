@@ -11,6 +11,8 @@ import gin
 import numpy as np
 import tensorflow as tf
 
+from tf_frozen.config.checked import Checked
+from tf_frozen.config.ranges import Frame, PositiveInt, Seed
 from tf_frozen.data.annotations import Example
 from tf_frozen.data.augmentation.objects import Objects
 from tf_frozen.data.image_header import require, times
@@ -22,7 +24,7 @@ from tf_frozen.errors import ConfigError
 
 
 @gin.configurable
-class TrainBatches:
+class TrainBatches(Checked):
     """Shuffled, augmented batches (images, targets); step s holds the same images in every run of a seed.
 
     images: float32 [B, H, W, 3], RGB in 0…255. targets: boxes [B, N, 4] float32 in frame pixels, classes [B, N] int32
@@ -41,21 +43,21 @@ class TrainBatches:
     def __init__(
         self,
         examples: Sequence[Example],
-        frame: tuple[int, int],
-        batch_size: int,
-        seed: int = 0,
-        crop: tuple[int, int] | None = None,
+        frame: Frame,
+        batch_size: PositiveInt,
+        seed: Seed = 0,
+        crop: Frame | None = None,
         augmentation: Sequence[Callable] = (),
         placement: Callable | None = None,
-        mask_size: int = 112,
-        fixed_views: int | None = None,
+        mask_size: PositiveInt = 112,
+        fixed_views: PositiveInt | None = None,
         mix: Callable | None = None,
         sampler: Callable = ShuffledEpochs,
     ):
         self.examples, self.batch_size, self.seed = examples, batch_size, seed
         self.frame, self.crop = tuple(frame), tuple(map(min, crop or frame, frame))
         self.augmentation, self.placement = tuple(augmentation), placement or _plain_placement
-        self.mask_size, self.fixed_views, self.mix = mask_size, _checked_views(fixed_views), mix
+        self.mask_size, self.fixed_views, self.mix = mask_size, fixed_views, mix
         self.sampler = sampler(examples, seed)
 
     def image_ids(self, step: int) -> list:
@@ -147,12 +149,6 @@ def eval_batches(examples: Sequence[Example], frame: tuple[int, int] | None, bat
     return _batched(indices.map(element, tf.data.AUTOTUNE), batch_size, False)
 
 
-def _checked_views(views: int | None) -> int | None:
-    if views is not None and (type(views) is not int or views < 1):
-        raise ConfigError(f"TrainBatches.fixed_views is {views!r}; it must be an integer from 1, or None.")
-    return views
-
-
 def _plain_placement(image: tf.Tensor, objects: Objects, frame, crop, seed) -> tuple:
     del frame, seed  # nothing is random, and there is nothing to crop
     framed, size, scale = fit(image, crop)
@@ -171,7 +167,7 @@ def _without_crowds(example: Example) -> Example:
     )
 
 
-def _columns(examples: Sequence[Example], mask_size: int | None = None) -> dict:
+def _columns(examples: Sequence[Example], mask_size: PositiveInt | None = None) -> dict:
     """The examples as tensors, boxes and classes ragged, so that a graph can index them; and what decodes masks."""
     counts = [len(example.boxes) for example in examples]
     boxes = np.concatenate([np.reshape(example.boxes, [-1, 4]) for example in examples]).astype(np.float32)

@@ -8,15 +8,16 @@ import gin
 import numpy as np
 import tensorflow as tf
 
+from tf_frozen.config.checked import Checked
+from tf_frozen.config.ranges import Fraction, Seed
 from tf_frozen.data.annotations import Example
-from tf_frozen.errors import ConfigError
 
 
 @gin.configurable
-class ShuffledEpochs:
+class ShuffledEpochs(Checked):
     """Every image once an epoch, in an order of the epoch's own."""
 
-    def __init__(self, examples: Sequence[Example], seed: int):
+    def __init__(self, examples: Sequence[Example], seed: Seed):
         self.count, self.seed = len(examples), seed
 
     def place(self, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -41,9 +42,7 @@ class RepeatFactor:
     image within an epoch are different views. Raises ConfigError for a threshold outside 0…1.
     """
 
-    def __init__(self, examples: Sequence[Example], seed: int, threshold: float = 0.3):
-        if not 0 <= threshold <= 1:
-            raise ConfigError(f"RepeatFactor.threshold is {threshold!r}; it must be a share of the images, 0…1.")
+    def __init__(self, examples: Sequence[Example], seed: Seed, threshold: Fraction = 0.3):
         self._epochs = ShuffledEpochs(examples, seed)
         factors = repeat_factors([example.classes[~example.crowd] for example in examples], threshold)
         # Image i owns the slots of a circle of `count` from ends[i-1] to ends[i].
@@ -63,7 +62,7 @@ class RepeatFactor:
         return epoch * self._most + copy, index
 
 
-def repeat_factors(classes: Sequence[np.ndarray], threshold: float) -> np.ndarray:
+def repeat_factors(classes: Sequence[np.ndarray], threshold: Fraction) -> np.ndarray:
     """How often each image stands in an epoch, [n] float64 from 1, by the classes [m] of its objects."""
     held = [np.unique(labels) for labels in classes]
     labels, images = np.unique(np.concatenate([*held, []]), return_counts=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from tf_frozen.backbones.backbone import Backbone
+from tf_frozen.config.ranges import Frame, NonNegativeFloat, Seed
 from tf_frozen.data.features import Features
 from tf_frozen.detectors.loss_means import LossMeans
 from tf_frozen.detectors.tiles import Tiles
@@ -16,7 +17,7 @@ from tf_frozen.detectors.views import Views
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.building import build
-from tf_frozen.layers.configured import Configured, check_argument
+from tf_frozen.layers.configured import Configured, check_argument, check_call
 
 
 class Detector(Configured, keras.Model):
@@ -36,9 +37,9 @@ class Detector(Configured, keras.Model):
         self,
         backbone: Backbone,
         neck: keras.layers.Layer,
-        frame: tuple[int, int],
-        weight_decay: float = 0.0,
-        seed: int = 0,
+        frame: Frame,
+        weight_decay: NonNegativeFloat = 0.0,
+        seed: Seed = 0,
         views: Views | None = None,
         tiles: Tiles | None = None,
         **kwargs,
@@ -46,7 +47,7 @@ class Detector(Configured, keras.Model):
         # No autocast: pixels and box coordinates keep float32 where layers compute in half precision.
         super().__init__(autocast=False, **kwargs)
         self.backbone, self.neck = backbone, neck
-        self.frame = _checked_frame(frame)
+        self.frame = tuple(frame)
         self.weight_decay, self.seed, self.views, self.tiles = weight_decay, seed, views, tiles
         self._held: frozenset[int] = frozenset()
         self._means = LossMeans()
@@ -123,7 +124,7 @@ class Detector(Configured, keras.Model):
         """
         where = f"{type(self).__name__}.compile"
         for name, value in {"optimizer": optimizer, "loss": loss, "metrics": metrics, **kwargs}.items():
-            check_argument(value, f"{where}: {name}")
+            check_argument(value, f"{where}.{name}")
             if value is not None and name in ("loss", "metrics", "loss_weights", "weighted_metrics"):
                 raise ConfigError(
                     f"{where} got {name} = {value!r}. A detector's losses are those of its heads, and its scores come "
@@ -136,9 +137,19 @@ class Detector(Configured, keras.Model):
 
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """As in Keras; ConfigError for callbacks of another Keras, and where what trains was set since `compile`."""
-        check_argument(kwargs.get("callbacks"), f"{type(self).__name__}.fit: callbacks")
+        self._check_call("fit", args, kwargs)
         self._check_compiled()
         return super().fit(*args, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """As in Keras; ConfigError for callbacks of another Keras."""
+        self._check_call("evaluate", args, kwargs)
+        return super().evaluate(*args, **kwargs)
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """As in Keras; ConfigError for callbacks of another Keras."""
+        self._check_call("predict", args, kwargs)
+        return super().predict(*args, **kwargs)
 
     def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """As in Keras; ConfigError where what trains was set since `compile`."""
@@ -226,6 +237,9 @@ class Detector(Configured, keras.Model):
         parts = self.loss_parts(self.neck(features, training=False), _frame(images), targets, seed, training=False)
         return self._means.update({"loss": tf.add_n(list(parts.values())), **parts})
 
+    def _check_call(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        check_call(getattr(keras.Model, name), args, kwargs, f"{type(self).__name__}.{name}")
+
     def _check_compiled(self) -> None:
         """Raises ConfigError where other weights train now than Keras would train: those that did at `compile`."""
         trained = frozenset(map(id, self.trainable_variables))
@@ -255,13 +269,6 @@ class Detector(Configured, keras.Model):
                 f"backbone train, which would need the images. Set BACKBONE_MODE = 'frozen', or train without a cache."
             )
         return {level: tf.cast(maps, self.backbone.compute_dtype) for level, maps in features.pyramid.items()}
-
-
-def _checked_frame(frame: tuple[int, int]) -> tuple[int, int]:
-    sides = tuple(frame) if isinstance(frame, tuple | list) else ()
-    if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
-        raise ConfigError(f"The detector's frame is {frame!r}; it must be (height, width) in pixels, as (512, 512).")
-    return sides
 
 
 def _frame(images: tf.Tensor | Features) -> tuple[int, int]:

@@ -8,6 +8,7 @@ import gin
 import tensorflow as tf
 
 from tf_frozen.backbones.backbone import Backbone
+from tf_frozen.config.ranges import Frame, NonNegativeFloat, Seed
 from tf_frozen.detectors.rcnn import RCNN
 from tf_frozen.detectors.tiles import Tiles
 from tf_frozen.detectors.views import Views
@@ -32,9 +33,9 @@ class MaskRCNN(RCNN):
         region_proposal: keras.layers.Layer,
         box_heads: keras.layers.Layer,
         mask_head: keras.layers.Layer,
-        frame: tuple[int, int] = (1024, 1024),
-        weight_decay: float = 4e-5,
-        seed: int = 0,
+        frame: Frame = (1024, 1024),
+        weight_decay: NonNegativeFloat = 4e-5,
+        seed: Seed = 0,
         views: Views | None = None,
         tiles: Tiles | None = None,
         **kwargs,

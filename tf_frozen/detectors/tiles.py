@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import gin
 import tensorflow as tf
 
+from tf_frozen.config.ranges import Fraction, NonNegativeFloat, PositiveFloat, Range
 from tf_frozen.errors import ConfigError
 from tf_frozen.geometry.nms import batched_nms
 from tf_frozen.geometry.resample import window
@@ -40,17 +42,13 @@ class Tiles(ConfiguredLayer):
 
     def __init__(
         self,
-        magnification: float = 1.0,
-        overlap: float = 0.25,
-        margin: float = 4.0,
-        nms_iou: float = 0.5,
+        magnification: PositiveFloat = 1.0,
+        overlap: Annotated[float, Range(0, 0.5, above=True)] = 0.25,
+        margin: NonNegativeFloat = 4.0,
+        nms_iou: Fraction = 0.5,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        _check("magnification", magnification, magnification > 0, "frame pixels for an image pixel, above 0")
-        _check("overlap", overlap, 0 < overlap <= 0.5, "a share of the frame's side, above 0 and up to 0.5")
-        _check("margin", margin, margin >= 0, "a number of frame pixels, 0 or more")
-        _check("nms_iou", nms_iou, 0 <= nms_iou <= 1, "a number from 0 to 1")
         self.magnification, self.overlap, self.margin, self.nms_iou = magnification, overlap, margin, nms_iou
 
     def detect(self, detect: Detect, image: tf.Tensor, frame: tuple[int, int], masks: bool = False) -> Detections:
@@ -130,8 +128,3 @@ class Tiles(ConfiguredLayer):
         kept, valid = batched_nms(boxes, scores, classes, self.nms_iou, most)
         kept = tf.boolean_mask(kept[0], valid[0])
         return {name: tf.gather(rows, kept) for name, rows in padded.items()}
-
-
-def _check(name: str, value: float, holds: bool, meaning: str) -> None:
-    if not holds:
-        raise ConfigError(f"Tiles.{name} is {value!r}; it must be {meaning}.")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import gin
 import tensorflow as tf
 
+from tf_frozen.config.ranges import Fraction
 from tf_frozen.geometry import boxes as box_ops
 from tf_frozen.geometry.nms import batched_nms, gather_detections
 from tf_frozen.geometry.voting import vote
@@ -34,7 +35,7 @@ class Views(ConfiguredLayer):
     are views; training takes no longer.
     """
 
-    def __init__(self, turns: bool = False, vote_iou: float = 0.7, nms_iou: float = 0.5, **kwargs):
+    def __init__(self, turns: bool = False, vote_iou: Fraction = 0.7, nms_iou: Fraction = 0.5, **kwargs):
         super().__init__(**kwargs)
         self.turns, self.vote_iou, self.nms_iou = turns, vote_iou, nms_iou
 

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import gin
 import tensorflow as tf
 
+from tf_frozen.config.checked import Checked
+from tf_frozen.config.ranges import PositiveInt
 from tf_frozen.detectors.detector import Detector
 from tf_frozen.errors import ConfigError
 from tf_frozen.freezing.audit import frozen_variables
@@ -42,7 +44,7 @@ class _Rule(NamedTuple):
 
 
 @gin.configurable
-class Policy:
+class Policy(Checked):
     """Which variables of a detector are frozen and which train, moving statistics too.
 
     `rules` are (pattern, 'frozen' or 'trained'): regular expressions that are matched on whole variable paths such as
@@ -51,10 +53,8 @@ class Policy:
     step, and afterwards the mode alone. Raises ConfigError for a rule that is none.
     """
 
-    def __init__(self, rules: Sequence[tuple[str, str]] = (), until: int | None = None):
+    def __init__(self, rules: Sequence[tuple[str, str]] = (), until: PositiveInt | None = None):
         self.rules = [_rule(row, number) for number, row in enumerate(_checked(rules), start=1)]
-        if until is not None and (type(until) is not int or until < 1):
-            raise ConfigError(f"Policy.until is {until!r}; it must be a step, 1 or more, or None for no end.")
         self.until = until
 
     def phase(self, step: int) -> int:

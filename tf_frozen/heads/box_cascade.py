@@ -8,6 +8,7 @@ from typing import NamedTuple
 import gin
 import tensorflow as tf
 
+from tf_frozen.config.ranges import Fraction, NonNegativeFloat, PositiveFloat, PositiveFraction, PositiveInt
 from tf_frozen.errors import ConfigError
 from tf_frozen.geometry import boxes as box_ops
 from tf_frozen.geometry.matching import match_boxes
@@ -23,6 +24,7 @@ from tf_frozen.losses.huber import huber
 
 SCORE_ENSEMBLES = ("probabilities", "logits", None)
 LOSS_REDUCTIONS = ("mean", "sum")
+CoderWeights = tuple[PositiveFloat, PositiveFloat, PositiveFloat, PositiveFloat]  # for y, x, height and width
 
 
 class RoIs(NamedTuple):
@@ -54,21 +56,21 @@ class BoxCascade(ConfiguredLayer):
     def __init__(
         self,
         head: BoxHead,
-        ious: Sequence[float] = (0.5, 0.7, 0.8),
-        coder_weights: Sequence[Sequence[float]] = ((10, 10, 5, 5), (20, 20, 10, 10), (30, 30, 15, 15)),
-        samples: int = 512,
-        positive_fraction: float = 0.25,
-        roi_size: int = 7,
-        roi_sampling: int = 1,
-        box_loss_delta: float = 1.0,
-        score_threshold: float = 0.05,
-        nms_iou: float = 0.5,
-        candidates: int = 5000,
-        detections: int = 100,
+        ious: Sequence[PositiveFraction] = (0.5, 0.7, 0.8),
+        coder_weights: Sequence[CoderWeights] = ((10, 10, 5, 5), (20, 20, 10, 10), (30, 30, 15, 15)),
+        samples: PositiveInt = 512,
+        positive_fraction: Fraction = 0.25,
+        roi_size: PositiveInt = 7,
+        roi_sampling: PositiveInt = 1,
+        box_loss_delta: PositiveFloat = 1.0,
+        score_threshold: Fraction = 0.05,
+        nms_iou: Fraction = 0.5,
+        candidates: PositiveInt = 5000,
+        detections: PositiveInt = 100,
         score_ensemble: str | None = "probabilities",
         loss_reduction: str = "mean",
         roi_aligned: bool = True,
-        nms_soft_sigma: float = 0.0,
+        nms_soft_sigma: NonNegativeFloat = 0.0,
         nms_class_agnostic: bool = False,
         **kwargs,
     ):
@@ -77,16 +79,6 @@ class BoxCascade(ConfiguredLayer):
         _check_stages(ious, coder_weights)
         _check_choice("score_ensemble", score_ensemble, SCORE_ENSEMBLES)
         _check_choice("loss_reduction", loss_reduction, LOSS_REDUCTIONS)
-        _check_counts(
-            samples=samples,
-            roi_size=roi_size,
-            roi_sampling=roi_sampling,
-            candidates=candidates,
-            detections=detections,
-        )
-        _check_fractions(positive_fraction=positive_fraction, score_threshold=score_threshold, nms_iou=nms_iou)
-        if nms_soft_sigma < 0:
-            raise ConfigError(f"BoxCascade's nms_soft_sigma is {nms_soft_sigma!r}; it must be 0 (hard NMS) or above.")
         self.head, self.ious = head, tuple(ious)
         self.coder_weights = tuple(tuple(weights) for weights in coder_weights)
         self.samples, self.positive_fraction = samples, positive_fraction
@@ -234,29 +226,8 @@ def _check_stages(ious: Sequence[float], coder_weights: Sequence[Sequence[float]
             f"BoxCascade has {len(ious)} ious {ious!r} and {len(coder_weights)} coder_weights {coder_weights!r}; "
             f"give one of each for every stage."
         )
-    for iou in ious:
-        if not 0 < iou <= 1:
-            raise ConfigError(f"BoxCascade's ious are {ious!r}; {iou!r} is no overlap above 0 and up to 1.")
-    for weights in coder_weights:
-        if len(weights) != 4 or min(weights) <= 0:
-            raise ConfigError(
-                f"BoxCascade's coder_weights are {coder_weights!r}; {weights!r} must be four numbers above 0, "
-                f"for y, x, height and width."
-            )
 
 
 def _check_choice(name: str, value: object, choices: Sequence[object]) -> None:
     if value not in choices:
         raise ConfigError(f"BoxCascade's {name} is {value!r}; it must be one of {', '.join(map(repr, choices))}.")
-
-
-def _check_counts(**counts: int) -> None:
-    for name, count in counts.items():
-        if count < 1:
-            raise ConfigError(f"BoxCascade's {name} is {count!r}; it must be above 0.")
-
-
-def _check_fractions(**fractions: float) -> None:
-    for name, fraction in fractions.items():
-        if not 0 <= fraction <= 1:
-            raise ConfigError(f"BoxCascade's {name} is {fraction!r}; it must lie in 0…1.")

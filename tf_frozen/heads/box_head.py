@@ -5,6 +5,7 @@ from __future__ import annotations
 import gin
 import tensorflow as tf
 
+from tf_frozen.config.ranges import LayerCount, PositiveFloat, PositiveInt, Width
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.configured import ConfiguredLayer
 from tf_frozen.layers.conv_block import ConvBlock
@@ -24,16 +25,16 @@ class BoxHead(ConfiguredLayer):
 
     def __init__(
         self,
-        num_classes: int,
-        convs: int = 4,
-        filters: int = 256,
-        fcs: int = 2,
-        fc_units: int = 1024,
+        num_classes: PositiveInt,
+        convs: LayerCount = 4,
+        filters: Width = 256,
+        fcs: LayerCount = 2,
+        fc_units: Width = 1024,
         class_agnostic: bool = True,
         activation: str = "swish",
         norm: keras.layers.Layer | None = None,
         separable: bool = False,
-        fc_scale: float = 2.0,
+        fc_scale: PositiveFloat = 2.0,
         **kwargs,
     ):
         super().__init__(**kwargs)

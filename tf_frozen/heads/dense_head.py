@@ -8,6 +8,16 @@ from collections.abc import Mapping, Sequence
 import gin
 import tensorflow as tf
 
+from tf_frozen.config.ranges import (
+    Fraction,
+    LayerCount,
+    NonNegativeFloat,
+    OpenFraction,
+    PositiveFloat,
+    PositiveInt,
+    PositiveLayerCount,
+    Width,
+)
 from tf_frozen.errors import ConfigError
 from tf_frozen.geometry import boxes as box_ops
 from tf_frozen.geometry.anchors import pyramid_anchors
@@ -38,24 +48,24 @@ class DenseHead(ConfiguredLayer):
 
     def __init__(
         self,
-        num_classes: int,
-        filters: int = 256,
-        convs: int = 4,
-        anchor_scale: float = 4.0,
-        anchor_octaves: int = 3,
-        anchor_ratios: Sequence[float] = (0.5, 1.0, 2.0),
-        positive_iou: float = 0.5,
-        negative_iou: float = 0.5,
-        focal_alpha: float = 0.25,
-        focal_gamma: float = 1.5,
-        box_loss_delta: float = 0.1,
-        box_loss_weight: float = 50.0,
-        prior: float = 0.01,
-        score_threshold: float = 0.05,
-        nms_iou: float = 0.5,
-        candidates: int = 1000,
-        detections: int = 100,
-        soft_sigma: float = 0.0,
+        num_classes: PositiveInt,
+        filters: Width = 256,
+        convs: LayerCount = 4,
+        anchor_scale: PositiveFloat = 4.0,
+        anchor_octaves: PositiveLayerCount = 3,
+        anchor_ratios: Sequence[PositiveFloat] = (0.5, 1.0, 2.0),
+        positive_iou: Fraction = 0.5,
+        negative_iou: Fraction = 0.5,
+        focal_alpha: Fraction = 0.25,
+        focal_gamma: NonNegativeFloat = 1.5,
+        box_loss_delta: PositiveFloat = 0.1,
+        box_loss_weight: NonNegativeFloat = 50.0,
+        prior: OpenFraction = 0.01,
+        score_threshold: Fraction = 0.05,
+        nms_iou: Fraction = 0.5,
+        candidates: PositiveInt = 1000,
+        detections: PositiveInt = 100,
+        soft_sigma: NonNegativeFloat = 0.0,
         class_agnostic: bool = False,
         activation: str = "swish",
         norm: keras.layers.Layer | None = None,
@@ -63,10 +73,10 @@ class DenseHead(ConfiguredLayer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if not 0 <= negative_iou <= positive_iou <= 1:
+        if negative_iou > positive_iou:
             raise ConfigError(
                 f"DenseHead's negative_iou is {negative_iou!r} and its positive_iou {positive_iou!r}; the first must "
-                f"not be above the second, both in 0…1."
+                f"not be above the second."
             )
         self.num_classes, self.filters, self.convs, self.prior = num_classes, filters, convs, prior
         self.anchor_scale, self.anchor_octaves = anchor_scale, anchor_octaves

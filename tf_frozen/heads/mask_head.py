@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import gin
 import tensorflow as tf
 
+from tf_frozen.config.ranges import LayerCount, NonNegativeFloat, PositiveInt, Width
 from tf_frozen.errors import ConfigError
 from tf_frozen.geometry import boxes as box_ops
 from tf_frozen.geometry import masks as mask_ops
@@ -32,18 +33,18 @@ class MaskHead(ConfiguredLayer):
 
     def __init__(
         self,
-        num_classes: int,
-        convs: int = 4,
-        filters: int = 256,
+        num_classes: PositiveInt,
+        convs: LayerCount = 4,
+        filters: Width = 256,
         class_agnostic: bool = False,
         activation: str = "swish",
         norm: keras.layers.Layer | None = None,
         separable: bool = False,
-        roi_size: int = 14,
-        roi_sampling: int = 1,
+        roi_size: PositiveInt = 14,
+        roi_sampling: PositiveInt = 1,
         roi_aligned: bool = True,
-        samples: int = 128,
-        output_stddev: float = 0.001,
+        samples: PositiveInt = 128,
+        output_stddev: NonNegativeFloat = 0.001,
         **kwargs,
     ):
         super().__init__(**kwargs)

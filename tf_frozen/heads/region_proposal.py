@@ -7,6 +7,15 @@ from collections.abc import Mapping, Sequence
 import gin
 import tensorflow as tf
 
+from tf_frozen.config.ranges import (
+    Fraction,
+    LayerCount,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    PositiveLayerCount,
+    Width,
+)
 from tf_frozen.errors import ConfigError
 from tf_frozen.geometry import boxes as box_ops
 from tf_frozen.geometry.anchors import pyramid_anchors
@@ -37,35 +46,34 @@ class RegionProposal(ConfiguredLayer):
 
     def __init__(
         self,
-        filters: int = 256,
-        convs: int = 1,
-        anchor_scale: float = 8.0,
-        anchor_octaves: int = 1,
-        anchor_ratios: Sequence[float] = (0.5, 1.0, 2.0),
-        positive_iou: float = 0.7,
-        negative_iou: float = 0.3,
-        samples: int = 256,
-        positive_fraction: float = 0.5,
-        box_loss_delta: float = 1 / 9,
-        box_loss_weight: float = 1.0,
-        nms_iou: float = 0.7,
-        candidates: tuple[int, int] = (2000, 1000),
-        proposals: tuple[int, int] = (1000, 1000),
+        filters: Width = 256,
+        convs: LayerCount = 1,
+        anchor_scale: PositiveFloat = 8.0,
+        anchor_octaves: PositiveLayerCount = 1,
+        anchor_ratios: Sequence[PositiveFloat] = (0.5, 1.0, 2.0),
+        positive_iou: Fraction = 0.7,
+        negative_iou: Fraction = 0.3,
+        samples: PositiveInt = 256,
+        positive_fraction: Fraction = 0.5,
+        box_loss_delta: PositiveFloat = 1 / 9,
+        box_loss_weight: NonNegativeFloat = 1.0,
+        nms_iou: Fraction = 0.7,
+        candidates: tuple[PositiveInt, PositiveInt] = (2000, 1000),
+        proposals: tuple[PositiveInt, PositiveInt] = (1000, 1000),
         activation: str = "swish",
         norm: keras.layers.Layer | None = None,
         separable: bool = False,
-        score_loss_weight: float = 1.0,
+        score_loss_weight: NonNegativeFloat = 1.0,
         box_loss_per_level: bool = False,
-        conv_scale: float = 2.0,
-        output_stddev: float = 0.01,
+        conv_scale: PositiveFloat = 2.0,
+        output_stddev: NonNegativeFloat = 0.01,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        _check_pairs(candidates=candidates, proposals=proposals)
-        if not 0 <= negative_iou <= positive_iou <= 1:
+        if negative_iou > positive_iou:
             raise ConfigError(
                 f"RegionProposal's negative_iou is {negative_iou!r} and its positive_iou {positive_iou!r}; "
-                f"both must lie in 0…1, the first not above the second."
+                f"the first must not be above the second."
             )
         self.filters, self.convs, self.separable = filters, convs, separable
         self.anchor_scale, self.anchor_octaves, self.anchor_ratios = (
@@ -179,14 +187,6 @@ def _sum_of_level_means(values: tf.Tensor, mask: tf.Tensor, counts: Sequence[int
     levels = zip(tf.split(values * weights, counts, 1), tf.split(weights, counts, 1), strict=True)
     # Model Garden keeps from dividing by zero with 0.01, where it counts each anchor's four coordinates.
     return tf.add_n([tf.reduce_sum(level) / (tf.reduce_sum(weight) + 0.01 / 4) for level, weight in levels])
-
-
-def _check_pairs(**pairs: Sequence[int]) -> None:
-    for name, pair in pairs.items():
-        if min(pair) < 1:
-            raise ConfigError(
-                f"RegionProposal's {name} are {pair!r}; they must be (training, inference), two counts above 0."
-            )
 
 
 def _output_conv(filters: int, stddev: float, name: str) -> keras.layers.Layer:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import inspect
-import operator
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from tf_frozen.config.value_types import fault, fits, parameter_types
+from tf_frozen.config.checked import Checked, named
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
 
 _OF_LAYER = frozenset(("name", "trainable", "dtype"))
 
 
-class Configured:
+class Configured(Checked):
     """Mixed in before a Keras class whose every constructor argument is kept in the attribute of that name.
 
     So `get_config` and `from_config` need no writing; `**kwargs` are followed to the base classes. An argument that is
@@ -29,7 +27,7 @@ class Configured:
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Configured:
         """Checks the arguments before the constructor, which may convert them, takes them."""
-        _check_arguments(cls, args, kwargs)
+        check_call(cls.__init__, args, kwargs, cls.__name__)
         return super().__new__(cls, *args, **kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -104,18 +102,51 @@ def policy(value: Any) -> Iterator[None]:
         keras.mixed_precision.set_global_policy(before)
 
 
+def check_call(method: Any, args: Sequence[Any], kwargs: Mapping[str, Any], where: str) -> None:
+    """Raises ConfigError where an argument of a method, by position or by name, is what another Keras made."""
+    for name, value in named(method, args, kwargs).items():
+        check_argument(value, f"{where}.{name}")
+
+
 def check_argument(value: Any, where: str) -> None:
-    """Raises ConfigError for what another Keras made, alone or in a structure: objects, classes and functions."""
-    for item in tf.nest.flatten(value):
+    """Raises ConfigError for what another Keras made: objects, classes and functions.
+
+    They are found alone, in a structure, and as a setting of what Keras 2 made, such as an optimizer's schedule.
+    """
+    for item, holder in _objects(value):
         # No import of the other Keras: it takes a second, and may not be there.
         made = [item] if inspect.isroutine(item) else inspect.getmro(item if isinstance(item, type) else type(item))
         foreign = [name for name in map(_full_name, made) if name.startswith("keras.")]
         if foreign:
             what = getattr(item, "__name__", type(item).__name__)
+            held = f"{type(holder).__name__} with a " if holder is not None else ""
             raise ConfigError(
-                f"{where} is a {what} of another Keras ({foreign[0]}). tf_frozen is built on Keras 2: make it with "
-                f"`from tf_frozen.keras_flavor import keras`, which is the package tf_keras."
+                f"{where} is a {held}{what} of another Keras ({foreign[0]}). tf_frozen is built on Keras 2: make it "
+                f"with `from tf_frozen.keras_flavor import keras`, which is the package tf_keras."
             )
+
+
+def _objects(value: Any) -> Iterator[tuple[Any, Any]]:
+    """What is in a structure, each with the object of Keras in whose settings it is, if any; not in whole models."""
+    seen, waiting = set(), [(value, None)]
+    while waiting:
+        item, holder = waiting.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, Mapping | list | tuple | set):
+            waiting += [(each, holder) for each in (item.values() if isinstance(item, Mapping) else item)]
+            continue
+        yield item, holder
+        if _is_of_keras(item):
+            waiting += [(each, item) for each in vars(item).values()]
+
+
+def _is_of_keras(item: Any) -> bool:
+    """Whether Keras 2 itself made an object that has settings; its models are too large to search."""
+    if isinstance(item, type | keras.Model) or not type(item).__module__.startswith("tf_keras."):
+        return False
+    return hasattr(item, "get_config") and hasattr(item, "__dict__")
 
 
 def _full_name(made: Any) -> str:
@@ -124,12 +155,6 @@ def _full_name(made: Any) -> str:
 
 def _inside(layer: keras.layers.Layer) -> Sequence[keras.layers.Layer]:
     return list(layer._flatten_layers())  # noqa: SLF001 (there is no public way that keeps the order)
-
-
-def _named(kind: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments by name; those that do not fit are left to the constructor to refuse."""
-    names = [name for name in inspect.signature(kind.__init__).parameters if name != "self"]
-    return {**dict(zip(names, args, strict=False)), **kwargs}
 
 
 def _arguments(kind: type) -> list[str]:
@@ -152,22 +177,6 @@ def _levels(shape: Any) -> Any:
     if isinstance(shape, dict):
         return {int(level): tf.TensorShape(each) for level, each in shape.items()}
     return shape
-
-
-@functools.cache
-def _annotated(kind: type) -> dict[str, Any]:
-    """Returns the types of the constructor arguments, which a class may hand on to the classes that it extends."""
-    own = [parameter_types(base.__init__) for base in reversed(kind.__mro__) if Configured in base.__mro__]
-    return functools.reduce(operator.or_, own)
-
-
-def _check_arguments(kind: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Raises ConfigError for a constructor argument of another Keras, or that is not of its annotated type."""
-    types = _annotated(kind)
-    for name, value in _named(kind, args, kwargs).items():
-        check_argument(value, f"{kind.__name__}.{name}")
-        if not fits(value, types.get(name, Any)):
-            raise ConfigError(fault(f"{kind.__name__}.{name}", value, types[name]))
 
 
 def _to_config(value: Any) -> Any:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import gin
+from typing import Annotated, Literal
 
+from tf_frozen.config.external import external
+from tf_frozen.config.ranges import Fraction, PositiveFraction, Range, Width
 from tf_frozen.keras_flavor import keras
 
-BatchNorm = gin.external_configurable(keras.layers.BatchNormalization, name="BatchNorm", module="norm")
-SyncBatchNorm = gin.external_configurable(
-    keras.layers.experimental.SyncBatchNormalization, name="SyncBatchNorm", module="norm"
-)
-GroupNorm = gin.external_configurable(keras.layers.GroupNormalization, name="GroupNorm", module="norm")
+_OF_ALL = {"axis": Annotated[int, Range(-4, 3)], "epsilon": PositiveFraction, "center": bool, "scale": bool}
+_OF_BATCH = {**_OF_ALL, "momentum": Fraction}
+
+BatchNorm = external(keras.layers.BatchNormalization, "BatchNorm", "norm", synchronized=bool, **_OF_BATCH)
+SyncBatchNorm = external(keras.layers.experimental.SyncBatchNormalization, "SyncBatchNorm", "norm", **_OF_BATCH)
+GroupNorm = external(keras.layers.GroupNormalization, "GroupNorm", "norm", groups=Width | Literal[-1], **_OF_ALL)
 
 
 def default_norm(epsilon: float = 1e-4) -> keras.layers.Layer:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import gin
 import tensorflow as tf
 
+from tf_frozen.config.ranges import Level, PositiveLayerCount, Width
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.conv_block import conv
@@ -31,10 +32,10 @@ class BiFPN(Neck):
 
     def __init__(
         self,
-        filters: int = 64,
-        repeats: int = 3,
-        min_level: int = 3,
-        max_level: int = 7,
+        filters: Width = 64,
+        repeats: PositiveLayerCount = 3,
+        min_level: Level = 3,
+        max_level: Level = 7,
         fusion: str = "fast",
         activation: str = "swish",
         norm: keras.layers.Layer | None = None,
@@ -46,11 +47,8 @@ class BiFPN(Neck):
         self.activation, self.activate = activation, keras.activations.get(activation)
         self.norm = norm if norm is not None else default_norm(epsilon=1e-3)  # google/automl's epsilon
         self.check_choice("fusion", fusion, FUSIONS)
-        if repeats < 1 or min_level == max_level:
-            raise ConfigError(
-                f"BiFPN.repeats is {repeats} and its levels are {min_level}…{max_level}; it needs at least one "
-                f"repeat and two levels."
-            )
+        if min_level == max_level:
+            raise ConfigError(f"BiFPN.min_level and BiFPN.max_level are {min_level}; it needs at least two levels.")
 
     def build(self, input_shape: Mapping[int, tf.TensorShape]) -> None:
         """Creates the projections that the backbone's channels need, and one sum, convolution and norm a node."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import gin
 import tensorflow as tf
 
+from tf_frozen.config.ranges import Level, Width
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.conv_block import conv
 from tf_frozen.layers.norm import copy_of, default_norm
@@ -34,9 +35,9 @@ class FPN(Neck):
 
     def __init__(
         self,
-        filters: int = 256,
-        min_level: int = 2,
-        max_level: int = 6,
+        filters: Width = 256,
+        min_level: Level = 2,
+        max_level: Level = 6,
         fusion: str = "sum",
         activation: str = "swish",
         norm: keras.layers.Layer | None = None,

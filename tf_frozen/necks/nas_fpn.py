@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import gin
 import tensorflow as tf
 
-from tf_frozen.errors import ConfigError
+from tf_frozen.config.ranges import Level, PositiveLayerCount, Width
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.conv_block import conv
 from tf_frozen.layers.norm import copy_of, default_norm
@@ -31,10 +31,10 @@ class NASFPN(Neck):
 
     def __init__(
         self,
-        filters: int = 256,
-        repeats: int = 5,
-        min_level: int = 3,
-        max_level: int = 7,
+        filters: Width = 256,
+        repeats: PositiveLayerCount = 5,
+        min_level: Level = 3,
+        max_level: Level = 7,
         block_specs: Sequence[tuple] = PAPER_BLOCK_SPECS,
         activation: str = "swish",
         norm: keras.layers.Layer | None = None,
@@ -48,8 +48,6 @@ class NASFPN(Neck):
         self.activation, self.activate = activation, keras.activations.get(activation)
         self.norm = norm if norm is not None else default_norm()
         self.nodes = tuple(nodes_of(self.block_specs, len(self.levels)))
-        if repeats < 1:
-            raise ConfigError(f"NASFPN.repeats is {repeats}; it must be at least 1.")
 
     def build(self, input_shape: Mapping[int, tf.TensorShape]) -> None:
         """Creates the 1×1 projections that channels need, and one convolution and norm for each node."""

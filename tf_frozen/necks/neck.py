@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import tensorflow as tf
 
+from tf_frozen.config.ranges import Level, Width
 from tf_frozen.errors import ConfigError
 from tf_frozen.layers.configured import ConfiguredLayer
 
@@ -13,22 +14,20 @@ from tf_frozen.layers.configured import ConfiguredLayer
 class Neck(ConfiguredLayer):
     """Maps a pyramid {level: [batch, h, w, channels]} to levels `min_level` … `max_level`, each of one width.
 
-    Raises ConfigError when the levels or `filters` are impossible, or when the pyramid does not fit them.
+    Raises ConfigError when the levels are impossible, or when the pyramid does not fit them.
     """
 
     measured_on_frozen: str | None = None
     """What is known against this neck on a frozen backbone: a sentence with figures and their source."""
 
-    def __init__(self, filters: int, min_level: int, max_level: int, **kwargs):
+    def __init__(self, filters: Width, min_level: Level, max_level: Level, **kwargs):
         super().__init__(**kwargs)
         self.filters, self.min_level, self.max_level = filters, min_level, max_level
         self.levels = tuple(range(min_level, max_level + 1))
-        if filters < 1:
-            raise ConfigError(f"{self._kind}.filters is {filters}; it must be at least 1.")
-        if not 0 <= min_level <= max_level:
+        if min_level > max_level:
             raise ConfigError(
-                f"{self._kind}.min_level is {min_level} and max_level {max_level}; they must be "
-                f"0 ≤ min_level ≤ max_level."
+                f"{self._kind}.min_level is {min_level} and max_level {max_level}; the first must not be above the "
+                f"second."
             )
 
     # JSON has no numbers for keys: in a whole model that Keras saves to one file, the levels become words.

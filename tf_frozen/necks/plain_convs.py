@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import gin
 import tensorflow as tf
 
-from tf_frozen.errors import ConfigError
+from tf_frozen.config.ranges import Level, PositiveLayerCount, Width
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.conv_block import ConvBlock
 from tf_frozen.layers.norm import default_norm
@@ -32,10 +32,10 @@ class PlainConvs(Neck):
 
     def __init__(
         self,
-        filters: int = 256,
-        convs: int = 1,
-        min_level: int = 2,
-        max_level: int = 6,
+        filters: Width = 256,
+        convs: PositiveLayerCount = 1,
+        min_level: Level = 2,
+        max_level: Level = 6,
         activation: str = "swish",
         norm: keras.layers.Layer | None = None,
         separable: bool = False,
@@ -44,8 +44,6 @@ class PlainConvs(Neck):
         super().__init__(filters, min_level, max_level, **kwargs)
         self.convs, self.activation, self.separable = convs, activation, separable
         self.norm = norm if norm is not None else default_norm()
-        if convs < 1:
-            raise ConfigError(f"PlainConvs.convs is {convs}; it must be at least 1.")
 
     def build(self, input_shape: Mapping[int, tf.TensorShape]) -> None:
         """Creates the convolutions of each level that the backbone has."""

@@ -8,22 +8,19 @@ from typing import Any
 
 import gin
 
+from tf_frozen.config.checked import Checked
+from tf_frozen.config.ranges import PositiveFloat, PositiveInt
 from tf_frozen.errors import ConfigError
 
 
 @gin.configurable
-class Length:
+class Length(Checked):
     """`epochs` passes over the training images, but at least `least` and, unless None, at most `most` steps.
 
     Raises ConfigError for values out of range.
     """
 
-    def __init__(self, epochs: float = gin.REQUIRED, least: int = 1, most: int | None = None):
-        if isinstance(epochs, bool) or not isinstance(epochs, int | float) or not 0 < epochs < math.inf:
-            raise ConfigError(f"Length.epochs is {epochs!r}; it must be a number above 0.")
-        for name, steps in (("least", least), ("most", most)):
-            if steps is not None and (type(steps) is not int or steps < 1):
-                raise ConfigError(f"Length.{name} is {steps!r}; it must be a whole number of steps, 1 or more.")
+    def __init__(self, epochs: PositiveFloat = gin.REQUIRED, least: PositiveInt = 1, most: PositiveInt | None = None):
         if most is not None and most < least:
             raise ConfigError(f"Length.most is {most}, which is below Length.least, {least}.")
         self.epochs, self.least, self.most = epochs, least, most

@@ -12,6 +12,8 @@ import gin
 import tensorflow as tf
 
 from tf_frozen import experiment
+from tf_frozen.config.checked import Checked
+from tf_frozen.config.ranges import NonNegativeFloat, NonNegativeInt, PositiveInt, Seed
 from tf_frozen.data import magnification
 from tf_frozen.data.annotations import Category, CocoJson
 from tf_frozen.data.cached_batches import CachedBatches
@@ -44,14 +46,13 @@ from tf_frozen.training.run_audit import RunAudit
 from tf_frozen.training.run_directory import RunDirectory
 from tf_frozen.training.schedules import log_schedule
 from tf_frozen.training.scorer import Scorer
-from tf_frozen.training.settings import check_choice, check_seconds, check_whole
 from tf_frozen.training.validation import Validation
 
 _LOGGER = logging.getLogger(__name__)
 
 
 @gin.configurable
-class Run:
+class Run(Checked):
     """Binds a detector, data and an optimizer to `model_dir`; each is built only when a command needs it.
 
     `detector`, `train_data`, `val_data` and `optimizer` are called without arguments (in gin: `@RCNN`, with no
@@ -74,18 +75,18 @@ class Run:
         val_data: Callable[[], CocoJson] = gin.REQUIRED,
         optimizer: Callable[[], keras.optimizers.Optimizer] = gin.REQUIRED,
         train_batches: Callable[..., TrainBatches] = TrainBatches,
-        train_steps: int | None = gin.REQUIRED,
-        batch_size: int = gin.REQUIRED,
-        seed: int = 0,
-        evaluate_every: int | None = None,
-        checkpoint_seconds: float = 60.0,
+        train_steps: PositiveInt | None = gin.REQUIRED,
+        batch_size: PositiveInt = gin.REQUIRED,
+        seed: Seed = 0,
+        evaluate_every: NonNegativeInt | None = None,
+        checkpoint_seconds: NonNegativeFloat = 60.0,
         precision: str = "float32",
         checkpoints: str = "trained",
         policy: Policy | None = None,
         feature_cache: str | None = None,
         length: Length | None = None,
         validation: Validation | None = None,
-        rates: Sequence[tuple[str, float]] = (),
+        rates: Sequence[tuple[str, NonNegativeFloat]] = (),
     ):
         self.directory = RunDirectory(model_dir)
         self._train_data, self._val_data, self._train_batches = train_data, val_data, train_batches
@@ -319,13 +320,10 @@ class Run:
         return any(self.model_dir.glob("checkpoints/ckpt-*.index"))
 
     def _check_settings(self) -> None:
-        """Raises ConfigError for a setting that is no number or out of range."""
-        if self.train_steps is not None or self._length is None:
-            check_whole("train_steps", self.train_steps, 1)
-        if self.evaluate_every is not None:
-            check_whole("evaluate_every", self.evaluate_every, 0)
-        check_whole("batch_size", self.batch_size, 1)
-        check_whole("seed", self.seed, 0)
-        check_seconds("checkpoint_seconds", self.checkpoint_seconds)
-        check_choice("precision", self.precision, PRECISIONS)
-        check_choice("checkpoints", self.checkpoints, HOLDS)
+        """Raises ConfigError where there is no length, and for a setting that is none of the choices."""
+        if self.train_steps is None and self._length is None:
+            raise ConfigError("Run.train_steps is None; give the number of steps, or a Length as Run.length.")
+        for name, choices in (("precision", PRECISIONS), ("checkpoints", HOLDS)):
+            value = getattr(self, name)
+            if value not in choices:
+                raise ConfigError(f"Run.{name} is {value!r}; it must be one of {', '.join(choices)}.")

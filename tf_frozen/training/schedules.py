@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any
 
 import gin
@@ -12,6 +11,8 @@ import numpy as np
 import tensorflow as tf
 from official.modeling.optimization import lr_schedule
 
+from tf_frozen.config.checked import Checked
+from tf_frozen.config.ranges import NonNegativeFloat, NonNegativeInt, OpenFraction, PositiveInt
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
 
@@ -23,7 +24,7 @@ _FAR = 10**9
 _REST = 0.05
 
 
-class _Fitted(_schedules.LearningRateSchedule):
+class _Fitted(Checked, _schedules.LearningRateSchedule):
     """Is `schedule`, made for the length and the batch of a run by a class whose arguments `config` holds."""
 
     def __init__(self, schedule: _schedules.LearningRateSchedule, **config: Any):
@@ -50,16 +51,15 @@ class WarmupCosine(_Fitted):
 
     def __init__(
         self,
-        peak: float = gin.REQUIRED,
-        steps: int | None = gin.REQUIRED,  # None as long as Run.length has not fixed TRAIN_STEPS
-        warmup_steps: int = 0,
-        batch_size: int | None = None,
-        reference_batch: int | None = None,
+        peak: NonNegativeFloat = gin.REQUIRED,
+        steps: PositiveInt | None = gin.REQUIRED,  # None as long as Run.length has not fixed TRAIN_STEPS
+        warmup_steps: NonNegativeInt = 0,
+        batch_size: PositiveInt | None = None,
+        reference_batch: PositiveInt | None = None,
     ):
         config = {"peak": peak, "steps": steps, "warmup_steps": warmup_steps}
         config |= {"batch_size": batch_size, "reference_batch": reference_batch}
-        _check_length("WarmupCosine", steps, warmup_steps, batch_size, reference_batch)
-        _check_rates("WarmupCosine.peak", peak)
+        _check_known("WarmupCosine", steps)
         warmup, top = min(warmup_steps, steps // _WARMUP_SHARE), peak * _scale(batch_size, reference_batch)
         cosine = _schedules.CosineDecay(0.0, steps - warmup, warmup_target=top, warmup_steps=warmup)
         super().__init__(cosine if warmup else _schedules.CosineDecay(top, steps), **config)
@@ -76,19 +76,17 @@ class StepDecay(_Fitted):
 
     def __init__(
         self,
-        rates: Sequence[float] = gin.REQUIRED,
-        drops: Sequence[float] = gin.REQUIRED,
-        steps: int | None = gin.REQUIRED,  # None as long as Run.length has not fixed TRAIN_STEPS
-        warmup_steps: int = 0,
-        warmup_from: float = 0.0,
-        batch_size: int | None = None,
-        reference_batch: int | None = None,
+        rates: Sequence[NonNegativeFloat] = gin.REQUIRED,
+        drops: Sequence[OpenFraction] = gin.REQUIRED,
+        steps: PositiveInt | None = gin.REQUIRED,  # None as long as Run.length has not fixed TRAIN_STEPS
+        warmup_steps: NonNegativeInt = 0,
+        warmup_from: NonNegativeFloat = 0.0,
+        batch_size: PositiveInt | None = None,
+        reference_batch: PositiveInt | None = None,
     ):
         config = {"rates": rates, "drops": drops, "steps": steps, "warmup_steps": warmup_steps}
         config |= {"warmup_from": warmup_from, "batch_size": batch_size, "reference_batch": reference_batch}
-        _check_length("StepDecay", steps, warmup_steps, batch_size, reference_batch)
-        _check_rates("StepDecay.rates", rates)
-        _check_rates("StepDecay.warmup_from", warmup_from)
+        _check_known("StepDecay", steps)
         _check_drops(rates, drops)
         warmup, scale = min(warmup_steps, steps // _WARMUP_SHARE), _scale(batch_size, reference_batch)
         schedule = _schedules.PiecewiseConstantDecay(
@@ -143,27 +141,13 @@ def _scale(batch_size: int | None, reference_batch: int | None) -> float:
     return 1.0 if reference_batch is None or batch_size is None else batch_size / reference_batch
 
 
-def _check_length(
-    name: str, steps: int, warmup_steps: int, batch_size: int | None, reference_batch: int | None
-) -> None:
-    for argument, value, least in (("steps", steps, 1), ("warmup_steps", warmup_steps, 0)):
-        if type(value) is not int or value < least:
-            raise ConfigError(f"{name}.{argument} is {value!r}; it must be an integer, {least} or more.")
-    for argument, value in (("batch_size", batch_size), ("reference_batch", reference_batch)):
-        if value is not None and (type(value) is not int or value < 1):
-            raise ConfigError(f"{name}.{argument} is {value!r}; it must be an integer, 1 or more, or None.")
+def _check_known(name: str, steps: int | None) -> None:
+    if steps is None:
+        raise ConfigError(f"{name}.steps is None; give the steps of the run. Run.length fixes them when it trains.")
 
 
-def _check_rates(name: str, values: Any) -> None:
-    rates = values if isinstance(values, Sequence) and not isinstance(values, str) else [values]
-    if not rates or not all(isinstance(rate, Real) and rate >= 0 for rate in rates):
-        raise ConfigError(f"{name} is {values!r}; a learning rate must be a number, 0 or more.")
-
-
-def _check_drops(rates: Any, drops: Any) -> None:
-    if not isinstance(drops, Sequence) or not all(isinstance(drop, Real) and 0 < drop < 1 for drop in drops):
-        raise ConfigError(f"StepDecay.drops is {drops!r}; it must be fractions of the run, as (0.667, 0.944).")
-    if list(drops) != sorted(drops) or not isinstance(rates, Sequence) or len(rates) != len(drops) + 1:
+def _check_drops(rates: Sequence[float], drops: Sequence[float]) -> None:
+    if list(drops) != sorted(drops) or len(rates) != len(drops) + 1:
         raise ConfigError(
             f"StepDecay.drops is {drops!r} and StepDecay.rates {rates!r}; drops must rise, and there must be one rate "
             f"more than drops."

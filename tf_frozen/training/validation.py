@@ -8,7 +8,8 @@ from typing import Any
 
 import gin
 
-from tf_frozen.errors import ConfigError
+from tf_frozen.config.checked import Checked
+from tf_frozen.config.ranges import PositiveInt
 
 _TIMES = 10
 _FEWEST_STEPS = 50
@@ -16,7 +17,7 @@ _FEWEST_IMAGES = 8
 
 
 @gin.configurable
-class Validation:
+class Validation(Checked):
     """On how much of the val split a run is scored before its end, and what follows from that.
 
     A score takes `images` of the split, with one view of each; None is one for every ten that were trained on since
@@ -25,10 +26,7 @@ class Validation:
     many scores in a row without a better one. Raises ConfigError for values out of range.
     """
 
-    def __init__(self, images: int | None = None, keep_best: bool = True, patience: int | None = None):
-        for name, value in (("images", images), ("patience", patience)):
-            if value is not None and (type(value) is not int or value < 1):
-                raise ConfigError(f"Validation.{name} is {value!r}; it must be a whole number, 1 or more, or None.")
+    def __init__(self, images: PositiveInt | None = None, keep_best: bool = True, patience: PositiveInt | None = None):
         self.images, self.keep_best, self.patience = images, keep_best, patience
 
     def interval(self, every: int | None, steps: int) -> int:

@@ -7,9 +7,12 @@ from collections.abc import Mapping
 import gin
 import tensorflow as tf
 
+from tf_frozen.config.checked import Checked
+from tf_frozen.config.ranges import NonNegativeFloat
+
 
 @gin.configurable
-class ChannelBrightness:
+class ChannelBrightness(Checked):
     """Frozen feature augmentation by brightness, with its own draw and range for each channel (c²FroFA).
 
     A channel f of an image's map becomes x = (f − min f) / (max f − min f), x + U(−`brightness`, `brightness`), and is
@@ -17,7 +20,7 @@ class ChannelBrightness:
     range.
     """
 
-    def __init__(self, brightness: float = 0.1, per_channel: bool = True):
+    def __init__(self, brightness: NonNegativeFloat = 0.1, per_channel: bool = True):
         self.brightness, self.per_channel = brightness, per_channel
 
     def __call__(self, maps: Mapping[str, tf.Tensor], seeds: tf.Tensor) -> dict[str, tf.Tensor]:

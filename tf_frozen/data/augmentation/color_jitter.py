@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import gin
 import tensorflow as tf
 
+from tf_frozen.config.checked import Checked
+from tf_frozen.config.ranges import Fraction, Range
 from tf_frozen.data.augmentation.objects import Objects
 
 
 @gin.configurable
-class ColorJitter:
+class ColorJitter(Checked):
     """Shifts brightness (of 1), scales contrast and saturation by 1 ± x, turns hue by up to x of a full circle."""
 
-    def __init__(self, brightness: float = 0.2, contrast: float = 0.3, saturation: float = 0.3, hue: float = 0.03):
+    def __init__(
+        self,
+        brightness: Fraction = 0.2,
+        contrast: Fraction = 0.3,
+        saturation: Fraction = 0.3,
+        hue: Annotated[float, Range(0, 0.5)] = 0.03,
+    ):
         self.brightness, self.contrast, self.saturation, self.hue = brightness, contrast, saturation, hue
 
     def __call__(self, image: tf.Tensor, objects: Objects, seed: tf.Tensor) -> tuple[tf.Tensor, Objects]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import gin
 import tensorflow as tf
 
+from tf_frozen.config.checked import Checked
+from tf_frozen.config.ranges import Fraction, NonNegativeFloat
 from tf_frozen.data.augmentation.objects import Objects
-from tf_frozen.data.checks.boxes import is_number
 from tf_frozen.errors import ConfigError
 from tf_frozen.geometry import masks as mask_ops
 
 
 @gin.configurable
-class CopyPaste:
+class CopyPaste(Checked):
     """Pastes a random subset of another image's objects by their masks, unblended, and cuts what they hide.
 
     How large the subset is, from none to all, is drawn evenly, then which. Of the objects that a pasted pixel falls
@@ -23,9 +24,9 @@ class CopyPaste:
 
     def __init__(
         self,
-        probability: float = 1.0,
-        min_area: float = 300,
-        box_tolerance: float = 10,
+        probability: Fraction = 1.0,
+        min_area: NonNegativeFloat = 300,
+        box_tolerance: NonNegativeFloat = 10,
         keep_masks: bool = True,
     ):
         """Raises ConfigError for an impossible argument.
@@ -36,11 +37,6 @@ class CopyPaste:
           box_tolerance: pixels of the frame.
           keep_masks: False leaves masks out of the result, where a detector learns boxes alone.
         """
-        if not is_number(probability) or not 0 <= probability <= 1:
-            raise ConfigError(f"CopyPaste.probability is {probability!r}; it must be a number from 0 to 1.")
-        for name, value in (("min_area", min_area), ("box_tolerance", box_tolerance)):
-            if not is_number(value) or not value >= 0:
-                raise ConfigError(f"CopyPaste.{name} is {value!r}; it must be a number of pixels from 0.")
         self.probability, self.min_area, self.box_tolerance = probability, min_area, box_tolerance
         self.keep_masks = keep_masks
 

@@ -6,14 +6,15 @@ import gin
 import numpy as np
 import tensorflow as tf
 
+from tf_frozen.config.checked import Checked
+from tf_frozen.config.ranges import Fraction, PositiveFloat
 from tf_frozen.data.augmentation.objects import Objects
 from tf_frozen.data.augmentation.placing import place_objects
-from tf_frozen.data.checks.boxes import is_number
 from tf_frozen.errors import ConfigError
 
 
 @gin.configurable
-class NativeCrops:
+class NativeCrops(Checked):
     """Scales images of any size by `magnification` × U(`minimum`, `maximum`) and crops them at a random place.
 
     So objects have the same size in pixels whatever the size of the image around them: aerial, microscopy and
@@ -24,20 +25,14 @@ class NativeCrops:
 
     def __init__(
         self,
-        magnification: float = 1.0,
-        minimum: float = 0.8,
-        maximum: float = 1.25,
-        min_visible: float = 0.3,
-        on_object: float = 0.5,
+        magnification: PositiveFloat = 1.0,
+        minimum: PositiveFloat = 0.8,
+        maximum: PositiveFloat = 1.25,
+        min_visible: Fraction = 0.3,
+        on_object: Fraction = 0.5,
     ):
-        for name, value in (("magnification", magnification), ("minimum", minimum), ("maximum", maximum)):
-            if not is_number(value) or not value > 0:
-                raise ConfigError(f"NativeCrops.{name} is {value!r}; it must be a number above 0.")
         if minimum > maximum:
             raise ConfigError(f"NativeCrops.minimum is {minimum!r} and its maximum {maximum!r}; it must not be above.")
-        for name, value in (("min_visible", min_visible), ("on_object", on_object)):
-            if not is_number(value) or not 0 <= value <= 1:
-                raise ConfigError(f"NativeCrops.{name} is {value!r}; it must be a number from 0 to 1.")
         self.magnification, self.minimum, self.maximum = magnification, minimum, maximum
         self.min_visible, self.on_object = min_visible, on_object
 

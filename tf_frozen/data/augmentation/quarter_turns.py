@@ -5,13 +5,14 @@ from __future__ import annotations
 import gin
 import tensorflow as tf
 
+from tf_frozen.config.checked import Checked
 from tf_frozen.data.augmentation.objects import Objects
 from tf_frozen.geometry import boxes as box_ops
 from tf_frozen.geometry import masks as mask_ops
 
 
 @gin.configurable
-class QuarterTurns:
+class QuarterTurns(Checked):
     """Flips and quarter turns, each of the eight equally likely; no pixel is resampled.
 
     `turns` False leaves the two horizontal flips of a picture that has an up side.

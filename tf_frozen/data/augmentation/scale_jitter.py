@@ -6,19 +6,30 @@ import gin
 import numpy as np
 import tensorflow as tf
 
+from tf_frozen.config.checked import Checked
+from tf_frozen.config.ranges import Fraction, NonNegativeFloat, PositiveFloat
 from tf_frozen.data.augmentation.objects import Objects
 from tf_frozen.data.augmentation.placing import place_objects
+from tf_frozen.errors import ConfigError
 
 
 @gin.configurable
-class ScaleJitter:
+class ScaleJitter(Checked):
     """Resizes an image to U(`minimum`, `maximum`) times the size that fills the frame and places it there.
 
     What is larger than the crop is cropped at a random place, what is smaller is padded at the bottom and right. A
     box stays when at least `min_visible` of its area does. `aspect` a: height and width differ by up to 1 + a.
     """
 
-    def __init__(self, minimum: float = 0.1, maximum: float = 2.0, min_visible: float = 0.0, aspect: float = 0.0):
+    def __init__(
+        self,
+        minimum: PositiveFloat = 0.1,
+        maximum: PositiveFloat = 2.0,
+        min_visible: Fraction = 0.0,
+        aspect: NonNegativeFloat = 0.0,
+    ):
+        if minimum > maximum:
+            raise ConfigError(f"ScaleJitter.minimum is {minimum!r} and its maximum {maximum!r}; it must not be above.")
         self.minimum, self.maximum = minimum, maximum
         self.min_visible, self.aspect = min_visible, aspect
 

@@ -10,12 +10,15 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Annotated
 
 import gin
 import numpy as np
 import tensorflow as tf
 
 from tf_frozen.backbones.backbone import Backbone
+from tf_frozen.config.checked import Checked
+from tf_frozen.config.ranges import PositiveInt, Range
 from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.detectors.detector import Detector
 from tf_frozen.errors import ConfigError, DataError, RunError
@@ -52,7 +55,7 @@ class Estimate:
 
 
 @gin.configurable
-class FeatureCache:
+class FeatureCache(Checked):
     """How a cache is built: `views` augmented views of each image, maps as `dtype`, shards of about `shard_bytes`.
 
     `dtype` is 'float16', 'bfloat16' or 'float32', `compression` 'none' or 'zstd', which halves the maps that a ReLU
@@ -60,11 +63,12 @@ class FeatureCache:
     """
 
     def __init__(
-        self, views: int = 8, dtype: str = "float16", compression: str = "none", shard_bytes: int = 256 * 10**6
+        self,
+        views: PositiveInt = 8,
+        dtype: str = "float16",
+        compression: str = "none",
+        shard_bytes: Annotated[int, Range(1, 2**40)] = 256 * 10**6,
     ):
-        for name, value in (("views", views), ("shard_bytes", shard_bytes)):
-            if type(value) is not int or value < 1:
-                raise ConfigError(f"FeatureCache.{name} is {value!r}; it must be an integer from 1.")
         for name, value, known in (("dtype", dtype, DTYPES), ("compression", compression, COMPRESSIONS)):
             if value not in known:
                 raise ConfigError(f"FeatureCache.{name} is {value!r}; it must be one of {', '.join(known)}.")

@@ -1,0 +1,38 @@
+"""Classes whose constructor arguments are checked against their annotations: types, and ranges of numbers."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tf_frozen.config.value_types import fault, fits, parameter_types
+from tf_frozen.errors import ConfigError
+
+
+class Checked:
+    """Mixed in first: an argument that is not of its annotated type or out of its range is a ConfigError."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Checked:
+        """Checks the arguments before the constructor, which may convert them, takes them."""
+        types = _annotated(cls)
+        for name, value in named(cls.__init__, args, kwargs).items():
+            if not fits(value, types.get(name, Any)):
+                raise ConfigError(fault(f"{cls.__name__}.{name}", value, types[name]))
+        new = super().__new__
+        return new(cls) if new is object.__new__ else new(cls, *args, **kwargs)
+
+
+def named(method: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the arguments of a method by name; those that do not fit are left to the method to refuse."""
+    names = [name for name in inspect.signature(method).parameters if name != "self"]
+    return {**dict(zip(names, args, strict=False)), **kwargs}
+
+
+@functools.cache
+def _annotated(kind: type) -> dict[str, Any]:
+    """Returns the types of the constructor arguments, which a class may hand on to the classes that it extends."""
+    own = [parameter_types(base.__init__) for base in reversed(kind.__mro__) if Checked in base.__mro__[1:]]
+    return functools.reduce(operator.or_, own)

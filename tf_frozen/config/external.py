@@ -1,0 +1,28 @@
+"""Classes of other libraries that gin may configure, with the types of their parameters."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import gin
+from gin import config as gin_config
+
+
+def external(kind: type, name: str, module: str, **types: Any) -> Callable[..., Any]:
+    """Registers with gin a function that makes a `kind`; `types` are those of parameters, as if annotated with them."""
+
+    def make(*args: Any, **kwargs: Any) -> Any:
+        return kind(*args, **kwargs)
+
+    make.__name__ = make.__qualname__ = name
+    make.__doc__, make.__module__ = kind.__doc__, kind.__module__
+    make.__signature__ = inspect.signature(kind)
+    make.__annotations__ = {**types, "return": kind}
+    return gin.configurable(name, module=module)(make)
+
+
+def is_external(configurable: gin_config.Configurable) -> bool:
+    """Returns whether `external` registered a configurable."""
+    return hasattr(configurable.wrapped, "__signature__")
