@@ -1,7 +1,10 @@
 import importlib
+import inspect
+import math
 import pkgutil
+import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import gin
 import numpy as np
@@ -11,9 +14,37 @@ from gin import config as gin_config
 import tf_frozen
 from tf_frozen import experiment
 from tf_frozen.config.configurables import construction, parameters
+from tf_frozen.config.external import is_external
+from tf_frozen.config.ranges import Fraction, PositiveFloat, PositiveInt, Rate
 from tf_frozen.config.value_types import describe, fault, fits, parameter_types
 from tf_frozen.errors import ConfigError
 from tf_frozen.layers.configured import Configured
+
+
+def numbers_in(expected, make=lambda number: number) -> Iterator[tuple]:
+    """The numbers in an annotated type: int or float, the range, and what makes a value of the type of one."""
+    origin, inner = typing.get_origin(expected), typing.get_args(expected)
+    if origin is typing.Annotated:
+        yield inner[0], inner[1], make
+    elif expected in (int, float):
+        yield expected, None, make
+    elif isinstance(origin, type) and issubclass(origin, tuple) and inner[-1] is not Ellipsis:
+        for place, kind in enumerate(inner):
+            rest = ["a" if each is str else 1 for each in inner]
+            yield from numbers_in(kind, lambda x, i=place, rest=rest: make((*rest[:i], x, *rest[i + 1 :])))
+    elif isinstance(origin, type) and issubclass(origin, Sequence):
+        yield from numbers_in(inner[0], lambda number: make((number,)))
+    elif origin in (typing.Union, types.UnionType):
+        for kind in inner:
+            yield from numbers_in(kind, make)
+
+
+def out_of_range(kind, limits):
+    """Numbers just outside of a range, one far outside, and a fraction and True for integers."""
+    if kind is int:
+        return [limits.least - 1, limits.most + 1, limits.least + 0.5, True, 10**40]
+    ends = [limits.least - (not limits.above) * 1e-3 * max(1, abs(limits.least))]
+    return [*ends, limits.most * (1 if limits.below else 1.001), 10**40]
 
 
 class FitsTest(tf.test.TestCase):
@@ -63,6 +94,13 @@ class FitsTest(tf.test.TestCase):
             (3, Callable[[], int], "a function or class"),
             (dict, dict, "an instance of dict"),
             ("c", typing.Literal["a", "b"], "'a' or 'b'"),
+            (0, PositiveInt, "an integer from 1 to 2147483647"),
+            (2**31, PositiveInt | None, "an integer from 1 to 2147483647 or None"),
+            (float("inf"), PositiveFloat, "a finite number above 0"),
+            (float("nan"), Fraction, "a number from 0 to 1"),
+            (1, Rate, "a number from 0 and below 1"),
+            ((0.5, 7), Sequence[Fraction], "a sequence of numbers from 0 to 1"),
+            ((0, 5), tuple[PositiveInt, PositiveInt], "a sequence of 2 integers from 1 to 2147483647"),
         ):
             with self.subTest(f"{value!r} as {expected}"):
                 self.assertFalse(fits(value, expected))
@@ -90,7 +128,8 @@ class EveryConfigurableTest(tf.test.TestCase):
             if not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
         registered = (configurable for _, configurable in gin_config._REGISTRY.items())
-        cls.configurables = [one for one in registered if one.wrapped.__module__.startswith("tf_frozen.")]
+        ours = ("tf_frozen.", "tf_keras.")
+        cls.configurables = [one for one in registered if one.wrapped.__module__.startswith(ours) or is_external(one)]
 
     def setUp(self):
         super().setUp()
@@ -104,14 +143,54 @@ class EveryConfigurableTest(tf.test.TestCase):
         """A configurable, the name of a parameter, and a value that is not of its type, for each that has one."""
         for configurable in self.configurables:
             types = parameter_types(construction(configurable))
-            for name in parameters(configurable)[0]:
+            for name in set(parameters(configurable)[0]) & set(types):
                 takes_text = str in (types[name], *typing.get_args(types[name]))
                 if types[name] is not typing.Any:
                     yield configurable, name, 0.5 if takes_text else "wrong"
 
+    def numbers(self):
+        """A configurable, the name of a parameter, the range of a number in it, and what makes a value of a number."""
+        for configurable in self.configurables:
+            types = parameter_types(construction(configurable))
+            for name in parameters(configurable)[0]:
+                for kind, limits, make in numbers_in(types.get(name, typing.Any)):
+                    yield configurable, name, kind, limits, make
+
+    def test_numbers_have_a_range(self):
+        found = list(self.numbers())
+        self.assertGreater(len(found), 150)
+        for configurable, name, _, limits, _ in found:
+            self.assertIsNotNone(limits, f"{configurable.selector}.{name} takes any number")
+
+    def test_defaults_are_in_range(self):
+        for configurable in self.configurables:
+            types = parameter_types(construction(configurable))
+            for name, parameter in inspect.signature(construction(configurable)).parameters.items():
+                if parameter.default not in (inspect.Parameter.empty, gin.REQUIRED):
+                    expected = types.get(name, typing.Any)
+                    self.assertTrue(fits(parameter.default, expected), f"{configurable.selector}.{name}")
+                    if isinstance(parameter.default, int | float):
+                        self.assertIn(name, types, f"{configurable.selector}.{name}")
+
+    def test_gin_refuses_numbers_out_of_range_when_it_reads_them(self):
+        for configurable, name, kind, limits, make in self.numbers():
+            for number in (*out_of_range(kind, limits), "1e999"):
+                line = f"{configurable.selector}.{name} = {make(number)!r}".replace("'1e999'", "1e999")
+                with self.assertRaises(ConfigError, msg=line) as raised:
+                    experiment.load([], [line])
+                self.assertStartsWith(str(raised.exception), f"--gin_param 1: {configurable.selector}.{name} is ")
+                self.assertIn(limits.describe("").strip(), str(raised.exception))
+
+    def test_constructors_refuse_them_in_python(self):
+        for configurable, name, kind, limits, make in self.numbers():
+            if not is_external(configurable):
+                for number in (*out_of_range(kind, limits), math.nan, math.inf):
+                    with self.assertRaisesRegex(ConfigError, rf"^{configurable.name}\.{name} is .*; it must be "):
+                        configurable.wrapped(**{name: make(number)})
+
     def test_all_parameters_are_annotated(self):
         self.assertGreater(len(self.configurables), 20)
-        for configurable in self.configurables:
+        for configurable in (one for one in self.configurables if not is_external(one)):
             known = parameter_types(construction(configurable))
             self.assertContainsSubset(parameters(configurable)[0], known)
 

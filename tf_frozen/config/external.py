@@ -10,7 +10,7 @@ import gin
 from gin import config as gin_config
 
 
-def external(kind: type, name: str, module: str, **types: Any) -> Callable[..., Any]:
+def external(kind: type, name: str, module: str, /, **types: Any) -> Callable[..., Any]:
     """Registers with gin a function that makes a `kind`; `types` are those of parameters, as if annotated with them."""
 
     def make(*args: Any, **kwargs: Any) -> Any:

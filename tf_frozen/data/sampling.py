@@ -33,7 +33,7 @@ class ShuffledEpochs(Checked):
 
 
 @gin.configurable
-class RepeatFactor:
+class RepeatFactor(Checked):
     """Images of rare classes more often than others (Gupta et al. 2019, arXiv 1908.03195, section 4.1.3).
 
     A class in the share f of the images has the factor max(1, √(`threshold`/f)), an image the largest of its classes.
