@@ -91,6 +91,7 @@ class FitsTest(tf.test.TestCase):
             ((1, 2), Sequence[Sequence[float]], "a sequence of sequences of numbers"),
             ((1,), Sequence[tuple], "a sequence of sequences"),
             (("a", "b"), Sequence[tuple[str, str]], "a sequence of sequences of 2 strings"),
+            ((("a", "b"),), Sequence[tuple[str, int]], "a sequence of sequences of a string and an integer"),
             (3, Callable[[], int], "a function or class"),
             (dict, dict, "an instance of dict"),
             ("c", typing.Literal["a", "b"], "'a' or 'b'"),

@@ -100,9 +100,10 @@ def _of(inner: tuple[Any, ...]) -> str:
     """Returns what a sequence consists of, as ' of 2 integers'."""
     if not inner:
         return ""
-    items = _plural(inner[0])
     fixed = len(inner) > 1 and inner[1] is not Ellipsis
-    return f" of {len(inner)} {items}" if fixed else f" of {items}"
+    if fixed and len(set(inner)) > 1:
+        return f" of {' and '.join(map(describe, inner))}"
+    return f" of {len(inner)} {_plural(inner[0])}" if fixed else f" of {_plural(inner[0])}"
 
 
 def _plural(kind: Any) -> str:
