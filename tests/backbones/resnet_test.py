@@ -148,7 +148,7 @@ class ArchitectureTest(tf.test.TestCase):
             ({"levels": (1, 2)}, r"ResNetRS.levels is \(1, 2\); it must be rising levels out of 2 to 5"),
             ({"levels": (4, 3)}, r"levels is \(4, 3\)"),
             ({"stem_type": "v2"}, "stem_type is 'v2'; it must be 'v0' .* or 'v1'"),
-            ({"se_ratio": 4}, "se_ratio is 4; it must lie in 0…1"),
+            ({"se_ratio": 4}, "se_ratio is 4; it must be a number from 0 to 1"),
             ({"init_stochastic_depth_rate": 1.0}, "init_stochastic_depth_rate is 1.0"),
             ({"mode": "forzen"}, "ResNetRS.mode is 'forzen'; it must be one of 'frozen'"),
         ]:

@@ -255,14 +255,14 @@ class RefusalTest(tf.test.TestCase):
 
     def test_values_that_cannot_be(self):
         wrong = {
-            "BATCH_SIZE = 0": "batch_size is 0",
+            "BATCH_SIZE = 0": "BATCH_SIZE is 0; it must be an integer from 1",
             "BATCH_SIZE = 2.5": "BATCH_SIZE is 2.5; it must be an integer",
             "TRAIN_STEPS = 'many'": "TRAIN_STEPS is 'many'; it must be an integer",
-            "TRAIN_STEPS = -1": "train_steps is -1",
+            "TRAIN_STEPS = -1": "TRAIN_STEPS is -1",
             "LEARNING_RATE = 'fast'": "LEARNING_RATE is 'fast'; it must be a number",
             "SEED = None": "SEED is None; it must be an integer",
             "FRAME = 512": "Did you mean (512, 512)?",
-            "FRAME = (0, 128)": "frame is (0, 128)",
+            "FRAME = (0, 128)": "FRAME is (0, 128)",
             "BACKBONE_MODE = 'frozn'": "'frozn'; it must be one of 'frozen', 'fine_tune'",
             "EfficientNetLite.weights = None": "BACKBONE_MODE = 'scratch'",
         }

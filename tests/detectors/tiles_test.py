@@ -156,8 +156,8 @@ class TilesTest(tf.test.TestCase):
 
     def test_an_impossible_argument_is_explained(self):
         for arguments, words in (
-            ({"magnification": 0.0}, "Tiles.magnification is 0.0; it must be frame pixels for an image pixel, above 0"),
-            ({"overlap": 0.6}, "Tiles.overlap is 0.6; it must be a share of the frame's side"),
+            ({"magnification": 0.0}, "Tiles.magnification is 0.0; it must be a finite number above 0"),
+            ({"overlap": 0.6}, "Tiles.overlap is 0.6; it must be a number above 0 and up to 0.5"),
         ):
             with self.assertRaisesRegex(ConfigError, words):
                 Tiles(**arguments)

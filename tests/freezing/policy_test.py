@@ -188,9 +188,11 @@ class PolicyTest(tf.test.TestCase):
         self.assertRefused(
             "Rule 1 of Policy.rules decides 'freeze'; it must be 'frozen' or 'trained'", ("neck/.*", "freeze")
         )
-        self.assertRefused(r"Rule 2 .* is \('neck/.*',\); it must be a pattern", ("neck/.*", "frozen"), ("neck/.*",))
-        self.assertRefused("until is 0; it must be a step", until=0)
-        with self.assertRaisesRegex(ConfigError, "Policy.rules is 'neck/.*'; it must be a list of rules"):
+        self.assertRefused("Policy.rules is .*sequences of 2 strings", ("neck/.*", "frozen"), ("neck/.*",))
+        self.assertRefused("until is 0; it must be an integer from 1", until=0)
+        with self.assertRaisesRegex(
+            ConfigError, "Policy.rules is 'neck/.*'; it must be a sequence of sequences of 2 strings"
+        ):
             Policy("neck/.*")
 
     def test_a_backbone_called_frozen_does_not_train(self):

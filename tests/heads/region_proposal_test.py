@@ -212,9 +212,9 @@ class ArgumentsTest(tf.test.TestCase):
         for arguments, message in (
             ({"candidates": 2000}, r"candidates is 2000; it must be a sequence of 2 integers"),
             ({"proposals": (1000,)}, r"proposals is \(1000,\); it must be a sequence of 2 integers"),
-            ({"proposals": (1000, 0)}, r"proposals are \(1000, 0\); .* above 0"),
-            ({"positive_iou": 0.2}, "negative_iou is 0.3 and its positive_iou 0.2; both must lie in 0…1"),
-            ({"positive_iou": 70}, "positive_iou 70; both must lie in 0…1"),
+            ({"proposals": (1000, 0)}, r"proposals is \(1000, 0\); .* 2 integers from 1"),
+            ({"positive_iou": 0.2}, "negative_iou is 0.3 and its positive_iou 0.2; the first must not be above"),
+            ({"positive_iou": 70}, "positive_iou is 70; it must be a number from 0 to 1"),
         ):
             with self.assertRaisesRegex(ConfigError, message):
                 RegionProposal(**arguments)

@@ -121,7 +121,7 @@ class BiFPNTest(tf.test.TestCase):
             BiFPN(fusion="slow")
         with self.assertRaisesRegex(ConfigError, "BiFPN.repeats is 0"):
             BiFPN(repeats=0)
-        with self.assertRaisesRegex(ConfigError, "its levels are 4…4; .* two levels"):
+        with self.assertRaisesRegex(ConfigError, "min_level and BiFPN.max_level are 4; .* two levels"):
             BiFPN(min_level=4, max_level=4)
 
 

@@ -18,9 +18,11 @@ class EveryNeckTest(tf.test.TestCase):
     def test_impossible_arguments_are_refused_with_their_values(self):
         for neck in NECKS:
             name = neck.__name__
-            with self.assertRaisesRegex(ConfigError, f"^{name}.filters is 0; it must be at least 1"):
+            with self.assertRaisesRegex(ConfigError, f"^{name}.filters is 0; it must be an integer from 1"):
                 neck(filters=0)
-            with self.assertRaisesRegex(ConfigError, f"^{name}.min_level is 5 and max_level 3; .* ≤ max_level"):
+            with self.assertRaisesRegex(
+                ConfigError, f"^{name}.min_level is 5 and max_level 3; the first must not be above"
+            ):
                 neck(min_level=5, max_level=3)
             with self.assertRaisesRegex(ConfigError, f"^{name}.min_level is -1"):
                 neck(min_level=-1)

@@ -54,7 +54,7 @@ class Policy(Checked):
     """
 
     def __init__(self, rules: Sequence[tuple[str, str]] = (), until: PositiveInt | None = None):
-        self.rules = [_rule(row, number) for number, row in enumerate(_checked(rules), start=1)]
+        self.rules = [_rule(row, number) for number, row in enumerate(rules, start=1)]
         self.until = until
 
     def phase(self, step: int) -> int:
@@ -116,17 +116,8 @@ def as_dict(decisions: Sequence[Decision]) -> dict[str, Any]:
     }
 
 
-def _checked(rules: Any) -> Sequence:
-    if isinstance(rules, str | bytes) or not isinstance(rules, Sequence):
-        raise ConfigError(f"Policy.rules is {rules!r}; it must be a list of rules, as [{_EXAMPLE}].")
-    return rules
-
-
-def _rule(row: Any, number: int) -> _Rule:
-    where = f"Rule {number} of Policy.rules"
-    if isinstance(row, str) or not isinstance(row, Sequence) or len(row) != 2 or not isinstance(row[0], str):
-        raise ConfigError(f"{where} is {row!r}; it must be a pattern and what it decides, as {_EXAMPLE}.")
-    pattern, outcome = row
+def _rule(row: tuple[str, str], number: int) -> _Rule:
+    where, (pattern, outcome) = f"Rule {number} of Policy.rules", row
     if outcome not in (FROZEN, TRAINED):
         raise ConfigError(f"{where} decides {outcome!r}; it must be 'frozen' or 'trained', as in {_EXAMPLE}.")
     try:

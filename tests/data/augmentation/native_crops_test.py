@@ -72,7 +72,7 @@ class NativeCropsTest(tf.test.TestCase):
 
     def test_an_impossible_argument_is_explained(self):
         for arguments, words in (
-            ({"magnification": 0}, "NativeCrops.magnification is 0; it must be a number above 0"),
+            ({"magnification": 0}, "NativeCrops.magnification is 0; it must be a finite number above 0"),
             ({"minimum": 2.0, "maximum": 1.0}, "NativeCrops.minimum is 2.0 and its maximum 1.0"),
             ({"on_object": 1.5}, "NativeCrops.on_object is 1.5; it must be a number from 0 to 1"),
         ):
