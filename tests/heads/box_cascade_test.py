@@ -333,7 +333,7 @@ class ArgumentsTest(tf.test.TestCase):
             ({"coder_weights": ((10, 10), *CODERS[:2])}, r"is \(\(10, 10\), .* sequences of 4 finite numbers above 0"),
             (
                 {"coder_weights": ((10, 10, 5, 0), *CODERS[:2])},
-                r"is \(\(10, 10, 5, 0\), .* sequences of 4 finite numbers above 0",
+                r"\(10, 10, 5, 0\), .* 4 finite numbers above 0",
             ),
             ({"score_ensemble": "mean"}, "score_ensemble is 'mean'; it must be one of 'probabilities', 'logits', None"),
             ({"loss_reduction": "average"}, "loss_reduction is 'average'; it must be one of 'mean', 'sum'"),

@@ -20,9 +20,7 @@ class EveryNeckTest(tf.test.TestCase):
             name = neck.__name__
             with self.assertRaisesRegex(ConfigError, f"^{name}.filters is 0; it must be an integer from 1"):
                 neck(filters=0)
-            with self.assertRaisesRegex(
-                ConfigError, f"^{name}.min_level is 5 and max_level 3; the first must not be above"
-            ):
+            with self.assertRaisesRegex(ConfigError, f"^{name}.min_level is 5 and max_level 3; .* not be above"):
                 neck(min_level=5, max_level=3)
             with self.assertRaisesRegex(ConfigError, f"^{name}.min_level is -1"):
                 neck(min_level=-1)
