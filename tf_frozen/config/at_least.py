@@ -6,8 +6,10 @@ import math
 
 import gin
 
+from tf_frozen.config.ranges import NonNegativeFloat, NonNegativeInt
+
 
 @gin.configurable
-def at_least(least: int, number: int, times: float = 1.0) -> int:
+def at_least(least: NonNegativeInt, number: NonNegativeInt, times: NonNegativeFloat = 1.0) -> int:
     """Returns `times` the number, rounded up, but no less than `least`."""
     return max(least, math.ceil(times * number))

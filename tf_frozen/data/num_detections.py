@@ -10,6 +10,7 @@ from typing import Any
 import gin
 import numpy as np
 
+from tf_frozen.config.ranges import Frame, PositiveFloat, PositiveInt
 from tf_frozen.data import coco_json
 from tf_frozen.data.checks.boxes import check_box
 from tf_frozen.errors import ConfigError
@@ -24,10 +25,10 @@ _CELLS = 4  # of a grid, a side of the window
 @gin.configurable
 def num_detections(
     annotations: str,
-    least: int = LEAST,
-    most: int = MOST,
-    frame: tuple[int, int] | None = None,
-    magnification: float = 1.0,
+    least: PositiveInt = LEAST,
+    most: PositiveInt = MOST,
+    frame: Frame | None = None,
+    magnification: PositiveFloat = 1.0,
 ) -> int:
     """Returns the detections an image for the data of a COCO JSON: half as many again as the most objects an image has.
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import gin
 import numpy as np
 
+from tf_frozen.config.ranges import Frame
 from tf_frozen.data import coco_json
 from tf_frozen.data.checks.annotations import Place
 from tf_frozen.data.checks.boxes import check_box
@@ -62,7 +63,7 @@ def suggested_frame(annotations: str, images: str, tiles: Any = None) -> tuple[i
 
 
 @gin.configurable
-def suggested_anchor_scale(annotations: str, images: str, frame: tuple[int, int], tiles: Any = None) -> float:
+def suggested_anchor_scale(annotations: str, images: str, frame: Frame, tiles: Any = None) -> float:
     """Returns the side of anchors, in cells, that suits a COCO JSON whose images are fitted into `frame`.
 
     With `tiles` to detect on images have their `magnification` instead. Raises ConfigError where there are no boxes.
