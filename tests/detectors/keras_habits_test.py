@@ -286,8 +286,8 @@ class BatchTest(tf.test.TestCase):
     def test_a_class_beyond_num_classes_is_named_eagerly_and_in_a_graph(self):
         words = "num_classes is 2: classes are 1 to 2"
         for kind in DETECTORS:
-            for wrong in (3, -1):
-                classes = np.int32([[2, 0], [wrong, 0]])
+            for wrong in (3, -1, 1.5):
+                classes = np.array([[2, 0], [wrong, 0]], np.float32 if wrong == 1.5 else np.int32)
                 with self.assertRaisesRegex(DataError, f"Class {wrong} .*{words}"):
                     self.losses(kind, classes=classes)
                 with self.assertRaisesRegex(tf.errors.InvalidArgumentError, rf"(?s)Class.*\[{wrong}\].*{words}"):

@@ -20,8 +20,9 @@ def checked(targets: Mapping[str, Any], num_classes: int | None = None, where: s
     """The targets with float32 `boxes` [batch, n, 4] and int32 `classes` [batch, n], n at least 1.
 
     A batch without a box gets one of zeros, which is padding. Raises DataError for boxes or classes that are missing or
-    have another shape and, run eagerly, for classes that are not 0…num_classes; in a graph those are an
-    InvalidArgumentError with the same words (XLA drops the check).
+    have another shape and, run eagerly, for classes that are not integers of 0…num_classes; in a graph those are an
+    InvalidArgumentError with the same words. A step that XLA compiles (`jit_compile=True`) does not check the values of
+    classes: check the data before it, or run one step without.
     """
     for name, meaning in _NEEDED.items():
         if name not in targets:
@@ -33,25 +34,23 @@ def checked(targets: Mapping[str, Any], num_classes: int | None = None, where: s
             f"The targets of {where} have boxes {boxes.shape} and classes {classes.shape}; boxes must be "
             f"{_NEEDED['boxes']}, and classes {_NEEDED['classes']}."
         )
-    boxes, classes = tf.cast(boxes, tf.float32), tf.cast(classes, tf.int32)
-    boxes, classes = box_ops.at_least_one(boxes, classes)
-    if num_classes is not None:
-        classes = in_range(classes, num_classes, where)
+    boxes, classes = box_ops.at_least_one(tf.cast(boxes, tf.float32), classes)
+    classes = tf.cast(classes, tf.int32) if num_classes is None else in_range(classes, num_classes, where)
     return {**targets, "boxes": boxes, "classes": classes}
 
 
 def in_range(classes: tf.Tensor, num_classes: int, where: str) -> tf.Tensor:
-    """The classes, int32, whose values must be 0…num_classes; raises what `checked` raises."""
+    """The classes as int32, which must be integers of 0…num_classes; raises what `checked` raises."""
     words = (
         f"of the targets' classes is not one of {where}, whose num_classes is {num_classes}: classes are 1 to "
         f"{num_classes}, and 0 is padding. Set num_classes to the number of categories, or number them from 1."
     )
+    whole = tf.cast(classes, tf.int32)
+    wrong = (whole < 0) | (whole > num_classes) | (tf.cast(whole, classes.dtype) != classes)
+    first = tf.gather(tf.reshape(classes, [-1]), tf.argmax(tf.cast(tf.reshape(wrong, [-1]), tf.int32)))
     if tf.executing_eagerly():
-        wrong = tf.boolean_mask(classes, (classes < 0) | (classes > num_classes))
-        if len(wrong):
-            raise DataError(f"Class {int(wrong[0])} {words}")
-        return classes
-    worst = tf.where(tf.reduce_min(classes) < 0, tf.reduce_min(classes), tf.reduce_max(classes))
-    check = tf.debugging.Assert((worst >= 0) & (worst <= num_classes), ["Class", worst, words])
-    with tf.control_dependencies([check]):
-        return tf.identity(classes)
+        if tf.reduce_any(wrong):
+            raise DataError(f"Class {first.numpy():g} {words}")
+        return whole
+    with tf.control_dependencies([tf.debugging.Assert(~tf.reduce_any(wrong), ["Class", first, words])]):
+        return tf.identity(whole)
