@@ -259,7 +259,7 @@ class RefusalTest(tf.test.TestCase):
             "BATCH_SIZE = 2.5": "BATCH_SIZE is 2.5; it must be an integer",
             "TRAIN_STEPS = 'many'": "TRAIN_STEPS is 'many'; it must be an integer",
             "TRAIN_STEPS = -1": "TRAIN_STEPS is -1",
-            "LEARNING_RATE = 'fast'": "LEARNING_RATE is 'fast'; it must be a number",
+            "LEARNING_RATE = 'fast'": "LEARNING_RATE is 'fast'; it must be a finite number",
             "SEED = None": "SEED is None; it must be an integer",
             "FRAME = 512": "Did you mean (512, 512)?",
             "FRAME = (0, 128)": "FRAME is (0, 128)",

@@ -17,7 +17,7 @@ from tf_frozen.data.annotations import Example
 class ShuffledEpochs(Checked):
     """Every image once an epoch, in an order of the epoch's own."""
 
-    def __init__(self, examples: Sequence[Example], seed: Seed):
+    def __init__(self, examples: Sequence, seed: Seed):
         self.count, self.seed = len(examples), seed
 
     def place(self, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
