@@ -1,5 +1,7 @@
 import tensorflow as tf
 
+import tf_frozen.necks.fpn
+import tf_frozen.training.optimizers  # noqa: F401  so that gin knows what the texts bind
 from tests.config.toys import RUN, RUN_WITH_DATA, GinTest, source, toy_bug
 from tf_frozen import experiment
 from tf_frozen.errors import ConfigError, DataError
@@ -41,6 +43,20 @@ class ExplainedTest(GinTest):
             self.fault(self.build),
             "ToyActivation cannot be built: Unknown activation function 'rleu' cannot be deserialized.\n"
             "  It was given:\n  run.gin:2: ToyActivation.name = 'rleu'",
+        )
+
+    def test_what_a_class_of_another_library_refuses_is_shown_with_what_gin_gives_it(self):
+        self.load("ToyRun.neck = @CosineDecay()\nCosineDecay.alpha = 0.5")
+        message = self.fault(self.build)
+        self.assertRegex(message, "CosineDecay cannot be built: .*missing 2 required .*'decay_steps'")
+        self.assertEndsWith(message, "It was given:\n  run.gin:2: CosineDecay.alpha = 0.5")
+
+    def test_a_config_error_gets_the_places_of_the_bindings_that_it_names(self):
+        self.load("ToyRun.neck = @FPN()\nFPN.min_level = 5\nFPN.max_level = 3\nFPN.filters = 8")
+        self.assertEqual(
+            self.fault(self.build),
+            "FPN.min_level is 5 and max_level 3; the first must not be above the second.\n"
+            "  run.gin:2: FPN.min_level = 5\n  run.gin:3: FPN.max_level = 3",
         )
 
     def test_user_errors_arrive_as_they_were_raised(self):
