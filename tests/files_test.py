@@ -79,9 +79,11 @@ class WriteErrorTest(tf.test.TestCase):
                 self.assertEqual("Make room" in said, number == errno.ENOSPC)
 
     def test_an_error_of_tensorflow_has_its_reason_as_text_only(self):
-        error = tf.errors.PermissionDeniedError(None, None, "/ro/x_temp/part; Read-only file system [Op:SaveV2]\nmore")
+        error = tf.errors.PermissionDeniedError(
+            None, None, "{{function_node a/b}} /ro/x_temp/part; Read-only file system [Op:SaveV2]\nmore"
+        )
         said = self.said(error)
-        self.assertIn("x_temp/part; Read-only file system. Mount the file system for writing", said)
+        self.assertIn("x.json: /ro/x_temp/part; Read-only file system. Mount the file system for writing", said)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import glob
 import os
+import re
 import shutil
 import tempfile
 
@@ -25,6 +26,7 @@ _ADVICE = {
     errno.ENOENT: "Make the folder that it lies in, or choose another path",
     errno.ENAMETOOLONG: "Choose a shorter path",
 }
+_NODES = re.compile(r"{{.*?}} ?| \[Op:.*")  # TensorFlow's names of its operations
 _SIZES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -79,7 +81,7 @@ def write_error(path: str, error: Exception, needed: int = 0, note: str = "") ->
 
     `needed` is the size in bytes of what could not be written, `note` says more of the reason.
     """
-    reason = getattr(error, "strerror", None) or str(error).split("\n")[0].split(" [Op:")[0]
+    reason = getattr(error, "strerror", None) or _NODES.sub("", str(error).split("\n")[0])
     place = os.path.abspath(path)
     while not os.path.exists(place):
         place = os.path.dirname(place)

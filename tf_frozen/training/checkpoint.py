@@ -98,12 +98,14 @@ class Checkpoints:
             _remove_partial(self.directory)
             self._write(step, path)
         except (tf.errors.OpError, OSError) as error:
+            needed = sum(v.shape.num_elements() * v.dtype.size for v in variables.values())
+            # Before what was written is removed, which makes room for another attempt.
+            failure = write_error(path, error, needed, " (earlier checkpoints are intact)")
             with contextlib.suppress(OSError):
                 _remove(path)
                 _remove_partial(self.directory)
             self._manager = None
-            needed = sum(v.shape.num_elements() * v.dtype.size for v in variables.values())
-            raise write_error(path, error, needed, " (earlier checkpoints are intact)") from error
+            raise failure from error
         self._step_on_disk = step
         return path
 
