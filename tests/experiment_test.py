@@ -116,8 +116,9 @@ class SaveTest(GinTest):
             experiment.save("run")
             experiment.load_run("run")
             self.assertEqual(self.build().name, mode)  # It is not known what the checkpoints hold.
-            for left_out, name in ((3, mode), (0, loaded)):
-                Path("run/freezing.json").write_text(f'{{"left_out": {{"variables": {left_out}}}}}')
+            record = '{"left_out": {"variables": %s}}'
+            for text, name in ((record % 3, mode), (record % 0, loaded), ("{}", mode), ("[1]", mode)):
+                Path("run/freezing.json").write_text(text)
                 experiment.load_run("run")
                 self.assertEqual(self.build().name, name)
             Path("run/freezing.json").unlink()

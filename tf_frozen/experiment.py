@@ -60,8 +60,8 @@ def _hold_all(model_dir: pathlib.Path) -> bool:
     """Whether the checkpoints of a run are known to leave no variable out."""
     try:
         freezing = json.loads((model_dir / "freezing.json").read_text(encoding="utf-8"))
-        return not freezing.get("left_out", {}).get("variables", 0)
-    except (OSError, ValueError, AttributeError):  # a command that needs this file says so itself
+        return freezing["left_out"]["variables"] == 0
+    except (OSError, ValueError, LookupError, TypeError):  # a command that needs this file says so itself
         return False
 
 
