@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.commands import job
+from tests.training import tiny_run
 from tests.training.tiny import state
 from tf_frozen import experiment
 from tf_frozen.backbones.efficientnet_lite import EfficientNetLite
-from tf_frozen.detectors.rcnn import RCNN
+from tf_frozen.detectors.single_stage import SingleStage
 from tf_frozen.errors import ConfigError, FreezeError
 from tf_frozen.freezing.audit import CHECKS
 from tf_frozen.freezing.fingerprint import fingerprints
@@ -19,23 +19,25 @@ from tf_frozen.freezing.variable_paths import variable_paths
 from tf_frozen.keras_flavor import keras
 from tf_frozen.training.run import Run
 
+RATE = ("LEARNING_RATE = 1e-2", "LEARNING_RATE_BATCH = 2")
+
 
 @gin.configurable
-class LeakyRCNN(RCNN):
+class LeakyDetector(SingleStage):
     """Has a fault: its training step changes a frozen variable."""
 
     def train_step(self, data):
-        kernel = self.backbone.network.get_layer("stem_conv").kernel
+        kernel = self.backbone.network.get_layer("first_conv").kernel
         kernel.assign_add(1e-3 * tf.ones_like(kernel))
         return super().train_step(data)
 
 
 @gin.configurable
-class HiddenLeakRCNN(RCNN):
+class HiddenLeakDetector(SingleStage):
     """Has the same fault where no trace shows it."""
 
     def train_step(self, data):
-        kernel = self.backbone.network.get_layer("stem_conv").kernel
+        kernel = self.backbone.network.get_layer("first_conv").kernel
         tf.py_function(lambda: [kernel.assign_add(1e-3 * tf.ones_like(kernel))][1:], [], [])
         return super().train_step(data)
 
@@ -49,21 +51,23 @@ class RunTest(tf.test.TestCase):
     def setUp(self):
         super().setUp()
         self.addCleanup(gin.clear_config)
-        self.folder = job.write_job(self.enter_context(tempfile.TemporaryDirectory()) + "/job")
+        self.folder = tiny_run.write(self.enter_context(tempfile.TemporaryDirectory()) + "/job")
         self.model_dir = self.folder / "run"
 
-    def run_of(self, *params):
+    def run_of(self, *params, files=()):
         """A run of two steps that was set up by these parameters."""
-        files = [job.FILES[0], str(self.folder / job.FILES[1])]
-        experiment.load(files, [*job.data_params(self.folder), "TRAIN_STEPS = 2", *params])
-        return Run(str(self.model_dir))
+        return tiny_run.load(self.folder, self.model_dir, "TRAIN_STEPS = 2", *params, files=files)
+
+    def pretrained_run_of(self, *params):
+        """The same, on the stages of EfficientNet-Lite0 up to the second level."""
+        return self.run_of("EfficientNetLite.levels = (2, 3)", *params, files=tiny_run.PRETRAINED)
 
     def audit(self):
         return json.loads((self.model_dir / "freezing.json").read_text())
 
     def test_frozen_keeps_the_pretrained_backbone_bit_for_bit(self):
         pretrained = fingerprints(variable_paths(EfficientNetLite(levels=(2, 3))))
-        run = self.run_of()
+        run = self.pretrained_run_of("AdamW.ema_momentum = 0.8", *RATE)
         self.assertTrue(run.train())
         self.assertEqual(backbone_fingerprints(run.restored_detector()), pretrained)
         self.assertEqual(self.audit()["verdict"], "frozen")
@@ -75,7 +79,7 @@ class RunTest(tf.test.TestCase):
             self.assertGreater(np.abs(saved - averaged).max(), 0)
             self.assertLess(np.abs(saved - averaged).max(), 0.1)
         with self.subTest("done already, and with another learning rate"):
-            again = self.run_of("LEARNING_RATE = 1e-4")
+            again = self.pretrained_run_of("AdamW.ema_momentum = 0.8", RATE[1], "LEARNING_RATE = 1e-4")
             with self.assertLogs("tf_frozen", "INFO") as log:
                 self.assertTrue(again.train())
             said = "\n".join(log.output)
@@ -87,7 +91,7 @@ class RunTest(tf.test.TestCase):
             self.assertNotIn("TRAIN_STEPS", said)
 
     def test_the_length_follows_the_data_and_the_best_checkpoint_is_the_result(self):
-        by_epochs = ("TRAIN_STEPS = None", "EPOCHS = 2", "LEAST_STEPS = 1", "Run.evaluate_every = 2")
+        by_epochs = ("TRAIN_STEPS = None", "EPOCHS = 2", "LEAST_STEPS = 1", "Run.evaluate_every = 2", *RATE)
         with self.assertLogs("tf_frozen", "INFO") as log:
             self.assertTrue(self.run_of(*by_epochs).train())
         said = "\n".join(log.output)
@@ -125,7 +129,7 @@ class RunTest(tf.test.TestCase):
             self.assertIn("trained 6 steps, more than the 3 of Run.train_steps", "\n".join(log.output))
 
     def test_fine_tune_changes_the_pretrained_backbone(self):
-        run = self.run_of("BACKBONE_MODE = 'fine_tune'", "TRAIN_STEPS = 3")
+        run = self.pretrained_run_of("BACKBONE_MODE = 'fine_tune'", "TRAIN_STEPS = 3")
         pretrained = variable_paths(EfficientNetLite(levels=(2, 3)))
         self.assertTrue(run.train())
         trained = variable_paths(run.restored_detector().backbone)
@@ -141,7 +145,7 @@ class RunTest(tf.test.TestCase):
         self.assertEqual(run.parameters()["frozen"], 0)
 
     def test_scratch_trains_random_weights(self):
-        run = self.run_of("BACKBONE_MODE = 'scratch'")
+        run = self.pretrained_run_of("BACKBONE_MODE = 'scratch'")
         self.assertTrue(run.train())
         self.assertEqual(run.parameters()["frozen"], 0)
         kernel = run.restored_detector().backbone.network.get_layer("stem_conv").kernel
@@ -149,7 +153,7 @@ class RunTest(tf.test.TestCase):
         self.assertGreater(np.abs(kernel - pretrained).max(), 0.1)
 
     def test_frozen_random_keeps_random_weights(self):
-        run = self.run_of("BACKBONE_MODE = 'frozen_random'")
+        run = self.pretrained_run_of("BACKBONE_MODE = 'frozen_random'")
         self.assertTrue(run.train())
         found = self.audit()
         self.assertEqual((found["verdict"], found["start"]), ("frozen", found["end"]))
@@ -176,17 +180,19 @@ class RunTest(tf.test.TestCase):
             self.run_of("Run.precision = 'float16'")
 
     def test_a_step_that_would_change_a_frozen_variable_is_found_before_it_runs(self):
-        written = "1 frozen variables are written to in the train step: backbone/.*stem_conv/kernel"
+        written = "1 frozen variables are written to in the train step: backbone/stage_2/first_conv/kernel"
         with self.assertRaisesRegex(FreezeError, written):
-            self.run_of("Run.detector = @LeakyRCNN").train()
+            self.run_of("Run.detector = @LeakyDetector").train()
         self.assertFalse((self.model_dir / "checkpoints").exists())
         found = self.audit()
         self.assertEqual((found["verdict"], found["writes"]), ("broken", 1))
-        self.assertRegex(found["names"]["writes"][0], "stem_conv/kernel")
+        self.assertRegex(found["names"]["writes"][0], "backbone/stage_2/first_conv/kernel")
 
     def test_a_frozen_variable_that_changes_fails_the_run(self):
-        leaky = ("Run.detector = @HiddenLeakRCNN", "Run.train_steps = 1")
-        with self.assertRaisesRegex(FreezeError, "1 frozen variables changed during training: backbone/.*stem_conv"):
+        leaky = ("Run.detector = @HiddenLeakDetector", "Run.train_steps = 1")
+        with self.assertRaisesRegex(
+            FreezeError, "1 frozen variables changed during training: backbone/stage_2/first_conv/kernel"
+        ):
             self.run_of(*leaky).train()
         found = self.audit()
         self.assertEqual((found["verdict"], found["changed"]), ("broken", 1))

@@ -1,14 +1,12 @@
 """A run by gin whose detector is built and traced within seconds."""
 
-import atexit
 import functools
 import pathlib
-import shutil
-import tempfile
 
 import gin
 from tf_frozen.export.saved_model import export
 
+from tests import shared
 from tests.commands import job
 from tf_frozen import experiment
 from tf_frozen.backbones.backbone import Backbone
@@ -17,6 +15,7 @@ from tf_frozen.training.run import Run
 
 STEPS = 3
 FILE = "tiny_run.gin"
+PRETRAINED = ("backbones/efficientnet_lite0.gin",)  # another file makes it a run on a real backbone, which is slower
 GIN = f"""
 include 'datasets/coco_json.gin'
 include 'schedules/short_run.gin'
@@ -53,12 +52,16 @@ SingleStage.weight_decay = 0.0
 @gin.configurable
 @keras.utils.register_keras_serializable("tests")
 class TinyBackbone(Backbone):
-    """One convolution of stride 8, of the same weights each time."""
+    """Two stages of a convolution and a norm, at levels 2 and 3, of the same weights each time."""
 
     def __init__(self, mode="frozen", **kwargs):
-        inputs = keras.Input([None, None, 3])
-        conv = keras.layers.Conv2D(4, 8, 8, "same", kernel_initializer="ones", name="conv")
-        super().__init__(keras.Model(inputs, conv(inputs)), (3,), mode, "ones", **kwargs)
+        maps = [keras.Input([None, None, 3])]
+        for stage, stride in (("first", 4), ("second", 2)):
+            initial = keras.initializers.HeNormal(seed=stride)
+            conv = keras.layers.Conv2D(4, stride, stride, "same", kernel_initializer=initial, name=f"{stage}_conv")
+            norm = keras.layers.BatchNormalization(name=f"{stage}_norm")
+            maps.append(norm(conv(maps[-1])))
+        super().__init__(keras.Model(maps[0], maps[1:]), (2, 3), mode, "HeNormal", **kwargs)
 
     def preprocess(self, images):
         return images / 255.0 - 0.5
@@ -74,26 +77,28 @@ def write(folder):
     return pathlib.Path(folder)
 
 
-def words(folder, model_dir, *params):
-    """The words of `tf-frozen train` on what `write` wrote."""
+def words(folder, model_dir, *params, files=()):
+    """The words of `tf-frozen train` on what `write` wrote, and further gin files."""
     params = [f"--gin_param={param}" for param in [*job.data_params(folder), *params]]
-    return ["train", f"--gin_file={pathlib.Path(folder, FILE)}", *params, f"--model_dir={model_dir}"]
+    files = [f"--gin_file={file}" for file in (pathlib.Path(folder, FILE), *files)]
+    return ["train", *files, *params, f"--model_dir={model_dir}"]
 
 
-def load(folder, model_dir, *params):
+def load(folder, model_dir, *params, files=()):
     """The run of these files and parameters."""
-    experiment.load([str(pathlib.Path(folder, FILE))], [*job.data_params(folder), *params])
+    experiment.load([str(pathlib.Path(folder, FILE)), *files], [*job.data_params(folder), *params])
     return Run(str(model_dir))
 
 
 @functools.cache
 def finished():
     """A folder with data and, in `run`, a run that trained, scored and exported; not to be changed."""
-    folder = pathlib.Path(tempfile.mkdtemp())
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return shared.made_once("tiny_run", _finish) / "job"
+
+
+def _finish(folder):
     run = load(write(folder / "job"), folder / "job" / "run", "Run.evaluate_every = 2")
     run.train()
     run.evaluate()
     export(run.restored_detector(), run.categories, str(run.model_dir / "saved_model"))
     gin.clear_config()
-    return folder / "job"
