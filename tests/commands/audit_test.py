@@ -6,12 +6,12 @@ import pytest
 import tensorflow as tf
 
 from tests.commands import job
-from tf_frozen import experiment
-from tf_frozen.training.run import Run
+from tests.training import tiny_run
 
-STEM = "backbone/stage_2/stem_conv/kernel"
+STEM = "backbone/stage_2/first_conv/kernel"
 PARTIAL = (
     "BACKBONE_MODE = 'fine_tune'",
+    "import tf_frozen.freezing",
     "Run.policy = @Policy()",
     "Policy.rules = [('backbone/stage_2/.*', 'frozen')]",
 )
@@ -22,13 +22,11 @@ class AuditTest(tf.test.TestCase):
     def setUp(self):
         super().setUp()
         self.addCleanup(gin.clear_config)
-        self.folder = job.write_job(self.enter_context(tempfile.TemporaryDirectory()) + "/job")
+        self.folder = tiny_run.write(self.enter_context(tempfile.TemporaryDirectory()) + "/job")
         self.model_dir = self.folder / "run"
 
     def train(self, *params):
-        files = [job.FILES[0], str(self.folder / job.FILES[1])]
-        experiment.load(files, [*job.data_params(self.folder), "TRAIN_STEPS = 2", *params])
-        self.assertTrue(Run(str(self.model_dir)).train())
+        self.assertTrue(tiny_run.load(self.folder, self.model_dir, "TRAIN_STEPS = 2", *params).train())
 
     def audit(self, *flags):
         return job.command("audit", f"--model_dir={self.model_dir}", *flags)
@@ -39,7 +37,7 @@ class AuditTest(tf.test.TestCase):
         code, out, err = self.audit("--json")
         self.assertEqual(code, 0, err)
         report = json.loads(out)
-        self.assertEqual((report["verdict"], report["frozen_variables"], report["frozen_norms"]), ("frozen", 45, 9))
+        self.assertEqual((report["verdict"], report["frozen_variables"], report["frozen_norms"]), ("frozen", 6, 1))
         self.assertAllEqual({path[:17] for path in report["end"]["fingerprints"]}, {"backbone/stage_2/"})
         self.assertEqual(report["start"], report["end"])
         with self.subTest("another fingerprint at the start"):
@@ -54,8 +52,8 @@ class AuditTest(tf.test.TestCase):
             self.assertIn("verdict: broken", out)
 
     def test_all_but_the_last_layer(self):
-        rules = "Policy.rules = [('box_heads/.*/classes/.*', 'trained'), ('.*', 'frozen')]"
-        self.train(*PARTIAL[:2], rules)
+        rules = "Policy.rules = [('head/classes/.*', 'trained'), ('.*', 'frozen')]"
+        self.train(*PARTIAL[:3], rules)
         code, out, _ = self.audit()
         self.assertEqual(code, 0)
         self.assertIn("verdict: frozen", out)
@@ -69,7 +67,7 @@ class AuditTest(tf.test.TestCase):
         report = json.loads((self.model_dir / "freezing.json").read_text())
         self.assertEqual((report["from_step"], report["frozen_variables"]), (1, 0))
         (first,) = report["phases"]
-        self.assertEqual((first["from_step"], first["verdict"], first["frozen_variables"]), (0, "frozen", 45))
+        self.assertEqual((first["from_step"], first["verdict"], first["frozen_variables"]), (0, "frozen", 6))
         code, out, _ = self.audit()
         self.assertEqual((code, out.strip().split("\n")[-1]), (0, "verdict: nothing is frozen"))
 
