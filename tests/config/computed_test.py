@@ -33,6 +33,12 @@ class PinComputedTest(GinTest):
         run = self.build()
         self.assertEqual((run.steps, run.data, run.neck.filters), (5, (5, 5), 16))
 
+    def test_a_computed_macro_whose_only_user_was_bound_anew_is_not_reported(self):
+        self.load(RUN + COMPUTED, "ToyRun.steps = 3")
+        experiment.pin_computed()
+        self.build()
+        self.assertEmpty(experiment.unused_bindings())
+
     def test_values_of_a_saved_configuration_are_kept_and_stated_ones_win(self):
         saved = ["# Macros:", "COUNT = (640, 512)", "SIZE = 7", "ToyRun.steps = 3", "NECK = @ToyNeck()", "COUNT == 8"]
         self.load(RUN + COMPUTED, "SIZE = 9")

@@ -46,7 +46,9 @@ class SchemaTest(FolderTest):
             for content in OTHER_SHAPES:
                 with self.subTest(name, content=content[:20]):
                     self.write(name, content)
-                    with self.assertRaisesRegex(RunError, rf"run/{name} .*Restore it from a copy, or run the command"):
+                    with self.assertRaisesRegex(
+                        RunError, rf"run/{name} .*Restore it from a copy, or run its .* command"
+                    ):
                         read()
         for rows in ([{"id": "1", "name": "tree"}], [{"id": 1, "name": 3}], [{"id": True, "name": "tree"}]):
             self.write("classes.json", json.dumps(rows))

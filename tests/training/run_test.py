@@ -112,7 +112,7 @@ class RunTest(tf.test.TestCase):
             self.assertEqual(run.train_steps, 4)
             with self.assertLogs("tf_frozen", "INFO") as log:
                 run.evaluate()
-            self.assertIn("Taking step 2, the best of the run: AP 0.900 on 2 val images.", "\n".join(log.output))
+            self.assertIn("the best of the run: AP 0.900 on 2 val images.", "\n".join(log.output))
         with self.subTest("images that are added do not change the length; other settings do"):
             document = json.loads((self.folder / "train.json").read_text())
             shutil.copy(self.folder / "photos" / document["images"][0]["file_name"], self.folder / "photos" / "new.jpg")

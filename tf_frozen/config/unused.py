@@ -9,7 +9,7 @@ from typing import Any
 
 from gin import config as gin_config
 
-from tf_frozen.config.bindings import MACRO, Key, bindings, effective, replaced
+from tf_frozen.config.bindings import MACRO, Binding, Key, bindings, effective, replaced
 from tf_frozen.errors import ConfigError
 
 _logger = logging.getLogger(__name__)
@@ -57,7 +57,12 @@ def _used_keys() -> set[Key]:
 def _out_of_use() -> set[Key]:
     """Returns the bindings of what a binding referred to before another replaced it, without those made later."""
     reached = ((key, beside) for _, before, beside in replaced for key in _reached([before.value], set()))
-    return {key for key, beside in reached if beside.get(key) is bindings[key]}
+    return {key for key, beside in reached if key in beside and _same_line(beside[key], bindings[key])}
+
+
+def _same_line(first: Binding, second: Binding) -> bool:
+    """Whether two bindings are those of one line, whose value may have been computed since."""
+    return (first.where, first.text) == (second.where, second.text)
 
 
 def _reached(values: Iterable[Any], visited: set[tuple[str, str]]) -> set[Key]:
