@@ -1,1 +1,25 @@
-"""What leaves the house: SavedModels, the proof that they run alone, and predictions made with them."""
+"""SavedModels, the proof that they run alone, and predictions made with them; `export(run, folder)` writes one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import ModuleType
+from typing import Any
+
+
+class _Package(ModuleType):
+    """This package: calling it exports a run, so that `tf_frozen.export` is that function too."""
+
+    def __call__(self, run: Any, output: str | os.PathLike, checkpoint: str | None = None) -> str:
+        """Writes the run's best checkpoint, or the one named, as a SavedModel, and returns its folder.
+
+        Raises RunError where the run has no checkpoint, or `output` cannot be written or holds something else.
+        """
+        from tf_frozen.export.saved_model import export
+
+        detector = run.restored_detector(checkpoint)
+        return export(detector, run.categories, os.fspath(output), run.magnification)
+
+
+sys.modules[__name__].__class__ = _Package

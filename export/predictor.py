@@ -1,61 +1,77 @@
-"""Detects on image files with an exported SavedModel."""
+"""Detects on images with an exported SavedModel, a run, or a detector in memory."""
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from tf_frozen.export.saved_model import ABOUT, CLASSES, OUTPUTS
+from tf_frozen.export.saved_model import ABOUT, CLASSES, OUTPUTS, Server
 
+from tf_frozen.data.annotations import Category
 from tf_frozen.data.checks.images import look_at
 from tf_frozen.data.faults import Problem
 from tf_frozen.data.images import read
 from tf_frozen.data.magnification import MagnificationCheck
-from tf_frozen.errors import RunError
+from tf_frozen.errors import ConfigError, DataError, RunError
 from tf_frozen.evaluation.detections import Detections, detections_of
+from tf_frozen.keras_flavor import keras
 
 _LOG = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 10
 
 
+class _Served(NamedTuple):
+    """What detects on images, the name of each category id, and what `MagnificationCheck` compares images with."""
+
+    detect: Callable[..., Mapping[str, tf.Tensor]]
+    names: dict[int, str]
+    trained_on: tuple[Mapping[str, Any] | None, Sequence[int], float | None]
+    model: Any = None  # TensorFlow frees the variables of a SavedModel with it
+
+
 class Predictor:
-    """A SavedModel in this process; `names` gives the name of each category id.
+    """Detects on images of any size; `names` gives the name of each category id.
 
     Args:
-      model: a folder that `export` wrote, or a run directory with one in `saved_model/`.
+      model: a folder that `export` wrote, or a run directory with one in `saved_model/`; a run, of which its best
+        checkpoint detects; or a detector, as it is in memory.
+      categories: the classes of a detector, class k is `categories[k - 1]`; a run or a folder has its own.
 
     Raises:
-      RunError: there is none, or it cannot be loaded.
+      RunError: there is no such model, or it cannot be loaded.
+      ConfigError: `model` is nothing of these, or a detector without categories.
     """
 
-    def __init__(self, model: str):
-        folder = _saved_model(Path(model).expanduser())
-        try:
-            classes, about = (json.loads((folder / name).read_text(encoding="utf-8")) for name in (CLASSES, ABOUT))
-            self.names: dict[int, str] = {category["id"]: category["name"] for category in classes}
-            if not self.names:
-                raise ValueError(f"{CLASSES} names no class")
-            tiles = about.get("tiles") or {}
-            self._trained_on = (about.get("magnification"), about["image_size"], tiles.get("magnification"))
-            self.magnification_check().add("", 1, 1)
-            self._model = tf.saved_model.load(str(folder))
-            self._detect = self._model.signatures["serving_default"]
-            _check_signature(self._detect)
-        except Exception as error:  # TensorFlow has no one error for what its parsers do not understand
-            reason = str(error).partition("\n")[0] or type(error).__name__
-            raise RunError(
-                f"Cannot load {folder}: {reason}. It is not a whole export of tf-frozen; write it again: tf-frozen "
-                f"export --model_dir RUN --output {folder}"
-            ) from error
+    def __init__(
+        self, model: str | os.PathLike | keras.Model | Any, categories: Sequence[Category | tuple[int, str]] = ()
+    ):
+        if isinstance(model, str | os.PathLike):
+            served = _from_folder(_saved_model(Path(model).expanduser()))
+        elif hasattr(model, "restored_detector"):
+            served = _in_memory(model.restored_detector(), model.categories, model.magnification)
+        elif isinstance(model, keras.Model) and categories:
+            served = _in_memory(model, [Category(*category) for category in categories], None)
+        else:
+            raise ConfigError(
+                f"Predictor.model is {model!r} and its categories are {categories!r}; give a run, a folder, or a "
+                f"detector with its categories, as those of its training data: CocoJson.categories."
+            )
+        self._served, self.names = served, served.names
 
-    def detect(self, image: np.ndarray, score_threshold: float = 0.0) -> Detections:
-        """Returns the objects of score >= `score_threshold` on `image`, uint8 RGB [h, w, 3]."""
-        served = self._detect(images=tf.constant(image[None]))
+    def detect(self, image: np.ndarray | str | os.PathLike, score_threshold: float = 0.0) -> Detections:
+        """Returns the objects of score >= `score_threshold` on `image`, uint8 RGB [h, w, 3] or an image file.
+
+        Raises DataError for a file that cannot be read.
+        """
+        image = _read(image) if isinstance(image, str | os.PathLike) else image
+        served = self._served.detect(images=tf.constant(image[None]))
         found = {name: served[key].numpy() for name, key in OUTPUTS.items() if key in served}
         return detections_of(found, 0, *image.shape[:2], score_threshold)
 
@@ -103,7 +119,46 @@ class Predictor:
 
     def magnification_check(self) -> MagnificationCheck:
         """What compares the sizes of images with those that the detector was trained on."""
-        return MagnificationCheck(*self._trained_on)
+        return MagnificationCheck(*self._served.trained_on)
+
+
+def _from_folder(folder: Path) -> _Served:
+    """The SavedModel in a folder; RunError where it cannot be loaded."""
+    try:
+        classes, about = (json.loads((folder / name).read_text(encoding="utf-8")) for name in (CLASSES, ABOUT))
+        names = {category["id"]: category["name"] for category in classes}
+        if not names:
+            raise ValueError(f"{CLASSES} names no class")
+        tiles = about.get("tiles") or {}
+        trained_on = (about.get("magnification"), about["image_size"], tiles.get("magnification"))
+        MagnificationCheck(*trained_on).add("", 1, 1)
+        model = tf.saved_model.load(str(folder))
+        detect = model.signatures["serving_default"]
+        _check_signature(detect)
+    except Exception as error:  # TensorFlow has no one error for what its parsers do not understand
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise RunError(
+            f"Cannot load {folder}: {reason}. It is not a whole export of tf-frozen; write it again: tf-frozen "
+            f"export --model_dir RUN --output {folder}"
+        ) from error
+    return _Served(detect, names, trained_on, model)
+
+
+def _in_memory(
+    detector: keras.Model, categories: Sequence[Category], magnification: Mapping[str, Any] | None
+) -> _Served:
+    images = tf.TensorSpec((None, None, None, 3), tf.uint8)
+    detect = tf.function(Server(detector, categories).detect, input_signature=[images])
+    trained_on = (magnification, detector.frame, detector.tiles and detector.tiles.magnification)
+    return _Served(detect, dict(categories), trained_on)
+
+
+def _read(path: str | os.PathLike) -> np.ndarray:
+    path = os.path.expanduser(path)
+    problem = look_at(path, decode=True)
+    if isinstance(problem, Problem):
+        raise DataError(f"{path}: {problem.message}.")
+    return read(path)
 
 
 def _check_signature(detect: Callable) -> None:

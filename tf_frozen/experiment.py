@@ -23,7 +23,17 @@ from tf_frozen.files import write_atomic
 from tf_frozen.gin_files import find
 from tf_frozen.gin_files import read as read_file
 
-__all__ = ["explained", "load", "load_run", "pin_computed", "pin_macro", "report_unused", "save", "unused_bindings"]
+__all__ = [
+    "config_of",
+    "explained",
+    "load",
+    "load_run",
+    "pin_computed",
+    "pin_macro",
+    "report_unused",
+    "save",
+    "unused_bindings",
+]
 
 _WITHOUT_PRETRAINED = {"frozen": "frozen_random", "fine_tune": "scratch"}
 
@@ -44,9 +54,7 @@ def load_run(model_dir: str, gin_params: Sequence[str] = ()) -> None:
     file that the pretrained ones came from may be gone. Where they leave weights out, these are read from there again,
     and so is a SavedModel, whose graph no checkpoint holds.
     """
-    path = pathlib.Path(model_dir, "config.gin").expanduser()
-    if not path.is_file():
-        raise RunError(f"{model_dir} holds no run: it has no config.gin. `tf-frozen train` makes them.")
+    path = pathlib.Path(config_of(model_dir))
     read([read_file(path)], gin_params)
     mode = bindings.macro("BACKBONE_MODE")
     backbone = bindings.macro("BACKBONE")
@@ -54,6 +62,14 @@ def load_run(model_dir: str, gin_params: Sequence[str] = ()) -> None:
         return
     if mode is not None and str(mode.value) in _WITHOUT_PRETRAINED and _hold_all(path.parent):
         gin.bind_parameter(("BACKBONE_MODE", bindings.MACRO, "value"), _WITHOUT_PRETRAINED[str(mode.value)])
+
+
+def config_of(model_dir: str | os.PathLike) -> str:
+    """The path of a run's configuration; RunError where there is none."""
+    path = pathlib.Path(model_dir, "config.gin").expanduser()
+    if not path.is_file():
+        raise RunError(f"{model_dir} holds no run: it has no config.gin. `tf-frozen train` makes them.")
+    return str(path)
 
 
 def _hold_all(model_dir: pathlib.Path) -> bool:

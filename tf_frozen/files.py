@@ -107,3 +107,11 @@ def _number(error: Exception) -> int | None:
 def _has_no_inode(place: str) -> bool:
     system = os.statvfs(place)
     return system.f_files > 0 and system.f_favail == 0  # some file systems count none and have 0 of 0
+
+
+def absolute(path: str | os.PathLike) -> str:
+    """Makes a path mean the same file from any folder; 'embedded:...', URLs and '' stay as they are."""
+    path = os.fspath(path)
+    if not path or path.startswith("embedded:") or "://" in path:
+        return path
+    return os.path.abspath(os.path.expanduser(path))

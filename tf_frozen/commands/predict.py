@@ -1,7 +1,11 @@
 """`tf-frozen predict`: boxes on image files, drawn and as COCO results."""
 
+from __future__ import annotations
+
 import argparse
 import logging
+import os
+from typing import Any
 
 HELP = "detect on image files; writes drawn pictures and predictions.json"
 EXAMPLE = "tf-frozen predict --model runs/quickstart --images 'photos/*.jpg' --output predictions"
@@ -11,7 +15,7 @@ _LOG = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this command."""
-    parser.add_argument("--model", required=True, metavar="DIR", help="a SavedModel or a run that holds one")
+    parser.add_argument("--model", required=True, metavar="DIR", help="a SavedModel or a run directory")
     parser.add_argument("--images", required=True, nargs="+", metavar="PATH", help="image files, folders or globs")
     parser.add_argument(
         "--output",
@@ -40,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     names = image_files.find(args.images, ignore=args.output)
     paths = list(names)
     ids = image_files.ids(paths, args.annotations) if args.annotations else names
-    predictor = Predictor(args.model)
+    predictor = Predictor(_model(args.model))
     writer = pictures.PredictionWriter(args.output, names, predictor.names, ids)
     rows, failures = predictor.predict(paths, ids, args.score_threshold, show=writer.add)
     written = writer.write_results(rows)
@@ -50,3 +54,12 @@ def run(args: argparse.Namespace) -> int:
     for path, message in failures.items():
         _LOG.error("Not read: %s: %s", path, message)
     return 1 if failures else 0
+
+
+def _model(folder: str) -> Any:
+    """The folder of a SavedModel, or the run in it where that was not exported."""
+    if os.path.isfile(os.path.join(folder, "config.gin")) and not os.path.isdir(os.path.join(folder, "saved_model")):
+        from tf_frozen.training.opening import open_run
+
+        return open_run(folder)
+    return folder

@@ -25,7 +25,10 @@ _LOGGER = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of the command."""
     parser.add_argument(
-        "--gin_file", action="append", required=True, metavar="F", help="path or shipped name, repeatable"
+        "--gin_file",
+        action="append",
+        metavar="F",
+        help="path or shipped name, repeatable (default: the config.gin of the run in --model_dir, which goes on)",
     )
     parser.add_argument(
         "--gin_param",
@@ -49,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     from tf_frozen import experiment
     from tf_frozen.training.run import Run
 
-    experiment.load(args.gin_file, args.gin_param)
+    experiment.load(args.gin_file or [experiment.config_of(args.model_dir)], args.gin_param)
     job = Run(args.model_dir)
     with job.directory.lock:
         if not job.train(strict=args.strict):

@@ -52,6 +52,14 @@ def bind(key: Key, binding: Binding) -> None:
     bindings[key] = binding
 
 
+def unbind(key: Key) -> None:
+    """Takes a binding away from gin and the record."""
+    scope, selector, parameter = key
+    del bindings[key], gin_config._CONFIG[scope, selector][parameter]
+    if not gin_config._CONFIG[scope, selector]:
+        del gin_config._CONFIG[scope, selector]
+
+
 def macro(name: str) -> Binding | None:
     """Returns the binding of a macro; None where nothing gives it a value."""
     return bindings.get((name, MACRO, "value"))

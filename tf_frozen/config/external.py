@@ -25,4 +25,10 @@ def external(kind: type, name: str, module: str, /, **types: Any) -> Callable[..
 
 def is_external(configurable: gin_config.Configurable) -> bool:
     """Returns whether `external` registered a configurable."""
-    return hasattr(configurable.wrapped, "__signature__")
+    return inspect.isfunction(configurable.wrapped) and hasattr(configurable.wrapped, "__signature__")
+
+
+def external_of(kind: type) -> gin_config.Configurable | None:
+    """Returns what `external` registered to make a class; None where it did not."""
+    externals = (known for _, known in gin_config._REGISTRY.items() if is_external(known))
+    return next((known for known in externals if known.wrapped.__annotations__["return"] is kind), None)

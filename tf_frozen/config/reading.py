@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import pathlib
 import re
 import tokenize
@@ -24,6 +23,7 @@ from tf_frozen.config.macros import check_macros
 from tf_frozen.config.required import DATA_MACROS, Required
 from tf_frozen.config.syntax import syntax_error
 from tf_frozen.errors import ConfigError
+from tf_frozen.files import absolute
 from tf_frozen.gin_files import Source, find
 
 
@@ -117,7 +117,7 @@ def _bind(statement: config_parser.BindingStatement, source: Source) -> None:
     name = f"{scope}/{selector}" if scope else selector
     if not parameter:
         key = (name, bindings.MACRO, "value")
-        value = _absolute(value) if name in DATA_MACROS else value
+        value = absolute(value) if name in DATA_MACROS and isinstance(value, str) else value
     else:
         configurable = find_configurable(selector)
         names, takes_any = parameters(configurable)
@@ -126,10 +126,3 @@ def _bind(statement: config_parser.BindingStatement, source: Source) -> None:
         name, key = f"{name}.{parameter}", (scope, configurable.selector, parameter)
     line = location.line_num
     bindings.bind(key, bindings.Binding(name, value, source.where(line), source.line(line), source.is_param))
-
-
-def _absolute(path: Any) -> Any:
-    """Makes a path mean the same file from any folder, as the saved configuration must."""
-    if not isinstance(path, str) or not path or path.startswith("embedded:") or "://" in path:
-        return path
-    return os.path.abspath(os.path.expanduser(path))

@@ -9,7 +9,7 @@ from typing import Any
 
 from gin import config as gin_config
 
-from tf_frozen.config.bindings import MACRO, Binding, Key, bindings, effective, replaced
+from tf_frozen.config.bindings import MACRO, Binding, Key, bindings, effective, replaced, unbind
 from tf_frozen.errors import ConfigError
 
 _logger = logging.getLogger(__name__)
@@ -39,6 +39,15 @@ def report_unused(strict: bool = False) -> None:
         raise ConfigError(f"{text}\nCorrect or remove them, or run without --strict.")
     if lines:
         _logger.warning(text)
+
+
+def drop_needed_only_by(keys: Iterable[Key]) -> None:
+    """Takes away these bindings, if there are such, and those that only they refer to, directly or through others."""
+    dropped = {key for key in keys if key in bindings}
+    candidates = _reached([bindings[key].value for key in dropped], set()) - dropped
+    kept = _reached([each.value for key, each in bindings.items() if key not in candidates | dropped], set())
+    for key in dropped | (candidates - kept):
+        unbind(key)
 
 
 def _used_keys() -> set[Key]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import logging
+import os
 from collections.abc import Sequence, Set
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from tf_frozen.data.checks.rows import check_categories
 from tf_frozen.data.faults import Fault, describe
 from tf_frozen.data.summary import Summary, summarize
 from tf_frozen.errors import DataError
+from tf_frozen.files import absolute
 
 _logger = logging.getLogger(__name__)
 _FAULTS_SHOWN = 20
@@ -64,8 +66,8 @@ class CocoJson(Checked):
 
     def __init__(
         self,
-        annotations: str,
-        images: str,
+        annotations: str | os.PathLike,
+        images: str | os.PathLike,
         check: str = "decode",
         drop_faulty_boxes: bool = False,
         clip_boxes: bool = False,
@@ -89,6 +91,7 @@ class CocoJson(Checked):
             the data's size. What a seed keeps of 10 % is among what it keeps of 25 %. Categories stay.
           seed: decides which.
         """
+        annotations, images = os.fspath(annotations), os.fspath(images)
         inspection = inspect(annotations, images, check, masks, clip_boxes)
         to_drop = (*_OF_ONE_BOX, *_OF_ONE_MASK) if drop_faulty_boxes else ()
         dropped = [fault for fault in inspection.faults if fault.kind in to_drop]
@@ -100,9 +103,13 @@ class CocoJson(Checked):
             _logger.warning("Left out %d of the boxes of %s: faulty", len(without), annotations)
         if inspection.warnings:
             _logger.warning("%s\n%s", annotations, describe(inspection.warnings, _WARNINGS_SHOWN))
+        # All arguments are kept: a run writes them to its config.gin.
+        self.annotations, self.images, self.check = absolute(annotations), absolute(images), check
+        self.drop_faulty_boxes, self.clip_boxes, self.masks = drop_faulty_boxes, clip_boxes, masks
+        self.fraction, self.seed = fraction, seed
         self.annotations_path = paths.resolve(annotations)
         self.categories = _categories(inspection.document)
-        self._document, self._masks = inspection.document, masks
+        self._document = inspection.document
         kept = _subset(len(inspection.files), fraction, seed)
         self._images = [inspection.document["images"][index] for index in kept]
         ids = {image["id"] for image in self._images}
@@ -140,7 +147,7 @@ class CocoJson(Checked):
 
     def _area(self, row: dict[str, Any]) -> dict[str, float]:
         """The box's area; where masks are scored, theirs stands in for one that is missing."""
-        return {} if self._masks else {"area": row["bbox"][2] * row["bbox"][3]}
+        return {} if self.masks else {"area": row["bbox"][2] * row["bbox"][3]}
 
 
 @gin.configurable

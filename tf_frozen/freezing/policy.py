@@ -54,7 +54,8 @@ class Policy(Checked):
     """
 
     def __init__(self, rules: Sequence[tuple[str, str]] = (), until: PositiveInt | None = None):
-        self.rules = [_rule(row, number) for number, row in enumerate(rules, start=1)]
+        self.rules = rules
+        self._rules = [_rule(row, number) for number, row in enumerate(rules, start=1)]
         self.until = until
 
     def phase(self, step: int) -> int:
@@ -75,14 +76,14 @@ class Policy(Checked):
         if detector.frozen_as_built is None:
             detector.frozen_as_built = frozenset(frozen_variables(detector))
         implied = _implied(detector, paths, detector.frozen_as_built)
-        rules = [*(self.rules if not self.phase(step) else ()), *implied]
+        rules = [*(self._rules if not self.phase(step) else ()), *implied]
         decisions = _decide(rules, paths)
         frozen = {decision.path for decision in decisions if decision.outcome == FROZEN}
         _check_claims(rules, decisions)
         _check_mode(detector, paths, decisions)
         _check_norms(detector, paths, decisions)
         if self.until is not None:
-            _check_until(self.until, _decide([*self.rules, *implied], paths), _decide(implied, paths), detector)
+            _check_until(self.until, _decide([*self._rules, *implied], paths), _decide(implied, paths), detector)
         if not any(variable.trainable for path, variable in paths.items() if path not in frozen):
             raise ConfigError(
                 f"Nothing of {detector.name} would train: all its variables are frozen. Let a rule of Policy.rules "

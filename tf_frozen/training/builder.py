@@ -98,7 +98,11 @@ class Builder:
         with self.strategy.scope(), precision_of_layers(self._precision):
             yield
 
+    def new_optimizer(self) -> keras.optimizers.Optimizer:
+        """An optimizer as each phase begins with, without the scale of a float16 loss."""
+        return build_optimizer(self._new_optimizer)
+
     def _scaled_optimizer(self) -> keras.optimizers.Optimizer:
-        optimizer = build_optimizer(self._new_optimizer)
+        optimizer = self.new_optimizer()
         scaled = self._precision == "mixed_float16"
         return keras.mixed_precision.LossScaleOptimizer(optimizer) if scaled else optimizer

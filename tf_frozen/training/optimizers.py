@@ -38,6 +38,16 @@ AdamW = external(
     amsgrad=bool,
     **_OF_OPTIMIZERS,
 )
+Adam = external(
+    keras.optimizers.Adam,
+    "Adam",
+    "optimizers",
+    beta_1=Rate,
+    beta_2=Rate,
+    epsilon=PositiveFloat,
+    amsgrad=bool,
+    **_OF_OPTIMIZERS,
+)
 CosineDecay = external(
     _schedules.CosineDecay,
     "CosineDecay",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ import tensorflow as tf
 from tf_frozen import experiment
 from tf_frozen.config.checked import Checked
 from tf_frozen.config.ranges import NonNegativeFloat, NonNegativeInt, PositiveInt, Seed
+from tf_frozen.config.run_config import Configured, in_configuration
 from tf_frozen.data import magnification
 from tf_frozen.data.annotations import Category, CocoJson
 from tf_frozen.data.cached_batches import CachedBatches
@@ -41,6 +43,7 @@ from tf_frozen.training.classes import check_same, check_scored
 from tf_frozen.training.data_sets import read_all
 from tf_frozen.training.environment import environment
 from tf_frozen.training.length import Length, begun
+from tf_frozen.training.parts import makes_data, makes_detector, makes_optimizer
 from tf_frozen.training.precision import PRECISIONS
 from tf_frozen.training.run_audit import RunAudit
 from tf_frozen.training.run_directory import RunDirectory
@@ -52,28 +55,31 @@ _LOGGER = logging.getLogger(__name__)
 
 
 @gin.configurable
-class Run(Checked):
+class Run(Checked, metaclass=Configured):
     """Binds a detector, data and an optimizer to `model_dir`; each is built only when a command needs it.
 
-    `detector`, `train_data`, `val_data` and `optimizer` are called without arguments (in gin: `@RCNN`, with no
-    parentheses). Without `train_steps`, `length` gives them once the data are known, as the macro TRAIN_STEPS too. The
-    val split is scored every `evaluate_every` steps, 0 for at the end only; None is about ten times. `validation` says
-    on how many images, and what becomes of the best checkpoint. `precision` is what
-    layers compute in: 'float32', 'mixed_bfloat16' or 'mixed_float16', whose loss is scaled; weights, losses, box coding
-    and NMS keep float32. `checkpoints` is what they hold: 'trained' leaves out frozen weights of the backbone that can
-    be reloaded from their source, 'everything' nothing. `feature_cache` is the folder of a cache that
-    `tf-frozen cache` made of this configuration: steps read the backbone's features there and open no image.
-    `policy` decides what trains, and until which step; None is what gin binds for Policy: the backbone's mode alone, if
-    nothing. `rates` are factors of the learning rate for parts, as ('backbone/.*', 0.1).
+    `detector`, `train_data`, `val_data` and `optimizer` are instances or called without arguments (in gin: `@RCNN`,
+    with no parentheses). What a run that is made in Python is not given, `runs/train_on_coco_json.gin` gives. When its
+    training starts, all of it is written to config.gin, by which commands open the run; ConfigError for what cannot be.
+
+    Without `train_steps`, `length` gives them once the data are known, as the macro TRAIN_STEPS too. The val split is
+    scored every `evaluate_every` steps, 0 for at the end only; None is about ten times. `validation` says on how many
+    images, and what becomes of the best checkpoint. `precision` is what layers compute in: 'float32', 'mixed_bfloat16'
+    or 'mixed_float16', whose loss is scaled; weights, losses, box coding and NMS keep float32. `checkpoints` is what
+    they hold: 'trained' leaves out frozen weights of the backbone that can be reloaded from their source, 'everything'
+    nothing. `feature_cache` is the folder of a cache that `tf-frozen cache` made of this configuration:
+    steps read the backbone's features there and open no image. `policy` decides what trains, and until which step; None
+    is what gin binds for Policy: the backbone's mode alone, if nothing. `rates` are factors of the learning rate for
+    parts, as ('backbone/.*', 0.1).
     """
 
     def __init__(
         self,
-        model_dir: str,
-        detector: Callable[[], Detector] = gin.REQUIRED,
-        train_data: Callable[[], CocoJson] = gin.REQUIRED,
-        val_data: Callable[[], CocoJson] = gin.REQUIRED,
-        optimizer: Callable[[], keras.optimizers.Optimizer] = gin.REQUIRED,
+        model_dir: str | os.PathLike,
+        detector: Detector | Callable[[], Detector] = gin.REQUIRED,
+        train_data: CocoJson | Callable[[], CocoJson] = gin.REQUIRED,
+        val_data: CocoJson | Callable[[], CocoJson] = gin.REQUIRED,
+        optimizer: keras.optimizers.Optimizer | Callable[[], keras.optimizers.Optimizer] = gin.REQUIRED,
         train_batches: Callable[..., TrainBatches] = TrainBatches,
         train_steps: PositiveInt | None = gin.REQUIRED,
         batch_size: PositiveInt = gin.REQUIRED,
@@ -89,7 +95,8 @@ class Run(Checked):
         rates: Sequence[tuple[str, NonNegativeFloat]] = (),
     ):
         self.directory = RunDirectory(model_dir)
-        self._train_data, self._val_data, self._train_batches = train_data, val_data, train_batches
+        self._train_data, self._val_data = makes_data(train_data), makes_data(val_data)
+        self._train_batches = train_batches
         self.train_steps, self.batch_size, self.seed = train_steps, batch_size, seed
         self.evaluate_every, self.checkpoint_seconds = evaluate_every, checkpoint_seconds
         self.precision, self.checkpoints, self.feature_cache = precision, checkpoints, feature_cache
@@ -101,9 +108,11 @@ class Run(Checked):
         self.images_per_second: float | None = None  # of the last phase that `train` went through
         self.training_seconds, self.scoring_seconds = 0.0, 0.0  # of `train`, and of its scores within that time
         self._check_settings()
-        self._builder = Builder(self.directory, detector, optimizer, self._policy, rates, precision, checkpoints)
+        parts = makes_detector(detector), makes_optimizer(optimizer)
+        self._builder = Builder(self.directory, *parts, self._policy, rates, precision, checkpoints)
         self._audit = RunAudit(self.directory, self._builder, batch_size)
 
+    @in_configuration
     def train(self, strict: bool = False) -> bool:
         """Trains from the last checkpoint to `train_steps`; False when Ctrl-C stopped it before.
 
@@ -124,8 +133,8 @@ class Run(Checked):
         step = checkpoints.restore_latest()
         batches = self._batches(train_data, detector)
         start_report.log_data(train_data, val_data, detector)
+        self._complete(train_data, val_data, strict)
         self._audit.begin(batches.crop, step)
-        experiment.report_unused(strict)
         start_report.advise(detector, batches, step, self.train_steps)
         self.directory.write("magnification.json", magnification.of_training(self._image_batches(train_data, detector)))
         start_report.check_magnification(self.magnification, detector, val_data)
@@ -153,6 +162,12 @@ class Run(Checked):
             checkpoints.follow(self._builder.enter(step))
             self._audit.next_phase(batches.crop)
 
+    def _complete(self, train_data: CocoJson, val_data: CocoJson, strict: bool) -> None:
+        """Makes the configuration one that can be saved: of parts that were made in Python too."""
+        detector, optimizer = self._builder.built.detector, self._builder.new_optimizer()
+        made = {"detector": detector, "train_data": train_data, "val_data": val_data, "optimizer": optimizer}
+        self.configuration.complete(made, strict)
+
     def _follow_data(self, train_data: CocoJson) -> None:
         """Gives macros that are computed, and `train_steps`, their values; a run that goes on keeps those it has."""
         goes_on = self._has_checkpoint()
@@ -164,6 +179,7 @@ class Run(Checked):
         self.train_steps = self._length_record["steps"]
         experiment.pin_macro("TRAIN_STEPS", self.train_steps, "the length of the run")
 
+    @in_configuration
     def feature_source(self) -> tuple[TrainBatches, Detector]:
         """What a feature cache is made of: the training batches, and the detector whose backbone they go through."""
         (train_data,) = read_all(self._train_data)
@@ -188,6 +204,7 @@ class Run(Checked):
             )
         return CachedBatches(batches, CacheReader(self.feature_cache, batches, detector))
 
+    @in_configuration
     def evaluate(self, checkpoint: str | None = None) -> Scorer:
         """Scores the val split with the best checkpoint, or with the one named; adds to metrics.jsonl."""
         scorer = self._scorer
@@ -201,6 +218,7 @@ class Run(Checked):
         scorer.score(step)
         return scorer
 
+    @in_configuration
     def restored_detector(self, checkpoint: str | None = None) -> Detector:
         """The trained detector, of the best checkpoint or of the one named, with averages where the run keeps them.
 
@@ -233,11 +251,13 @@ class Run(Checked):
                 self.model_dir / "best", every,
             )  # fmt: skip
 
+    @in_configuration
     def audit(self) -> dict[str, Any]:
         """Audits the latest checkpoint and a step traced from it; returns the content of freezing.json."""
         batches = self._train_batches([], self._builder.built.detector.frame, self.batch_size, self.seed)
         return self._audit.report(batches.crop)
 
+    @in_configuration
     def parameters(self) -> dict[str, float]:
         """Parameters of the detector: total, trainable, frozen, trainable_percent."""
         return savings(self._builder.built.detector, count_flops=False)["parameters"]

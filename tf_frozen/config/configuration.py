@@ -1,0 +1,66 @@
+"""A gin configuration as a value: several stand side by side, and each is gin's own while it is active."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import gin
+from gin import config as gin_config
+
+from tf_frozen.config import bindings
+from tf_frozen.config.unused import report_unused
+
+# What gin keeps of a configuration for the whole process, and the record of where each binding is from.
+_PARTS = (
+    gin_config._CONFIG,
+    gin_config._OPERATIVE_CONFIG,
+    gin_config._SINGLETONS,
+    gin_config._IMPORTS,
+    bindings.bindings,
+    bindings.replaced,
+)
+
+
+class Configuration:
+    """All that gin knows of one experiment; empty at first.
+
+    What is read, bound or built while it is `active` is kept in it or built by it. What gin held before, the user's own
+    configuration or that of another run, is there again afterwards. `current` is the one that is active, if any.
+    """
+
+    current: ClassVar[Configuration | None] = None
+
+    def __init__(self) -> None:
+        self._contents: list[Any] = [type(part)() for part in _PARTS]
+
+    @contextlib.contextmanager
+    def active(self) -> Iterator[None]:
+        """Within it, gin has this configuration, unlocked, and no scope; it may be entered again inside."""
+        if Configuration.current is self:
+            yield
+            return
+        locked, outer, before = gin.config_is_locked(), Configuration.current, _exchanged(self._contents)
+        gin_config._set_config_is_locked(False)
+        Configuration.current = self
+        try:
+            with gin.config_scope(None):
+                yield
+        finally:
+            Configuration.current, self._contents = outer, _exchanged(before)
+            gin_config._set_config_is_locked(locked)
+
+    def complete(self, made: Mapping[str, Any], strict: bool) -> None:
+        """Reports what nothing has used once the parts of a run are `made`; ConfigError for that where `strict`."""
+        report_unused(strict)
+
+
+def _exchanged(new: Sequence[Any]) -> list[Any]:
+    """Gives gin other contents, in its own containers; returns those that it had."""
+    before = [copy.copy(part) for part in _PARTS]
+    for part, content in zip(_PARTS, new, strict=True):
+        part.clear()
+        part.extend(content) if isinstance(part, list) else part.update(content)
+    return before
