@@ -13,6 +13,7 @@ FLOORS = (
     ("__main__",),
     ("cli",),
     ("commands",),
+    ("recipes",),
     ("training",),
     ("feature_cache",),
     ("freezing", "export", "evaluation"),
@@ -22,7 +23,7 @@ FLOORS = (
     ("geometry", "losses"),
     ("experiment",),
     ("config",),
-    ("files", "gin_files", "keras_flavor"),
+    ("files", "gin_files", "keras_flavor", "log"),
     ("errors", "signals"),
 )
 # Rooms below that a room leaves alone: freezing needs only a Keras model.
@@ -68,6 +69,8 @@ def imports():
 
 
 def imported(tree):
+    # What is for type checkers alone is not imported.
+    tree.body = [node for node in tree.body if not ast.unparse(node).startswith("if TYPE_CHECKING:")]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]

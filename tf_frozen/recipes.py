@@ -10,9 +10,9 @@ import gin
 
 from tf_frozen import experiment
 from tf_frozen.config.configuration import Configuration
-from tf_frozen.config.run_config import RECIPE
 from tf_frozen.detectors.detector import Detector
 from tf_frozen.training.run import Run  # gin has to know it before a file binds its parameters
+from tf_frozen.training.run_config import RECIPE
 
 
 def cascade_rcnn(backbone: str = "efficientnet_lite0", *, num_classes: int, **settings: Any) -> Detector:

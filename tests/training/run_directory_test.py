@@ -63,7 +63,7 @@ class SchemaTest(FolderTest):
         self.assertEqual(directory.classes(), [Category(7, "tree"), Category(90, "shrub")])
         record = directory.freezing()
         self.assertEqual((record["verdict"], record["proven_from"]), ("frozen", 0))
-        self.assertEqual(directory.left_out(), {"variables": 2, "source": "ones"})
+        self.assertEqual(directory.left_out(), {"variables": 12, "source": "HeNormal"})
         directory.write("freezing.json", {"start": record["start"], "from_step": 0})
         self.assertEqual(directory.freezing()["start"], record["start"])
         self.assertEqual(directory.left_out(), {"variables": 0, "source": None})

@@ -40,7 +40,7 @@ class Pyramid(tf.Module):
 class SettingTest(tf.test.TestCase):
     def test_what_checkpoints_hold_is_one_of_two(self):
         for value in ("all", None, True):
-            with self.assertRaisesRegex(ConfigError, f"Run.checkpoints is {value!r}; .*one of trained, everything"):
+            with self.assertRaisesRegex(ConfigError, f"Run.checkpoints is {value!r}; .*(trained, everything|a string)"):
                 Run("nowhere", *[object] * 4, train_steps=1, batch_size=1, checkpoints=value)
 
 

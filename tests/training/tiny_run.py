@@ -64,7 +64,7 @@ class TinyBackbone(Backbone):
         super().__init__(keras.Model(maps[0], maps[1:]), (2, 3), mode, "HeNormal", **kwargs)
 
     def preprocess(self, images):
-        return images / 255.0 - 0.5
+        return images / 64.0 - 2.0
 
     def get_config(self):
         return {"mode": self.mode}

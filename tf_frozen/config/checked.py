@@ -17,12 +17,17 @@ class Checked:
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Checked:
         """Checks the arguments before the constructor, which may convert them, takes them."""
-        types = _annotated(cls)
-        for name, value in named(cls.__init__, args, kwargs).items():
-            if not fits(value, types.get(name, Any)):
-                raise ConfigError(fault(f"{cls.__name__}.{name}", value, types[name]))
+        check_arguments(cls, args, kwargs)
         new = super().__new__
         return new(cls) if new is object.__new__ else new(cls, *args, **kwargs)
+
+
+def check_arguments(kind: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Raises ConfigError for an argument that does not fit the constructor's annotation."""
+    types = _annotated(kind)
+    for name, value in named(kind.__init__, args, kwargs).items():
+        if not fits(value, types.get(name, Any)):
+            raise ConfigError(fault(f"{kind.__name__}.{name}", value, types[name]))
 
 
 def named(method: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -46,6 +46,7 @@ Adam = external(
     beta_2=Rate,
     epsilon=PositiveFloat,
     amsgrad=bool,
+    adaptive_epsilon=bool,
     **_OF_OPTIMIZERS,
 )
 CosineDecay = external(

@@ -15,7 +15,6 @@ import tensorflow as tf
 from tf_frozen import experiment
 from tf_frozen.config.checked import Checked
 from tf_frozen.config.ranges import NonNegativeFloat, NonNegativeInt, PositiveInt, Seed
-from tf_frozen.config.run_config import Configured, in_configuration
 from tf_frozen.data import magnification
 from tf_frozen.data.annotations import Category, CocoJson
 from tf_frozen.data.cached_batches import CachedBatches
@@ -46,6 +45,7 @@ from tf_frozen.training.length import Length, begun
 from tf_frozen.training.parts import makes_data, makes_detector, makes_optimizer
 from tf_frozen.training.precision import PRECISIONS
 from tf_frozen.training.run_audit import RunAudit
+from tf_frozen.training.run_config import Configured, in_configuration
 from tf_frozen.training.run_directory import RunDirectory
 from tf_frozen.training.schedules import log_schedule
 from tf_frozen.training.scorer import Scorer

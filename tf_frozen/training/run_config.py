@@ -15,6 +15,7 @@ from gin import config as gin_config
 from tf_frozen import experiment
 from tf_frozen.config import bindings
 from tf_frozen.config.bindings import Binding
+from tf_frozen.config.checked import check_arguments
 from tf_frozen.config.configuration import Configuration
 from tf_frozen.config.from_objects import constructed, gin_value
 from tf_frozen.config.required import DATA_MACROS
@@ -40,6 +41,7 @@ class Configured(type):
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         """Makes an instance in its configuration."""
+        check_arguments(cls, args, kwargs)
         configuration = Configuration.current or _of_process(cls)
         if configuration is None:
             _, *given = inspect.signature(cls).bind(*args, **kwargs).arguments.items()  # all but the folder
