@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from tf_frozen.export.saved_model import ABOUT, CLASSES, OUTPUTS, Server
+from tf_frozen.export.saved_model import ABOUT, CLASSES, OUTPUTS, ServingModule
 
 from tf_frozen.data.annotations import Category
 from tf_frozen.data.checks.images import look_at
@@ -46,7 +46,7 @@ class Predictor:
 
     Raises:
       RunError: there is no such model, or it cannot be loaded.
-      ConfigError: `model` is nothing of these, or a detector without categories.
+      ConfigError: `model` is none of these, or a detector without categories.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ def _in_memory(
     detector: keras.Model, categories: Sequence[Category], magnification: Mapping[str, Any] | None
 ) -> _Served:
     images = tf.TensorSpec((None, None, None, 3), tf.uint8)
-    detect = tf.function(Server(detector, categories).detect, input_signature=[images])
+    detect = tf.function(ServingModule(detector, categories).detect, input_signature=[images])
     trained_on = (magnification, detector.frame, detector.tiles and detector.tiles.magnification)
     return _Served(detect, dict(categories), trained_on)
 

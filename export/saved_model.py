@@ -34,7 +34,7 @@ OUTPUTS = {
 _CONTENTS = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra"}
 
 
-class Server:
+class ServingModule:
     """A detector as it is served: images of any size in, boxes in their pixels and category ids out.
 
     Both methods return `detection_boxes` float32 [N, D, 4] as y1, x1, y2, x2 in pixels of the original image
@@ -79,7 +79,7 @@ def export(
     """Writes `detector` as a SavedModel and returns its folder as an absolute path.
 
     The folder appears under its name only when all of it is written. A SavedModel that this function wrote
-    earlier is replaced. The signatures `serving_default` (`images`) and `image_bytes` are `Server`'s methods.
+    earlier is replaced. The signatures `serving_default` (`images`) and `image_bytes` are `ServingModule`'s methods.
 
     Args:
       detector: a built detector.
@@ -96,7 +96,7 @@ def export(
     try:
         shutil.rmtree(partial, ignore_errors=True)  # what a killed export left
         with folded(detector):
-            _save(Server(detector, categories), str(partial))
+            _save(ServingModule(detector, categories), str(partial))
         _describe(detector, categories, magnification, partial)
         _rename(partial, target)
     except (OSError, tf.errors.OpError) as error:
@@ -118,7 +118,7 @@ def _check_replaceable(target: Path) -> None:
         )
 
 
-def _save(server: Server, folder: str) -> None:
+def _save(server: ServingModule, folder: str) -> None:
     images = tf.TensorSpec((None, None, None, 3), tf.uint8, name="images")
     image_bytes = tf.TensorSpec((None,), tf.string, name="image_bytes")
     signatures = {

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from tf_frozen.export import fresh_process
-from tf_frozen.export.saved_model import Server
+from tf_frozen.export.saved_model import ServingModule
 
 from tf_frozen.data.annotations import Category
 from tf_frozen.data.images import read
@@ -46,7 +46,7 @@ def detections(
       detector of masks `masks` [n, h, w].
     """
     detect = tf.function(
-        Server(detector, categories).detect, input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8)]
+        ServingModule(detector, categories).detect, input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8)]
     )
     results = []
     for image in _arrays(images):

@@ -58,7 +58,7 @@ class WriteAtomicTest(tf.test.TestCase):
 
 class WriteErrorTest(tf.test.TestCase):
     def said(self, error, needed=0):
-        return str(write_error("/tmp/run/x.json", error, needed))
+        return str(write_error("runs/mine/x.json", error, needed))
 
     def test_what_to_do_follows_from_the_reason(self):
         expected = {
@@ -75,7 +75,7 @@ class WriteErrorTest(tf.test.TestCase):
         for number, advice in expected.items():
             with self.subTest(errno.errorcode[number]):
                 said = self.said(OSError(number, os.strerror(number)), 1000)
-                self.assertRegex(said, f"^Cannot write /tmp/run/x.json: .*{advice}")
+                self.assertRegex(said, f"^Cannot write runs/mine/x.json: .*{advice}")
                 self.assertEqual("Make room" in said, number == errno.ENOSPC)
 
     def test_an_error_of_tensorflow_has_its_reason_as_text_only(self):

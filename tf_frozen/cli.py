@@ -16,7 +16,7 @@ import os
 import pkgutil
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, NoReturn, TextIO
 
@@ -25,6 +25,7 @@ from tf_frozen import commands
 from tf_frozen.errors import UserError
 from tf_frozen.experiment import explained
 from tf_frozen.gin_files import did_you_mean
+from tf_frozen.log import to_console
 from tf_frozen.signals import Terminated, raised
 
 ORDER = ("train", "evaluate", "predict", "export", "inspect", "audit", "cache", "check-data", "score", "configs")
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _quiet_tensorflow()
     _print_any_text()
     try:
-        with _logging(), raised():
+        with to_console(_BareHandler), raised():
             code = _run(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
         return code
@@ -188,20 +189,3 @@ class _BareHandler(logging.StreamHandler):
 def _discard(stream: TextIO) -> None:
     """Sends what is written to a stream, and what its buffer still holds, nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-@contextlib.contextmanager
-def _logging() -> Iterator[None]:
-    """Sends what the package logs to standard output, warnings to standard error, while a command runs."""
-    logger = logging.getLogger("tf_frozen")
-    before = logger.handlers, logger.level, logger.propagate
-    out, err = _BareHandler(sys.stdout), _BareHandler(sys.stderr)
-    out.addFilter(lambda record: record.levelno < logging.WARNING)
-    err.setLevel(logging.WARNING)
-    logger.handlers, logger.propagate = [out, err], False
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.handlers, level, logger.propagate = before
-        logger.setLevel(level)

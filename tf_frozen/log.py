@@ -1,21 +1,20 @@
-"""Shows what the package logs where nothing has configured logging, as in a script or a notebook."""
+"""Shows what the package logs: in commands, and in scripts and notebooks that have not configured logging."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TextIO
 
 
 @contextlib.contextmanager
-def shown() -> Iterator[None]:
-    """Within it messages go to standard output and warnings to standard error, unless logging is configured."""
+def to_console(handler: Callable[[TextIO], logging.Handler] = logging.StreamHandler) -> Iterator[None]:
+    """Within it the package's messages go to standard output, and its warnings to standard error."""
     logger = logging.getLogger("tf_frozen")
-    if _is_configured(logger):
-        yield
-        return
-    out, err = logging.StreamHandler(sys.stdout), logging.StreamHandler(sys.stderr)
+    before = logger.handlers, logger.level, logger.propagate
+    out, err = handler(sys.stdout), handler(sys.stderr)
     out.addFilter(lambda record: record.levelno < logging.WARNING)
     err.setLevel(logging.WARNING)
     logger.handlers, logger.propagate = [out, err], False
@@ -23,8 +22,13 @@ def shown() -> Iterator[None]:
     try:
         yield
     finally:
-        logger.handlers, logger.propagate = [], True
-        logger.setLevel(logging.NOTSET)
+        logger.handlers, level, logger.propagate = before
+        logger.setLevel(level)
+
+
+def shown() -> contextlib.AbstractContextManager[None]:
+    """As `to_console`, unless logging is configured."""
+    return contextlib.nullcontext() if _is_configured(logging.getLogger("tf_frozen")) else to_console()
 
 
 def _is_configured(logger: logging.Logger) -> bool:

@@ -40,7 +40,7 @@ def detector(
     detections: int = 100,
     gin_params: Sequence[str] = (),
 ) -> Detector:
-    """The detector of a runnable gin file, with these parts in place of its own.
+    """The detector of a runnable gin file, in which these parts replace its own.
 
     `backbone` and `neck` are gin files of `backbones/` and `necks/` without their suffix (`tf-frozen configs` lists
     them), `frame` is (height, width) in pixels, `mode` the backbone's and `detections` the most in an image.

@@ -207,7 +207,7 @@ class FaultTest(CheckpointTest):
             variable = tf.compat.v1.get_variable("resnet/conv2d/kernel", initializer=1.0)
             session.run(variable.initializer)
             prefix = tf.compat.v1.train.Saver().save(session, self.path("model.ckpt"))
-        self.assertRefuses(resnet(), prefix, "is no object checkpoint.* 1 variables by name alone")
+        self.assertRefuses(resnet(), prefix, "is not an object checkpoint.* 1 variables by name alone")
 
     def test_a_damaged_one_is_refused(self):
         prefix = self.write(backbone=resnet())

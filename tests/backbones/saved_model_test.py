@@ -279,7 +279,7 @@ class RefusalsTest(parameterized.TestCase, tf.test.TestCase):
     def test_what_is_no_saved_model(self):
         folder = self.get_temp_dir()
         for path in (folder, os.path.join(folder, "missing")):
-            with self.assertRaisesRegex(ConfigError, f"path is {path!r}, which is no SavedModel: a folder with"):
+            with self.assertRaisesRegex(ConfigError, f"path is {path!r}, which is not a SavedModel: a folder with"):
                 SavedModelBackbone(path)
         with open(os.path.join(folder, "saved_model.pb"), "wb") as file:
             file.write(b"not at all")

@@ -60,9 +60,11 @@ class MagnificationCheckTest(tf.test.TestCase):
 
     def test_the_first_is_told_at_once_and_no_other(self):
         check = MagnificationCheck({"low": 3.25, "high": 6.5}, (640, 640))
-        told = [check.add(f"{number}.jpg", *size) for number, size in enumerate([(128, 128), (256, 512), (100, 1000)])]
-        self.assertEqual((told[0], told[2]), (None, None))
-        self.assertRegex(told[1], r"^1.jpg \(256 × 512\) has 1.25 .* trained on, and may be missed. Give images of")
+        warned = [
+            check.add(f"{number}.jpg", *size) for number, size in enumerate([(128, 128), (256, 512), (100, 1000)])
+        ]
+        self.assertEqual((warned[0], warned[2]), (None, None))
+        self.assertRegex(warned[1], r"^1.jpg \(256 × 512\) has 1.25 .* trained on, and may be missed. Give images of")
         self.assertEqual(check.count, "2 of 3 images are shown at another magnification than those trained on")
 
     def test_is_silent_within_the_factor(self):

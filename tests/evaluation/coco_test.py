@@ -198,7 +198,7 @@ class ScoreTest(tf.test.TestCase):
         self.assertEqual(list(metrics), list(coco.METRICS))
         more = coco.evaluate(self.neon, rows, detections=250)[0]
         self.assertEqual(more, metrics | {"AP@250": metrics["AP"], "AR@250": metrics["AR100"]})
-        # No object at all, or none of a second category: neither may make a figure of its own.
+        # No object at all, or none of a second category: neither may add a figure.
         self.assertIsNone(coco.evaluate(small_set([]), [], detections=250)[0]["AP@250"])
         two = self.neon | {"categories": [*self.neon["categories"], {"id": 99, "name": "none"}]}
         self.assertEqual(coco.evaluate(two, rows, detections=250)[0], more)

@@ -184,7 +184,7 @@ class PolicyTest(tf.test.TestCase):
         )
 
     def test_what_is_no_rule_is_refused(self):
-        self.assertRefused(r"Rule 1 of Policy.rules, '\(', is no regular expression: .*position 0", ("(", "frozen"))
+        self.assertRefused(r"Rule 1 of Policy.rules, '\(', is not a regular expression: .*position 0", ("(", "frozen"))
         self.assertRefused(
             "Rule 1 of Policy.rules decides 'freeze'; it must be 'frozen' or 'trained'", ("neck/.*", "freeze")
         )

@@ -36,6 +36,17 @@ class ConfiguredLayerTest(tf.test.TestCase):
         again = Wrapped.from_config(Wrapped(keras.layers.Dense(3), name="around").get_config())
         self.assertEqual((again.name, again.inner.units, again.factor), ("around", 3, 2.0))
 
+    def test_a_layer_of_keras_with_one_more_argument_comes_back(self):
+        class Scaled(Configured, keras.layers.Conv2D):
+            def __init__(self, gain=1.0, **kwargs):
+                super().__init__(**kwargs)
+                self.gain = gain
+
+        layer = Scaled(2.0, filters=3, kernel_size=5, kernel_initializer="ones")
+        again = Scaled.from_config(layer.get_config())
+        self.assertEqual((again.gain, again.filters), (2.0, 3))
+        self.assertEqual(again.get_config(), layer.get_config())
+
     def test_arguments_of_base_classes_are_kept_where_kwargs_go_there(self):
         class Pile(Stack):
             def __init__(self, height, **kwargs):

@@ -21,7 +21,7 @@ class CrowdedRunTest(tf.test.TestCase):
         self.model_dir = self.folder / "run"
 
     def crowd(self, split, objects):
-        """Gives the first image of a split so many objects."""
+        """Gives the first image of a split that number of objects."""
         path = self.folder / f"{split}.json"
         document = json.loads(path.read_text())
         image, category = document["images"][0]["id"], document["categories"][0]["id"]

@@ -62,7 +62,7 @@ class SourceTest(tf.test.TestCase):
         detector.optimizer.iterations.assign(1)
         checkpoints.save()
         categories = [Category(job.TREE, "tree"), Category(job.SHRUB, "shrub")]
-        run._audit.current = Audit(detector, detector.optimizer)  # begun without the trace that takes seconds
+        run._audit.current = Audit(detector, detector.optimizer)  # started without the trace that takes seconds
         run._record(categories, step=0)
         return detector
 

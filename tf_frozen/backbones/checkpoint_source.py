@@ -26,7 +26,7 @@ def checkpoint_prefix(source: str) -> Iterator[str]:
     """Gives the prefix under which TensorFlow reads the checkpoint `source`, for as long as the context lasts.
 
     An http(s) address is downloaded once, into Keras's cache; a tar archive is unpacked to a temporary folder. Raises
-    ConfigError when there is no checkpoint, more than one, or it cannot be had.
+    ConfigError when there is no checkpoint, more than one, or it cannot be read.
     """
     path = os.path.expanduser(source)
     if re.match(r"https?://", path):

@@ -55,7 +55,7 @@ def _keys(reader: tf.train.CheckpointReader, source: str) -> tuple[str, dict[str
     """Where the backbone hangs in the checkpoint, and the key of each of its variables by path within the backbone."""
     if not reader.has_tensor(_GRAPH):
         raise ConfigError(
-            f"init_checkpoint {source!r} is no object checkpoint, as TensorFlow 2 writes them: it holds "
+            f"init_checkpoint {source!r} is not an object checkpoint, as TensorFlow 2 writes them: it holds "
             f"{len(reader.get_variable_to_shape_map())} variables by name alone. Save the backbone with "
             f"tf.train.Checkpoint(backbone=…)."
         )

@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _model(folder: str) -> Any:
     """The folder of a SavedModel, or the run in it where that was not exported."""
+    folder = os.path.expanduser(folder)
     if os.path.isfile(os.path.join(folder, "config.gin")) and not os.path.isdir(os.path.join(folder, "saved_model")):
         from tf_frozen.training.opening import open_run
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
 from typing import Any
 
 from tf_frozen.errors import ConfigError
@@ -14,7 +13,7 @@ _OF_EVERY_LAYER = frozenset(("name", "trainable", "dtype", "dynamic"))
 
 
 def arguments(value: Any) -> dict[str, Any]:
-    """The arguments that would construct an equal object, by name; those of every Keras layer, as `name`, left out.
+    """The arguments that would construct an equal object, by name, without those of every Keras layer, such as `name`.
 
     A Keras object says them by `get_config`; any other keeps each in the attribute of its name, as scikit-learn's
     estimators do. Raises ConfigError where such an attribute is missing.
@@ -27,11 +26,16 @@ def arguments(value: Any) -> dict[str, Any]:
 
 
 @functools.cache
-def parameters(kind: type) -> dict[str, Any]:
-    """The parameters of a class's constructor with their defaults, of base classes too where it takes `**kwargs`."""
+def parameters(kind: type, below: type = object) -> dict[str, Any]:
+    """The parameters of a class's constructor with their defaults, of base classes too where it takes `**kwargs`.
+
+    Base classes are followed up to `below`, whose own are not among them.
+    """
     found: dict[str, Any] = {}
     for base in kind.__mro__:
-        if "__init__" not in vars(base) or base is object:
+        if base is below or not issubclass(base, below):
+            break
+        if "__init__" not in vars(base):
             continue
         own = list(inspect.signature(base.__init__).parameters.values())[1:]
         named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -39,12 +43,6 @@ def parameters(kind: type) -> dict[str, Any]:
         if all(each.kind is not inspect.Parameter.VAR_KEYWORD for each in own):
             break
     return {name: default for name, default in found.items() if name not in _OF_EVERY_LAYER}
-
-
-def positional(kind: Callable, values: tuple[Any, ...]) -> dict[str, Any]:
-    """Positional arguments of a call of `kind` by their names."""
-    names = [name for name in inspect.signature(kind).parameters if name != "self"]
-    return dict(zip(names, values, strict=False))
 
 
 def _kept(value: Any, name: str) -> Any:

@@ -62,5 +62,8 @@ def _exchanged(new: Sequence[Any]) -> list[Any]:
     before = [copy.copy(part) for part in _PARTS]
     for part, content in zip(_PARTS, new, strict=True):
         part.clear()
-        part.extend(content) if isinstance(part, list) else part.update(content)
+        if isinstance(part, list):
+            part.extend(content)
+        else:
+            part.update(content)
     return before

@@ -1,4 +1,4 @@
-"""Binds in gin what constructs objects that were made in Python, each in a scope of its own."""
+"""Translates objects made in Python into gin bindings, with a separate scope for each object."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import gin
 import numpy as np
 from gin import config as gin_config
 
-from tf_frozen.config.arguments import arguments, parameters, positional
+from tf_frozen.config.arguments import arguments, parameters
 from tf_frozen.config.bindings import Binding, bind, effective
+from tf_frozen.config.checked import named
 from tf_frozen.config.external import external_of
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
@@ -36,15 +37,14 @@ def gin_value(value: Any, scope: str, where: str) -> Any:
             return constructed(made, scope, where, evaluate=True)
         return {key: gin_value(item, f"{scope}/{key}", f"{where}[{key!r}]") for key, item in value.items()}
     if isinstance(value, list | tuple):
-        kind = tuple if isinstance(value, tuple) else list  # Keras tracks lists by a class of its own
+        kind = tuple if isinstance(value, tuple) else list  # Keras wraps tracked lists in a subclass
         return kind(gin_value(item, f"{scope}_{i}", f"{where}[{i}]") for i, item in enumerate(value))
     if isinstance(value, np.ndarray):
         return gin_value(value.tolist(), scope, where)
     if value is None or isinstance(value, str | numbers.Number | np.bool_):
         return _literal(value.item() if isinstance(value, np.generic) else value, where)
     if isinstance(value, functools.partial):
-        given = {**positional(value.func, value.args), **value.keywords}
-        return _reference(value.func, given, scope, where, evaluate=False)
+        return _reference(value.func, named(value.func, value.args, value.keywords), scope, where, evaluate=False)
     if inspect.isclass(value) or inspect.isroutine(value):
         return _reference(value, {}, "", where, evaluate=False)
     return constructed(value, scope, where, evaluate=True)

@@ -40,7 +40,7 @@ def made_by(maker: Any) -> Made:
 def fits(value: Any, expected: Any) -> bool:
     """Returns whether `value` is of the annotated type `expected`.
 
-    An integer is a number, a list or an array may be a tuple, True is no integer. Types that are not understood fit
+    An integer is a number, a list or an array may be a tuple, True is not an integer. Types that are not understood fit
     everything.
     """
     kind, inner = typing.get_origin(expected) or expected, typing.get_args(expected)
@@ -66,10 +66,8 @@ def fits(value: Any, expected: Any) -> bool:
 
 def fault(name: str, value: Any, expected: Any) -> str:
     """Returns the message for a value that does not fit: name, value, the expected type and what was likely meant."""
-    shown, meant = (
-        textwrap.shorten(repr(value), 80),
-        [repr(guess) for guess in _guesses(value) if fits(guess, expected)],
-    )
+    shown = textwrap.shorten(repr(value), 80)
+    meant = [repr(guess) for guess in _guesses(value) if fits(guess, expected)]
     if inspect.isclass(value) or inspect.isfunction(value):
         shown = f"the {'class' if inspect.isclass(value) else 'function'} {value.__name__}"
         if fits(made_by(value), expected):

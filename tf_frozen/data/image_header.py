@@ -83,7 +83,7 @@ def _webp(contents: tf.Tensor, where: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 def _gif(contents: tf.Tensor, where: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """GIF89a, sections 15 to 23 and 27: extensions come before the first frame, which ends with its blocks of data.
 
-    The other frames are cut off: the decoder would read them all, each of its own size.
+    The other frames are cut off: the decoder would read them all, each with a separate size.
     """
     little = functools.partial(number, contents, big_endian=False)
 

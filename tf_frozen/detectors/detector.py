@@ -226,7 +226,7 @@ class Detector(Configured, keras.Model):
     def test_step(self, data: tuple[tf.Tensor | Features, Mapping]) -> dict[str, tf.Tensor]:
         """The losses of (images, targets) in inference, and their sum as 'loss', as means over the batches so far.
 
-        Weight decay is no part of them. What is sampled depends on `seed` alone.
+        They exclude weight decay. What is sampled depends on `seed` alone.
         """
         images, targets = data
         if isinstance(images, Features):

@@ -12,7 +12,7 @@ from tf_frozen.keras_flavor import keras
 class LossMeans:
     """One Keras metric for each loss by its name, made when it comes in first.
 
-    It is no layer, so that no checkpoint, fingerprint or count of a model's weights holds its variables.
+    It is not a layer, so that no checkpoint, fingerprint or count of a model's weights holds its variables.
     """
 
     def __init__(self):

@@ -45,7 +45,7 @@ def draw(
 
     Args:
       image: uint8 [h, w, 3].
-      boxes: [n, 4] = [y1, x1, y2, x2] in pixels of the image; parts outside are left out.
+      boxes: [n, 4] = [y1, x1, y2, x2] in pixels of the image; parts outside are not drawn.
       labels: n names, which may be empty.
       scores: n scores; better boxes lie on top.
       ground_truth: [m, 4] true boxes, drawn as thin lines of GROUND_TRUTH_COLOR over the others.
@@ -53,8 +53,8 @@ def draw(
       classes: n places, from 0, of the boxes' classes among all classes, which decide their colors; None is one class.
 
     Line width and text grow with the image, so that they can be read on thumbnails of one size. A label is written
-    where it covers neither another label nor a small box, beside, inside or around its own; it is left out where there
-    is no such place, those of lower scores first.
+    where it covers neither another label nor a small box, beside, inside or around its own; where no place is
+    free, labels of lower scores are omitted first.
     """
     colors = [class_color(number) for number in (classes if classes is not None else [0] * len(labels))]
     for place in np.argsort(scores, kind="stable") if segmentations is not None else ():

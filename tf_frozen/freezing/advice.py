@@ -19,7 +19,7 @@ _LEAST_SHARE = 38.5
 # Times by which the channels' variance before the first batch norm is off what the norm has seen in training, the
 # median. EfficientNet-Lite0 on tiles of the quickstart, six batches, large-scale jitter too: 0.5 to 0.75 as its weights
 # want their images; 7,800 to 12,500 on 0…255 as they are; 0.0003 to 0.0007 where images in 0…1 went through the
-# preprocessing of 0…255. Within ten, so not to be told from other photographs: blue and red swapped (0.5 to 0.76), 0…1
+# preprocessing of 0…255. Within ten, as other photographs are: blue and red swapped (0.5 to 0.76), 0…1
 # as they are (0.12 to 0.19), ImageNet's deviations instead of 128 (2.4 to 3.7). Means separate worse.
 _MISTAKE, _DOUBTFUL = 100.0, 10.0
 _FLAT = (
@@ -38,7 +38,7 @@ _WAYS_OUT = (
 def advice(detector: keras.Model, steps: int | None = None) -> list[str]:
     """Warnings, each with its figure; none where all of the backbone trains. The detector's variables must exist.
 
-    What the paper says of little that trains is left out for a run of few `steps`; None is a run of any length.
+    What the paper says of little that trains is omitted for a run of few `steps`; None is a run of any length.
     """
     backbone = detector.backbone
     if not backbone.frozen:
@@ -90,10 +90,10 @@ def _epsilon(backbone: Backbone) -> str | None:
 def advice_on_batch(detector: keras.Model, images: tf.Tensor | Features, image_size: tf.Tensor) -> list[str]:
     """Warnings about images [batch, H, W, 3] in 0…255 that a frozen backbone is to see, by its first batch norm.
 
-    `image_size` [batch, 2] is the part of each that is no padding. The channels' mean and variance before that norm,
+    `image_size` [batch, 2] is the part of each that is not padding. The channels' mean and variance before that norm,
     over the batch, are held against those that it has from its training. Raises FreezeError where they are so far off
     that only a mistake explains it. Silent where there is nothing to measure: no frozen pretrained batch norm, a
-    network that is no functional one, features from a cache.
+    network that is not functional, features from a cache.
     """
     backbone = detector.backbone
     norm = _first_norm(backbone)

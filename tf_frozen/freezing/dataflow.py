@@ -37,7 +37,7 @@ def sourced_ops(
     """Every op of a traced function, inner functions too, each with the sources of each of its inputs.
 
     A source is the group a variable is in, 'other' for a variable in none, or 'data' for the function's
-    arguments; constants have none, and what decides a branch or the turns of a loop is no source of its values.
+    arguments; constants have none, and what decides a branch or the turns of a loop is not a source of its values.
     Names play no part: a variable is recognised by the handle that the function captured. The body of a loop is
     listed once, the body of a function once for each call. `derive` gives the sources of an op's outputs from those
     of its inputs, and may add its own sources.

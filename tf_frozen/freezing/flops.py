@@ -16,7 +16,7 @@ def multiply_adds(function: tf.types.experimental.ConcreteFunction, groups: Grou
     """Multiply-adds of a forward pass by group of variables; products with no group's weight are 'other'.
 
     Counts convolutions (depthwise and transposed too), matrix products and einsums; elementwise work, pooling
-    and normalization are left out, and a loop's body counts once. Raises ValueError for a product whose shape
+    and normalization are not counted, and a loop's body counts once. Raises ValueError for a product whose shape
     the trace does not know, so trace with full shapes.
     """
     return _totals(function, {group: {group: variables} for group, variables in groups.items()}, lambda factor: False)

@@ -50,7 +50,7 @@ class Policy(Checked):
     `rules` are (pattern, 'frozen' or 'trained'): regular expressions that are matched on whole variable paths such as
     'backbone/stage_3/stem_conv/kernel'. The first that matches a variable claims it; after them come the rules that the
     backbone's mode implies, and layers that were set not trainable stay so. With `until` the rules hold before that
-    step, and afterwards the mode alone. Raises ConfigError for a rule that is none.
+    step, and afterwards the mode alone. Raises ConfigError for an invalid rule.
     """
 
     def __init__(self, rules: Sequence[tuple[str, str]] = (), until: PositiveInt | None = None):
@@ -125,8 +125,8 @@ def _rule(row: tuple[str, str], number: int) -> _Rule:
         claims = re.compile(pattern).fullmatch
     except re.error as error:
         raise ConfigError(
-            f"{where}, {pattern!r}, is no regular expression: {error}. It must match whole paths, as {_EXAMPLE} does; "
-            f"'.*' stands for any letters."
+            f"{where}, {pattern!r}, is not a regular expression: {error}. It must match whole paths, as {_EXAMPLE} "
+            f"does; '.*' stands for any letters."
         ) from error
     return _Rule(pattern, outcome, f"rule {number}", claims)
 

@@ -46,5 +46,5 @@ def flip(masks: tf.Tensor, flip_y: bool | tf.Tensor, flip_x: bool | tf.Tensor) -
 
 
 def _tents(places: tf.Tensor, cells: int) -> tf.Tensor:
-    """How much of each of so many cells is read at places [..., n], counted in cells from the edge: [..., n, cells]."""
+    """How much of each of n cells is read at places [..., n], counted in cells from the edge: [..., n, cells]."""
     return tf.nn.relu(1.0 - tf.abs(places[..., tf.newaxis] - 0.5 - tf.range(cells, dtype=tf.float32)))

@@ -7,7 +7,7 @@ import functools
 import tensorflow as tf
 
 # The ImageNet mean colour (RGB): what backbones see as zero once their preprocessing has subtracted the mean,
-# so the border of the padding is no edge for them.
+# so the border of the padding is not an edge to them.
 PADDING = (124.0, 116.0, 104.0)
 
 

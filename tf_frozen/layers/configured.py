@@ -9,11 +9,10 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_frozen.config.arguments import parameters
 from tf_frozen.config.checked import Checked, named
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
-
-_OF_LAYER = frozenset(("name", "trainable", "dtype"))
 
 
 class Configured(Checked):
@@ -43,13 +42,13 @@ class Configured(Checked):
 
     def get_config(self) -> dict[str, Any]:
         """Every constructor argument; layers among them in Keras's serialized form."""
-        own = {name: _to_config(self._argument(name)) for name in _arguments(type(self))}
+        own = {name: _to_config(self._argument(name)) for name in parameters(type(self), Configured)}
         return {"name": self.name, "dtype": self.dtype_policy.name, **super().get_config(), **own}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Configured:
         """The layer that `get_config` described."""
-        own = _arguments(cls)
+        own = parameters(cls, Configured)
         arguments = {name: _from_config(value) if name in own else value for name, value in config.items()}
         dtype = config.get("dtype") or keras.mixed_precision.global_policy()
         with policy(dtype["config"]["name"] if isinstance(dtype, dict) else dtype):
@@ -155,21 +154,6 @@ def _full_name(made: Any) -> str:
 
 def _inside(layer: keras.layers.Layer) -> Sequence[keras.layers.Layer]:
     return list(layer._flatten_layers())  # noqa: SLF001 (there is no public way that keeps the order)
-
-
-def _arguments(kind: type) -> list[str]:
-    """The constructor's arguments, of base classes too where it hands them `**kwargs`; not those of Keras itself."""
-    found: dict[str, None] = {}
-    for base in kind.__mro__:
-        if not issubclass(base, Configured) or base is Configured:
-            break
-        if "__init__" in vars(base):
-            parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
-            keywords = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-            found.update((p.name, None) for p in parameters if p.kind in keywords)
-            if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
-                break
-    return [name for name in found if name not in _OF_LAYER]
 
 
 def _levels(shape: Any) -> Any:

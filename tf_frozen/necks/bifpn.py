@@ -54,7 +54,7 @@ class BiFPN(Neck):
         """Creates the projections that the backbone's channels need, and one sum, convolution and norm a node."""
         inner = self.levels_in(input_shape)
         wide = [level for level in inner if input_shape[level][-1] != self.filters]
-        # The two uses that the first cell makes of a level have projections of their own, as the authors' code has.
+        # The two uses that the first cell makes of a level have separate projections, as the authors' code has.
         projections = [f"{_DOWN}_{level}" for level in wide]
         projections += [f"{_UP}_{level}" for level in wide if level > self.min_level]
         if inner[-1] in wide and inner[-1] < self.max_level:

@@ -66,7 +66,7 @@ class NASFPN(Neck):
         super().build(input_shape)
 
     def _edges(self) -> list[str]:
-        """The names of all that nodes take in from nodes of their own cell or the one before."""
+        """The names of all that nodes take in from nodes of the same cell or the one before."""
         return [
             f"{repeat}_{index}_{place}"
             for repeat in range(self.repeats)

@@ -22,7 +22,7 @@ class PlainConvs(Neck):
 
     A norm and the activation follow each convolution (mmdetection calls the like of it a channel mapper). Levels
     above the backbone's are max-pooled from the level below, so that heads find the levels that an FPN has; they
-    learn nothing of their own. Raises ConfigError when an argument is impossible or the pyramid does not fit.
+    learn nothing themselves. Raises ConfigError when an argument is impossible or the pyramid does not fit.
     """
 
     measured_on_frozen = (

@@ -38,8 +38,8 @@ class CheckpointList:
         """For each checkpoint that was complete and is not any more, which files of it are missing."""
         complete = complete_checkpoints(self._directory)
         # TensorFlow writes the index last.
-        begun = [path.removesuffix(".index") for path in _paths(self._directory, "ckpt-*.index")]
-        known = {path for path in [*(self._listed() or []), *begun] if step_in_name(path) >= 0}
+        started = [path.removesuffix(".index") for path in _paths(self._directory, "ckpt-*.index")]
+        known = {path for path in [*(self._listed() or []), *started] if step_in_name(path) >= 0}
         gone = sorted(known - {*complete, self.unfinished()}, key=step_in_name)
         return {path: " and ".join(_missing(path)) for path in gone}
 

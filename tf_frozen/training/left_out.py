@@ -47,7 +47,7 @@ def described(detector: keras.Model) -> tuple[str | None, str | None]:
 
 
 def check_same(path: str, record: Mapping, detector: keras.Model, variables: Mapping[str, tf.Variable]) -> None:
-    """Raises RunError unless what the checkpoint at `path` left out is, bit for bit, in the detector's `variables`."""
+    """Raises RunError unless what the checkpoint at `path` excludes is, bit for bit, in the detector's `variables`."""
     there = record["fingerprints"]
     here = fingerprints({name: variable for name, variable in variables.items() if name in there})
     if here == there:

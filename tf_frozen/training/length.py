@@ -41,7 +41,7 @@ class Length(Checked):
         return {"steps": self.steps(images, batch_size), "images": images, **settings}
 
 
-def begun(step: int, steps: int, batch_size: int, images: int) -> str:
+def describe_start(step: int, steps: int, batch_size: int, images: int) -> str:
     """The message with which a run of `steps` steps on `images` images starts, or goes on after `step` steps."""
     if step > steps:
         return f"This run has trained {step} steps, more than the {steps} of Run.train_steps; it is not trained on."

@@ -1,4 +1,4 @@
-"""Runs by their gin files or by their folder, each in a configuration of its own."""
+"""Opens runs from gin files or from their folder, each with a separate gin configuration."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def load(
 
 
 def open_run(model_dir: str | os.PathLike, gin_params: Sequence[str] = ()) -> Run:
-    """The run that was begun in `model_dir`, by the command or in Python, with parameters in place of its own.
+    """The run in `model_dir`, started by the command or in Python; parameters replace its own.
 
     Raises RunError where the folder holds none.
     """

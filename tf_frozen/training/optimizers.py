@@ -27,27 +27,21 @@ _OF_OPTIMIZERS = {
     "name": str,
 }
 
+_OF_ADAM = {"beta_1": Rate, "beta_2": Rate, "epsilon": PositiveFloat, "amsgrad": bool, **_OF_OPTIMIZERS}
+
 SGD = external(keras.optimizers.SGD, "SGD", "optimizers", momentum=Fraction, nesterov=bool, **_OF_OPTIMIZERS)
 AdamW = external(
     keras.optimizers.AdamW,
     "AdamW",
     "optimizers",
-    beta_1=Rate,
-    beta_2=Rate,
-    epsilon=PositiveFloat,
-    amsgrad=bool,
-    **_OF_OPTIMIZERS,
+    **_OF_ADAM,
 )
 Adam = external(
     keras.optimizers.Adam,
     "Adam",
     "optimizers",
-    beta_1=Rate,
-    beta_2=Rate,
-    epsilon=PositiveFloat,
-    amsgrad=bool,
     adaptive_epsilon=bool,
-    **_OF_OPTIMIZERS,
+    **_OF_ADAM,
 )
 CosineDecay = external(
     _schedules.CosineDecay,

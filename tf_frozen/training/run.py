@@ -41,11 +41,11 @@ from tf_frozen.training.checkpoint import HOLDS, Checkpoints
 from tf_frozen.training.classes import check_same, check_scored
 from tf_frozen.training.data_sets import read_all
 from tf_frozen.training.environment import environment
-from tf_frozen.training.length import Length, begun
+from tf_frozen.training.length import Length, describe_start
 from tf_frozen.training.parts import makes_data, makes_detector, makes_optimizer
 from tf_frozen.training.precision import PRECISIONS
 from tf_frozen.training.run_audit import RunAudit
-from tf_frozen.training.run_config import Configured, in_configuration
+from tf_frozen.training.run_config import KeepsConfiguration, in_configuration
 from tf_frozen.training.run_directory import RunDirectory
 from tf_frozen.training.schedules import log_schedule
 from tf_frozen.training.scorer import Scorer
@@ -55,7 +55,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 @gin.configurable
-class Run(Checked, metaclass=Configured):
+class Run(Checked, metaclass=KeepsConfiguration):
     """Binds a detector, data and an optimizer to `model_dir`; each is built only when a command needs it.
 
     `detector`, `train_data`, `val_data` and `optimizer` are instances or called without arguments (in gin: `@RCNN`,
@@ -148,7 +148,7 @@ class Run(Checked, metaclass=Configured):
         elif self._best.path is None:
             self._best.record = None  # one that cannot be read must not keep lower scores from being the best
         self._stopped = self._validation.exhausted(self._best.record)
-        _LOGGER.info("%s", begun(step, self.train_steps, self.batch_size, len(train_data.examples)))
+        _LOGGER.info("%s", describe_start(step, self.train_steps, self.batch_size, len(train_data.examples)))
         while True:
             start_report.log_phase(phases, detector, self.checkpoints)
             self.directory.write("policy.json", {"from_step": phases.begin, **policy_as_dict(phases.decisions)})
@@ -248,8 +248,9 @@ class Run(Checked, metaclass=Configured):
             _LOGGER.warning(
                 "There is no best checkpoint in %s, though this run is scored every %d steps; the latest one need not "
                 "be its best.",
-                self.model_dir / "best", every,
-            )  # fmt: skip
+                self.model_dir / "best",
+                every,
+            )
 
     @in_configuration
     def audit(self) -> dict[str, Any]:

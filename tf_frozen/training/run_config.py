@@ -27,11 +27,11 @@ RECIPE = "runs/train_on_coco_json.gin"
 _NEEDED = ("detector", "train_data", "val_data")
 
 
-class Configured(type):
+class KeepsConfiguration(type):
     """The metaclass of what gin configures: an instance keeps, as `configuration`, the one that it was made in.
 
     That is the active one, or the process's own where gin binds arguments of the class. Where neither is, it is the
-    recipe's with the arguments that are given in place of its own, and gin gives the others.
+    recipe's, in which the arguments that are given replace its own, and gin gives the others.
     """
 
     @property
@@ -41,9 +41,9 @@ class Configured(type):
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         """Makes an instance in its configuration."""
-        check_arguments(cls, args, kwargs)
         configuration = Configuration.current or _of_process(cls)
         if configuration is None:
+            check_arguments(cls, args, kwargs)
             _, *given = inspect.signature(cls).bind(*args, **kwargs).arguments.items()  # all but the folder
             configuration = PythonConfiguration(cls, dict(given))
         with configuration.active(), experiment.explained():
@@ -73,7 +73,7 @@ class OfProcess(Configuration):
 
 
 class PythonConfiguration(Configuration):
-    """The recipe's, with arguments of the class `kind` in place of its own; raises ConfigError where some are missing.
+    """The recipe's, in which arguments of the class `kind` replace its own; raises ConfigError where some are missing.
 
     Numbers and strings go to the macros that the recipe takes them from, so that TRAIN_STEPS is the schedule's too.
     """

@@ -46,7 +46,7 @@ _OTHERS = {  # the likelier first
 
 
 def check_convention(boxes: Sequence[Any], sizes: Sequence[tuple[float | None, float | None]]) -> Problem | None:
-    """Returns what boxes [x, y, width, height], as in a COCO JSON, look like instead; malformed ones are left out.
+    """Returns what boxes [x, y, width, height], as in a COCO JSON, look like instead; malformed ones are ignored.
 
     `sizes` holds height and width of the image of each box, None where they are not known. The problem is a fault where
     many boxes are impossible as they are and nearly all are possible otherwise, a warning where it is a guess.

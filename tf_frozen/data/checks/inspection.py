@@ -94,7 +94,7 @@ def _file_name(row: Any) -> str:
 
 
 def _check_files(rows: list[Any], images: Images, decode: bool) -> tuple[list[Header | None], list[Fault]]:
-    """Returns the header of each image, None where there is none to be had, and the faults of the files."""
+    """Returns the header of each image, None where it cannot be read, and the faults of the files."""
     headers: list[Header | None] = [None] * len(rows)
     files = images.files
     faults = []

@@ -101,7 +101,7 @@ def is_category_id(value: Any) -> bool:
 
 
 def is_side(value: Any) -> bool:
-    """Tells whether a value can be a width or height: an integer above 0, or None where left out."""
+    """Tells whether a value can be a width or height: an integer above 0, or None where omitted."""
     return value is None or (is_number(value) and is_finite(value) and value >= 1 and value == int(value))
 
 

@@ -27,7 +27,7 @@ from tf_frozen.freezing.variable_paths import variable_paths
 FORMAT = 3
 # Where weights come from may differ, as long as they are the same: their digest tells.
 _NOT_COMPARED = ("name", "trainable", "mode", "weights", "init_checkpoint", "path")
-# The order of the batches is no part of what a view shows, and views are the cache's own.
+# The order of the batches does not change what a view shows, and views are the cache's own.
 _OF_THE_ORDER = ("examples", "batch_size", "fixed_views", "sampler")
 _END = 4096
 _PLAIN = (str, int, float, bool, type(None))
@@ -105,7 +105,7 @@ def _ends(path: str) -> bytes:
 
 
 def _add(rows: dict[str, Any], name: str, value: Any) -> None:
-    """Adds a value by its name, and what it consists of by names of their own: 'ScaleJitter.maximum'."""
+    """Adds a value by its name, and what it consists of by their names: 'ScaleJitter.maximum'."""
     if isinstance(value, np.ndarray | tf.Tensor | tf.Variable):
         value = digest(fingerprints({"value": tf.convert_to_tensor(value)}))
     if _is_plain(value):

@@ -100,7 +100,7 @@ class Manifest:
         found = differences(self.settings, {**self.settings, **settings})
         if found:
             raise RunError(
-                f"The feature cache {folder} was begun with other settings:\n  "
+                f"The feature cache {folder} was started with other settings:\n  "
                 + "\n  ".join(found)
                 + "\nTo go on with it, use those; or make another: `tf-frozen cache --output ANOTHER_FOLDER`."
             )

@@ -118,7 +118,7 @@ def _scatter(record: bytes, heads: Sequence[np.ndarray]) -> memoryview:
 
 
 def on_disk(record_bytes: int, records: int, shards: int) -> int:
-    """Bytes that so many shards take for uncompressed records of so many bytes in all."""
+    """Bytes of uncompressed shards with their indices; `record_bytes` is the sum over all records."""
     return record_bytes + records * _INDEX.itemsize + shards * _COUNT.itemsize
 
 

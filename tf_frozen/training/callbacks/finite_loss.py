@@ -1,4 +1,4 @@
-"""Stops a run whose loss is no longer a number."""
+"""Stops a run whose loss is not finite."""
 
 from __future__ import annotations
 
