@@ -33,8 +33,14 @@ class ExplainedTest(GinTest):
                     self.assertIn(f"--gin_param '{name} = ...'", line)
 
     def test_a_keyword_that_keras_refuses_is_found_in_its_gin_file(self):
-        self.load("\nToyLayer.filtrs = 3\nToyRun.neck = @ToyLayer()")
+        self.load("\nToyLayer.units = 3\nToyRun.neck = @ToyLayer()")
         message = self.fault(self.build)
+        self.assertStartsWith(message, "run.gin:2: 'ToyLayer' has no parameter 'units'. It has: filters.")
+        self.load("ToyLayer.trainable = False\nToyLayer.autocast = False\nToyRun.neck = @ToyLayer()")
+        self.assertFalse(self.build().neck.trainable)
+
+    def test_a_misspelt_keyword_is_found_when_it_is_read(self):
+        message = self.fault(self.load, "\nToyLayer.filtrs = 3")
         self.assertStartsWith(message, "run.gin:2: 'ToyLayer' has no parameter 'filtrs'. Did you mean 'filters'")
 
     def test_a_value_that_a_class_refuses_is_shown_with_what_gin_gives_it(self):

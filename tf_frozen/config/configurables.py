@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -43,6 +44,20 @@ def parameters(configurable: gin_config.Configurable) -> tuple[list[str], bool]:
     if configurable.denylist:
         return [name for name in names if name not in configurable.denylist], False
     return names, inspect.Parameter.VAR_KEYWORD in kinds.values()
+
+
+def takes(configurable: gin_config.Configurable, parameter: str) -> bool:
+    """Returns whether a parameter may be bound by name.
+
+    What `**kwargs` hand on is not known before the call. So any name is taken there, unless it is all but one of the
+    configurable's own: a misspelling is found before data are read.
+    """
+    names, takes_any = parameters(configurable)
+    if parameter in names or not takes_any:
+        return parameter in names
+    bases = getattr(configurable.wrapped, "__mro__", ())
+    inherited = {name for base in bases for name in inspect.signature(base.__init__).parameters}
+    return parameter in inherited or not difflib.get_close_matches(parameter, names, cutoff=0.8)
 
 
 def unknown_parameter(selector: str, parameter: str, names: Sequence[str]) -> str:

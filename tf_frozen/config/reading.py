@@ -16,7 +16,7 @@ from gin import config_parser
 from tf_frozen.config import bindings
 from tf_frozen.config.binding_types import check_types
 from tf_frozen.config.circles import check_circles
-from tf_frozen.config.configurables import find_configurable, parameters, unknown_parameter
+from tf_frozen.config.configurables import find_configurable, parameters, takes, unknown_parameter
 from tf_frozen.config.explained import without_gin
 from tf_frozen.config.imports import import_all
 from tf_frozen.config.macros import check_macros
@@ -120,9 +120,8 @@ def _bind(statement: config_parser.BindingStatement, source: Source) -> None:
         value = absolute(value) if name in DATA_MACROS and isinstance(value, str) else value
     else:
         configurable = find_configurable(selector)
-        names, takes_any = parameters(configurable)
-        if parameter not in names and not takes_any:
-            raise ConfigError(unknown_parameter(selector, parameter, names))
+        if not takes(configurable, parameter):
+            raise ConfigError(unknown_parameter(selector, parameter, parameters(configurable)[0]))
         name, key = f"{name}.{parameter}", (scope, configurable.selector, parameter)
     line = location.line_num
     bindings.bind(key, bindings.Binding(name, value, source.where(line), source.line(line), source.is_param))
