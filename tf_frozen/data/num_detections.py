@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import gin
@@ -12,7 +12,7 @@ import numpy as np
 
 from tf_frozen.config.ranges import Frame, PositiveFloat, PositiveInt
 from tf_frozen.data import coco_json
-from tf_frozen.data.checks.boxes import check_box
+from tf_frozen.data.checks.boxes import is_object
 from tf_frozen.errors import ConfigError
 
 LEAST = 100  # COCO's own limit
@@ -68,7 +68,7 @@ def most_objects(rows: Iterable[Any], window: tuple[float, float] | None = None)
     """
     centres = collections.defaultdict(list)
     for row in rows:
-        if isinstance(row, Mapping) and row.get("iscrowd") != 1 and not check_box(row.get("bbox"), None, None):
+        if is_object(row):
             x, y, width, height = row["bbox"]
             centres[str(row.get("image_id"))].append((y + height / 2, x + width / 2))
     count = len if window is None else lambda points: _most_in_window(np.asarray(points), window)

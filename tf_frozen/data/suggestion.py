@@ -12,7 +12,7 @@ import numpy as np
 from tf_frozen.config.ranges import Frame
 from tf_frozen.data import coco_json
 from tf_frozen.data.checks.annotations import Place
-from tf_frozen.data.checks.boxes import check_box
+from tf_frozen.data.checks.boxes import is_object
 from tf_frozen.data.checks.inspection import inspect
 from tf_frozen.data.checks.rows import is_id, is_side
 from tf_frozen.data.magnification import shown
@@ -136,7 +136,7 @@ def _sizes(rows: Sequence[Any], places: Mapping[Any, Place]) -> tuple[np.ndarray
     pairs = [
         (row["bbox"][2:], (place.width, place.height))
         for row in rows
-        if isinstance(row, Mapping) and row.get("iscrowd") != 1 and not check_box(row.get("bbox"), None, None)
+        if is_object(row)
         if (place := places.get(row.get("image_id")) if is_id(row.get("image_id")) else None) and place.height
     ]
     boxes, sizes = zip(*pairs, strict=True) if pairs else ((), ())

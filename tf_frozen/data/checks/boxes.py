@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,11 @@ def check_box(box: Any, height: float | None, width: float | None, clip: bool = 
         return Problem("clipped_box", f"the box reaches {' and '.join(edges)} of the image and is clipped to it")
     reaches = f"reaches {' and '.join(edges)} of" if edges else "covers nothing of"
     return Problem("box_outside_image", f"the box {reaches} the image, {width:g} px wide and {height:g} high")
+
+
+def is_object(row: Any) -> bool:
+    """Whether a row of the list 'annotations' is an object to learn: it has a valid box, and is not a crowd."""
+    return isinstance(row, Mapping) and row.get("iscrowd") != 1 and not check_box(row.get("bbox"), None, None)
 
 
 def is_number(value: Any) -> bool:
