@@ -26,7 +26,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from quickstart_seeds import NEON_TREES, held_out
 from tf_frozen.export.predictor import Predictor
 
-from tf_frozen.data.fashion_scenes import compose, cut_outs
+from tf_frozen.data.sources.fashion_scenes import compose, cut_outs
 
 COLUMNS = ("AP", "AP50", "AP75", "AR100", "minutes", "cpu minutes", "cpu seconds an image")
 TREE_COLUMNS = ["1519", "1899"]

@@ -11,8 +11,8 @@ import json
 import numpy as np
 from PIL import Image
 
-from tf_frozen.data.annotations import CocoJson
 from tf_frozen.data.images import read
+from tf_frozen.data.sources.coco_json import CocoJson
 from tf_frozen.evaluation.drawing import draw, sheet
 
 

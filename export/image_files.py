@@ -10,8 +10,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
-from tf_frozen.data import coco_json
 from tf_frozen.data.paths import resolve
+from tf_frozen.data.sources import coco_file
 from tf_frozen.errors import DataError
 
 _LOG = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def ids(paths: Sequence[str], annotations: str) -> dict[str, int | str]:
       DataError: `annotations` cannot be read, does not know a path, or knows two paths as one image.
     """
     try:
-        rows = coco_json.read(annotations)["images"]
+        rows = coco_file.read(annotations)["images"]
         known = {PurePath(row["file_name"]).parts: row["id"] for row in rows}
     except (KeyError, TypeError) as error:
         raise DataError(f"--annotations {annotations} has an image without file_name or id: {error!r}.") from error

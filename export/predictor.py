@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from tf_frozen.export.saved_model import ABOUT, CLASSES, OUTPUTS, ServingModule
 
-from tf_frozen.data.annotations import Category
+from tf_frozen.data.category import Category
 from tf_frozen.data.checks.images import look_at
 from tf_frozen.data.faults import Problem
 from tf_frozen.data.images import read

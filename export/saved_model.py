@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tf_frozen import __version__
 from tf_frozen.backbones.residual_adapters import adapted_convs, folded
-from tf_frozen.data.annotations import Category
+from tf_frozen.data.category import Category
 from tf_frozen.data.exif import orientation
 from tf_frozen.data.images import decode_named
 from tf_frozen.errors import RunError

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tf_frozen.export import fresh_process
 from tf_frozen.export.saved_model import ServingModule
 
-from tf_frozen.data.annotations import Category
+from tf_frozen.data.category import Category
 from tf_frozen.data.images import read
 from tf_frozen.errors import RunError
 from tf_frozen.keras_flavor import keras

@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from tf_frozen import export as export
-    from tf_frozen.data.annotations import CocoJson as CocoJson
+    from tf_frozen.data.sources.coco_json import CocoJson as CocoJson
     from tf_frozen.export.predictor import Predictor as Predictor
     from tf_frozen.recipes import cascade_rcnn as cascade_rcnn
     from tf_frozen.recipes import mask_rcnn as mask_rcnn
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # The module of each name: it is imported, and TensorFlow with it, when the name is first used.
 _MODULES = {
-    "CocoJson": "data.annotations",
+    "CocoJson": "data.sources.coco_json",
     "Predictor": "export.predictor",
     "Run": "training.run",
     "cascade_rcnn": "recipes",

@@ -17,7 +17,7 @@ from tests.freezing import tiny
 from tests.layer_suite import LayerSuite
 from tf_frozen import experiment
 from tf_frozen.backbones.saved_model import SavedModelBackbone
-from tf_frozen.data.annotations import Category
+from tf_frozen.data.category import Category
 from tf_frozen.detectors.rcnn import RCNN
 from tf_frozen.errors import ConfigError
 from tf_frozen.freezing.audit import Audit

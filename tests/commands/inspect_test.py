@@ -10,7 +10,7 @@ from tf_frozen import cli
 
 TINY = """
 import tf_frozen.backbones.efficientnet_lite
-import tf_frozen.data.annotations
+import tf_frozen.data.sources.coco_json
 import tf_frozen.detectors.rcnn
 import tf_frozen.heads.box_cascade
 import tf_frozen.heads.box_head

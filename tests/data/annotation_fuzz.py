@@ -15,11 +15,11 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from tf_frozen.data import coco_json
-from tf_frozen.data.annotations import CocoJson
 from tf_frozen.data.checks.inspection import inspect
 from tf_frozen.data.faults import describe
 from tf_frozen.data.segmentations import box_mask
+from tf_frozen.data.sources import coco_file
+from tf_frozen.data.sources.coco_json import CocoJson
 from tf_frozen.data.suggestion import suggest_for
 from tf_frozen.data.summary import summarize, table
 from tf_frozen.errors import UserError
@@ -124,7 +124,7 @@ def check_data(path, folder):
         text += str(None if found.faults else suggest_for(found.document["annotations"], found.places))
         text += json.dumps([fault.as_dict() for fault in found.faults], allow_nan=False, indent=1)
         text.encode("utf-8")
-        coco_json.read(path)
+        coco_file.read(path)
         data = CocoJson(path, folder, "header", masks=masks, clip_boxes=masks, drop_faulty_boxes=True)
         for example in data.examples if masks else ():
             for segmentation, box in zip(example.segmentations, example.boxes, strict=True):
@@ -134,7 +134,7 @@ def check_data(path, folder):
 
 def score(truth_path, results_path):
     """Does what the command score does."""
-    truth, results = coco_json.read(truth_path), coco_json.load(results_path)
+    truth, results = coco_file.read(truth_path), coco_file.load(results_path)
     for masks in (False, True):
         metrics, per_class = coco.evaluate(truth, results, masks)
         report.table(metrics, per_class).encode("utf-8")

@@ -2,9 +2,9 @@ import numpy as np
 import tensorflow as tf
 
 from tf_frozen.data import magnification
-from tf_frozen.data.annotations import Example
 from tf_frozen.data.augmentation.native_crops import NativeCrops
 from tf_frozen.data.augmentation.scale_jitter import ScaleJitter
+from tf_frozen.data.example import Example
 from tf_frozen.data.magnification import MagnificationCheck
 from tf_frozen.data.pipeline import TrainBatches
 

@@ -4,11 +4,12 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from tf_frozen.data.annotations import CocoJson, Example
 from tf_frozen.data.augmentation.color_jitter import ColorJitter
 from tf_frozen.data.augmentation.quarter_turns import QuarterTurns
 from tf_frozen.data.augmentation.scale_jitter import ScaleJitter
+from tf_frozen.data.example import Example
 from tf_frozen.data.pipeline import TrainBatches, eval_batches
+from tf_frozen.data.sources.coco_json import CocoJson
 from tf_frozen.geometry.resample import PADDING
 
 FRAME = (64, 64)

@@ -5,7 +5,8 @@ import os
 import numpy as np
 from PIL import Image, ImageDraw
 
-from tf_frozen.data.annotations import Category, Example
+from tf_frozen.data.category import Category
+from tf_frozen.data.example import Example
 
 HEIGHT, WIDTH = 120, 160
 # Corners (x, y), none of them symmetric, so that a wrong flip or turn shows; each has a colour of its own.

@@ -2,8 +2,8 @@ import json
 
 import tensorflow as tf
 
-from tf_frozen.data.annotations import CocoJson
 from tf_frozen.data.checks.annotations import Place
+from tf_frozen.data.sources.coco_json import CocoJson
 from tf_frozen.data.summary import summarize, table
 
 PLACES = {1: Place("a.jpg", 100, 200), 2: Place("b.jpg", 100, 100), 3: Place("c.jpg", 100, 100)}

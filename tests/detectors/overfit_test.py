@@ -6,7 +6,8 @@ import tensorflow as tf
 
 from tf_frozen.backbones.efficientnet_lite import EfficientNetLite
 from tf_frozen.data import images
-from tf_frozen.data.annotations import Category, Example
+from tf_frozen.data.category import Category
+from tf_frozen.data.example import Example
 from tf_frozen.data.paths import resolve
 from tf_frozen.data.pipeline import TrainBatches, eval_batches
 from tf_frozen.detectors.rcnn import RCNN

@@ -9,7 +9,7 @@ from tf_frozen.export.predictor import Predictor
 from tf_frozen.export.saved_model import export
 
 from tests.export.stand_in import CATEGORIES
-from tf_frozen.data.annotations import Example
+from tf_frozen.data.example import Example
 from tf_frozen.data.pipeline import eval_batches
 from tf_frozen.detectors.tiles import Tiles
 from tf_frozen.errors import ConfigError

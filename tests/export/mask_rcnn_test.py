@@ -11,7 +11,7 @@ from tf_frozen.export.verify import compare, detections, verify
 from tests.detectors.mask_rcnn_test import mask_rcnn
 from tf_frozen import errors
 from tf_frozen.data import images
-from tf_frozen.data.annotations import Category
+from tf_frozen.data.category import Category
 from tf_frozen.data.paths import resolve
 from tf_frozen.evaluation.masks import from_rle, paste
 from tf_frozen.keras_flavor import keras

@@ -8,7 +8,7 @@ from tf_frozen.export.verify import detections, verify
 
 from tf_frozen.backbones.efficientnet_lite import EfficientNetLite
 from tf_frozen.data import images
-from tf_frozen.data.annotations import Category
+from tf_frozen.data.category import Category
 from tf_frozen.data.paths import resolve
 from tf_frozen.detectors.rcnn import RCNN
 from tf_frozen.heads.box_cascade import BoxCascade

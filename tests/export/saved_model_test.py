@@ -20,7 +20,7 @@ from tf_frozen.export.saved_model import export
 from tests.data.image_samples import animated_webp, encoded, exif
 from tests.export.stand_in import CATEGORIES, BrightBox, photo
 from tf_frozen import errors
-from tf_frozen.data.annotations import Category
+from tf_frozen.data.category import Category
 
 KILLED = """
 import os, signal, sys

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tf_frozen.data.annotations import Category
+from tf_frozen.data.category import Category
 from tf_frozen.keras_flavor import keras
 
 CATEGORIES = [Category(3, "oak"), Category(90, "elm")]

@@ -4,7 +4,8 @@ from pathlib import Path
 import tensorflow as tf
 
 from tests.commands import job
-from tf_frozen.data.annotations import Category, CocoJson
+from tf_frozen.data.category import Category
+from tf_frozen.data.sources.coco_json import CocoJson
 from tf_frozen.errors import DataError
 from tf_frozen.training.classes import check_same, check_scored
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tests.commands import job
 from tests.training import tiny_run
-from tf_frozen.data.annotations import Category
+from tf_frozen.data.category import Category
 from tf_frozen.errors import RunError
 from tf_frozen.training.run_directory import RunDirectory
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.commands import job
 from tests.commands.train_test import events
-from tf_frozen.data.annotations import CocoJson
+from tf_frozen.data.sources.coco_json import CocoJson
 from tf_frozen.training.scorer import Scorer, _spread
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tests.commands import job
 from tf_frozen import experiment
 from tf_frozen.backbones.efficientnet_lite import EfficientNetLite
-from tf_frozen.data.annotations import Category
+from tf_frozen.data.category import Category
 from tf_frozen.errors import ConfigError, RunError
 from tf_frozen.freezing.audit import Audit
 from tf_frozen.training.run import Run

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tests.config.toys import RUN, GinTest
 from tf_frozen.config.imports import with_packages
-from tf_frozen.data.annotations import Example
+from tf_frozen.data.example import Example
 from tf_frozen.detectors.tiles import Tiles
 from tf_frozen.training import start_report
 

@@ -27,10 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print the figures; DataError when a file is missing, broken, or not what it should be."""
-    from tf_frozen.data import coco_json
+    from tf_frozen.data.sources import coco_file
     from tf_frozen.evaluation import coco, coco_reasons, report
 
-    ground_truth, results = coco_json.read(args.annotations), coco_json.load(args.results)
+    ground_truth, results = coco_file.read(args.annotations), coco_file.load(args.results)
     try:
         metrics, per_class = coco.evaluate(ground_truth, results, args.masks)
         warnings = coco_reasons.check_conventions(ground_truth, results)

@@ -11,8 +11,8 @@ import gin
 import numpy as np
 
 from tf_frozen.config.ranges import Frame, PositiveFloat, PositiveInt
-from tf_frozen.data import coco_json
 from tf_frozen.data.checks.boxes import is_object
+from tf_frozen.data.sources import coco_file
 from tf_frozen.errors import ConfigError
 
 LEAST = 100  # COCO's own limit
@@ -52,7 +52,7 @@ def num_detections(
             "first not above the second."
         )
     window = frame and tuple(side / magnification for side in frame)
-    return detections_for(most_objects(coco_json.read(annotations)["annotations"], window), least, most)
+    return detections_for(most_objects(coco_file.read(annotations)["annotations"], window), least, most)
 
 
 def detections_for(objects: int, least: int = LEAST, most: int = MOST) -> int:

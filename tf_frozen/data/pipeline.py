@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from tf_frozen.config.checked import Checked
 from tf_frozen.config.ranges import Frame, PositiveInt, Seed
-from tf_frozen.data.annotations import Example
 from tf_frozen.data.augmentation.objects import Objects
+from tf_frozen.data.example import Example
 from tf_frozen.data.image_header import require, times
 from tf_frozen.data.images import decode
 from tf_frozen.data.resize import fit

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 
-from tf_frozen.data.annotations import Example
 from tf_frozen.data.checks.images import Header, look_at
+from tf_frozen.data.example import Example
 from tf_frozen.data.faults import Fault, Problem, describe
 from tf_frozen.errors import DataError
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tf_frozen.config.checked import Checked
 from tf_frozen.config.ranges import Fraction, Seed
-from tf_frozen.data.annotations import Example
+from tf_frozen.data.example import Example
 
 
 @gin.configurable

@@ -10,12 +10,12 @@ import gin
 import numpy as np
 
 from tf_frozen.config.ranges import Frame
-from tf_frozen.data import coco_json
 from tf_frozen.data.checks.annotations import Place
 from tf_frozen.data.checks.boxes import is_object
 from tf_frozen.data.checks.inspection import inspect
 from tf_frozen.data.checks.rows import is_id, is_side
 from tf_frozen.data.magnification import shown
+from tf_frozen.data.sources import coco_file
 from tf_frozen.errors import ConfigError
 
 FIT = "datasets/fit_to_boxes.gin"
@@ -113,7 +113,7 @@ def _anchor_scale(small: float) -> float:
 
 
 def _sizes_in(annotations: str, images: str, macro: str) -> tuple[np.ndarray, np.ndarray]:
-    document = coco_json.read(annotations)
+    document = coco_file.read(annotations)
     rows = document["images"]
     if all(map(_is_sized, rows)):  # no image is opened
         places = {row["id"]: Place("", row["height"], row["width"]) for row in rows}

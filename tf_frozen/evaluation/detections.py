@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_frozen.data.annotations import Category, Example
+from tf_frozen.data.category import Category
+from tf_frozen.data.example import Example
 from tf_frozen.data.resize import fit
 from tf_frozen.evaluation.coco import to_results
 from tf_frozen.evaluation.masks import to_rles

@@ -6,7 +6,8 @@ import itertools
 import logging
 from collections.abc import Sequence
 
-from tf_frozen.data.annotations import Category, CocoJson
+from tf_frozen.data.category import Category
+from tf_frozen.data.sources.coco_json import CocoJson
 from tf_frozen.errors import DataError, listing
 
 _LOGGER = logging.getLogger(__name__)

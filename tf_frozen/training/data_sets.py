@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tf_frozen import experiment
-from tf_frozen.data.annotations import CocoJson
+from tf_frozen.data.sources.coco_json import CocoJson
 from tf_frozen.errors import DataError
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tf_frozen.data.annotations import CocoJson
+from tf_frozen.data.sources.coco_json import CocoJson
 from tf_frozen.detectors.detector import Detector
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tf_frozen.data.annotations import Category
+from tf_frozen.data.category import Category
 from tf_frozen.errors import RunError
 from tf_frozen.files import write_atomic
 from tf_frozen.training.run_lock import RunLock

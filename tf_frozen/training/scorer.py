@@ -11,10 +11,12 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from tf_frozen.data.annotations import Category, CocoJson, Example
+from tf_frozen.data.category import Category
+from tf_frozen.data.example import Example
 from tf_frozen.data.images import read
 from tf_frozen.data.pipeline import eval_batches
 from tf_frozen.data.reading import named
+from tf_frozen.data.sources.coco_json import CocoJson
 from tf_frozen.detectors.detector import Detector
 from tf_frozen.evaluation import fonts
 from tf_frozen.evaluation.coco import evaluate

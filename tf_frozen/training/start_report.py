@@ -10,11 +10,12 @@ from typing import Any
 import gin
 import numpy as np
 
-from tf_frozen.data.annotations import CocoJson, Example
 from tf_frozen.data.cached_batches import CachedBatches
+from tf_frozen.data.example import Example
 from tf_frozen.data.magnification import MagnificationCheck
 from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.data.reading import named
+from tf_frozen.data.sources.coco_json import CocoJson
 from tf_frozen.data.summary import table as summary_table
 from tf_frozen.detectors.detector import Detector
 from tf_frozen.freezing.advice import advice, advice_on_batch

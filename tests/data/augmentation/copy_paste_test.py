@@ -288,7 +288,7 @@ class BatchesTest(tf.test.TestCase):
     def test_the_shipped_configuration(self):
         self.addCleanup(gin.clear_config)
         gin.add_config_file_search_path("gin_configs")
-        gin.parse_config("import tf_frozen.data.annotations\nimport tf_frozen.data.pipeline")
+        gin.parse_config("import tf_frozen.data.sources.coco_json\nimport tf_frozen.data.pipeline")
         gin.parse_config_file("augmentation/copy_paste.gin")
         train = TrainBatches([shapes.example(self.get_temp_dir())], (64, 64), 2)
         self.assertIsInstance(train.mix, CopyPaste)

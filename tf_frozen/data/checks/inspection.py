@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from tf_frozen.data import coco_json, paths
+from tf_frozen.data import paths
 from tf_frozen.data.checks.annotations import Place, check_annotations
 from tf_frozen.data.checks.images import Header, look_at_all
 from tf_frozen.data.checks.rows import (
@@ -19,7 +19,8 @@ from tf_frozen.data.checks.rows import (
     is_side,
 )
 from tf_frozen.data.faults import Fault, Problem
-from tf_frozen.data.image_paths import Images, locate
+from tf_frozen.data.sources import coco_file
+from tf_frozen.data.sources.image_paths import Images, locate
 from tf_frozen.errors import ConfigError, DataError
 
 
@@ -55,7 +56,7 @@ def inspect(
         raise ConfigError(f"check is {check!r}; it must be 'decode' or 'header'.")
     folder_faults = _check_folder(images)
     try:
-        document = coco_json.read(annotations)
+        document = coco_file.read(annotations)
     except DataError as error:
         return Inspection({}, [], [], [*error.faults, *folder_faults], [], {}, {})
     file, rows = paths.resolve(annotations), document["images"]

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from tf_frozen.backbones.backbone import Backbone
 from tf_frozen.config.imports import package_of
-from tf_frozen.data.annotations import Example
+from tf_frozen.data.example import Example
 from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.detectors.detector import Detector
 from tf_frozen.errors import ConfigError

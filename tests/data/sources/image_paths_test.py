@@ -4,7 +4,7 @@ import unicodedata
 
 import tensorflow as tf
 
-from tf_frozen.data.image_paths import locate
+from tf_frozen.data.sources.image_paths import locate
 
 
 class LocateTest(tf.test.TestCase):

@@ -1,7 +1,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tf_frozen.data.fashion_scenes import compose, cut_outs
+from tf_frozen.data.sources.fashion_scenes import compose, cut_outs
 
 BACKGROUND = np.full([90, 120, 3], 77, np.uint8)
 

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 import logging
 import os
 from collections.abc import Sequence, Set
-from typing import Any, NamedTuple
+from typing import Any
 
 import gin
 import numpy as np
 
 from tf_frozen.config.checked import Checked
 from tf_frozen.config.ranges import PositiveFraction, Seed
-from tf_frozen.data import coco_json, paths
+from tf_frozen.data import paths
+from tf_frozen.data.category import Category
 from tf_frozen.data.checks.annotations import Place
 from tf_frozen.data.checks.inspection import Header, Inspection, inspect
 from tf_frozen.data.checks.rows import check_categories
+from tf_frozen.data.example import Example
 from tf_frozen.data.faults import Fault, describe
+from tf_frozen.data.sources import coco_file
 from tf_frozen.data.summary import Summary, summarize
 from tf_frozen.errors import DataError
 from tf_frozen.files import absolute
@@ -28,33 +30,6 @@ _FAULTS_SHOWN = 20
 _WARNINGS_SHOWN = 8
 _OF_ONE_BOX = ("malformed_box", "non_finite_box", "box_without_area", "box_outside_image")
 _OF_ONE_MASK = ("missing_segmentation", "malformed_segmentation", "segmentation_outside_box")
-
-
-class Category(NamedTuple):
-    """A class as the data set numbers and names it."""
-
-    id: int
-    name: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Example:
-    """One image and its boxes [n, 4] = [y1, x1, y2, x2], float32 pixels of the image as displayed, inside it.
-
-    `height` and `width` are as displayed, after EXIF `orientation` 1..8; `classes` is int32 [n] in 1..K and
-    `crowd` bool [n]. `segmentations` are the JSON's n polygons or RLEs, None where only boxes are learnt.
-    """
-
-    image_id: int | str
-    path: str
-    height: int
-    width: int
-    orientation: int
-    boxes: np.ndarray
-    classes: np.ndarray
-    crowd: np.ndarray
-    annotation_ids: list[int | str]
-    segmentations: list | None = None
 
 
 @gin.configurable
@@ -153,7 +128,7 @@ class CocoJson(Checked):
 @gin.configurable
 def num_classes(annotations: str) -> int:
     """Returns the number of categories of a COCO JSON; raises DataError if it or they are faulty."""
-    document = coco_json.read(annotations)
+    document = coco_file.read(annotations)
     found = check_categories(document["categories"], paths.resolve(annotations))
     faults = [fault for fault in found if not fault.is_warning]
     if faults:

@@ -3,7 +3,7 @@ import os
 
 import tensorflow as tf
 
-from tf_frozen.data import coco_json
+from tf_frozen.data.sources import coco_file
 from tf_frozen.errors import DataError
 
 EMPTY = {"images": [], "annotations": [], "categories": []}
@@ -19,7 +19,7 @@ class ReadTest(tf.test.TestCase):
     def fault(self, contents):
         path = self.write(contents)
         with self.assertRaises(DataError) as caught:
-            coco_json.read(path)
+            coco_file.read(path)
         (fault,) = caught.exception.faults
         self.assertEqual(fault.file, path)
         return fault
@@ -61,20 +61,20 @@ class ReadTest(tf.test.TestCase):
     def test_missing_file_and_folder_in_its_place(self):
         for path in (os.path.join(self.get_temp_dir(), "none.json"), self.get_temp_dir()):
             with self.assertRaises(DataError) as caught:
-                coco_json.read(path)
+                coco_file.read(path)
             self.assertEqual([fault.kind for fault in caught.exception.faults], ["missing_json"])
 
     def test_byte_order_marks_are_read(self):
         for encoding in ("utf-8-sig", "utf-16"):
-            self.assertEqual(coco_json.read(self.write(json.dumps(EMPTY).encode(encoding))), EMPTY)
+            self.assertEqual(coco_file.read(self.write(json.dumps(EMPTY).encode(encoding))), EMPTY)
 
     def test_parses_once_until_the_file_changes(self):
         path = self.write(EMPTY)
-        first = coco_json.read(path)
+        first = coco_file.read(path)
 
-        self.assertIs(coco_json.read(path), first)
+        self.assertIs(coco_file.read(path), first)
         self.write({**EMPTY, "images": [{"id": 1}]})
-        self.assertLen(coco_json.read(path)["images"], 1)
+        self.assertLen(coco_file.read(path)["images"], 1)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from pycocotools.coco import COCO
 
 from tests.data.small_set import TILES, SmallSetTestCase
 from tf_frozen.data import images
-from tf_frozen.data.annotations import Category, CocoJson, num_classes
+from tf_frozen.data.category import Category
 from tf_frozen.data.paths import resolve
+from tf_frozen.data.sources.coco_json import CocoJson, num_classes
 from tf_frozen.errors import ConfigError, DataError
 
 NEON_VAL = ("embedded:neon_trees/val.json", "embedded:neon_trees/val")
