@@ -19,11 +19,11 @@ class ExportTest(tf.test.TestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.job = job.trained()
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.job = job.copy_of_trained(Path(folder.name).resolve() / "job")
         cls.photos = cls.job.folder / "photos"
-        hidden = cls.job.folder / "hidden.json"
-        (cls.job.folder / "val.json").rename(hidden)
-        cls.addClassCleanup(hidden.rename, cls.job.folder / "val.json")
+        (cls.job.folder / "val.json").unlink()
 
     def setUp(self):
         super().setUp()

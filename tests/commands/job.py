@@ -1,6 +1,5 @@
 """A small training job on a few NEON tiles, and its commands, run here or in processes of their own."""
 
-import atexit
 import contextlib
 import functools
 import io
@@ -10,11 +9,11 @@ import pathlib
 import re
 import shutil
 import signal
-import tempfile
 from typing import NamedTuple
 
 import gin
 
+from tests import shared
 from tests.training.lab import lab, text, wait_for
 from tf_frozen import cli
 from tf_frozen.data.paths import resolve
@@ -138,7 +137,7 @@ class Stage(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """A finished run in `folder`/run; train.json is gone."""
+    """A finished run in `folder`/run; train.json is gone. To be read: `copy_of_trained` is to be changed."""
 
     folder: pathlib.Path
     killed: Stage
@@ -153,8 +152,21 @@ class Trained(NamedTuple):
 @functools.cache
 def trained():
     """The job killed by `kill -9`, started again and stopped by Ctrl-C, started again and done."""
-    folder = pathlib.Path(tempfile.mkdtemp())
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder = shared.made_once("job", _train)
+    stages = json.loads((folder / "stages.json").read_text())
+    return Trained(folder, **{name: Stage(**stage) for name, stage in stages.items()})
+
+
+def copy_of_trained(folder):
+    """`trained()` moved to a new folder, with its data: nothing in it leads back."""
+    job = trained()
+    shutil.copytree(job.folder, folder)
+    config = pathlib.Path(folder, "run", "config.gin")
+    config.write_text(config.read_text().replace(str(job.folder.resolve()), str(folder)))
+    return job._replace(folder=pathlib.Path(folder))
+
+
+def _train(folder):
     write_job(folder)
     words = train_words("", "run", "Run.checkpoint_seconds = 0", f"Run.evaluate_every = {SCORED_AT}")
 
@@ -164,6 +176,6 @@ def trained():
 
     killed = stage("killed", signal.SIGKILL, lambda: saved_step(folder / "run") >= 5)
     interrupted = stage("interrupted", signal.SIGINT, lambda: saved_step(folder / "run") > killed.saved + 2)
-    finished = stage("finished")
+    stages = {"killed": killed, "interrupted": interrupted, "finished": stage("finished")}
     (folder / "train.json").rename(folder / "nobody looks here.json")
-    return Trained(folder, killed, interrupted, finished)
+    (folder / "stages.json").write_text(json.dumps({name: stage._asdict() for name, stage in stages.items()}))

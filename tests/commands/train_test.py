@@ -217,7 +217,7 @@ class RefusalTest(tf.test.TestCase):
 
     @pytest.mark.slow
     def test_going_on_with_classes_of_other_names(self):
-        run = job.trained().model_dir
+        run = job.copy_of_trained(self.folder / "copy").model_dir
         before = {name: (run / name).read_bytes() for name in ("classes.json", "config.gin", "metrics.jsonl")}
         for split in ("train", "val"):
             path = self.folder / f"{split}.json"
@@ -282,7 +282,7 @@ class RefusalTest(tf.test.TestCase):
 
     @pytest.mark.slow
     def test_the_run_of_another_architecture(self):
-        run = job.trained().model_dir
+        run = job.copy_of_trained(self.folder / "copy").model_dir
         config = (run / "config.gin").read_text()
         error = self.refused("FPN.filters = 16", model_dir=run)
         self.assertIn("was written by another model", error)
