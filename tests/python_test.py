@@ -1,7 +1,6 @@
 """The Python face: the lines of docs/python.md, runs that Python made and commands open, and the other way round."""
 
 import functools
-import os
 import pathlib
 import re
 import shutil
@@ -21,6 +20,14 @@ from tf_frozen.errors import ConfigError
 
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "python.md"
 NEON = "embedded:neon_trees/"
+TINY = [
+    "BACKBONE = @TinyBackbone()",
+    "FPN.filters = 4",
+    "FPN.min_level = 3",
+    "FPN.max_level = 3",
+    "DenseHead.filters = 4",
+    "DenseHead.convs = 1",
+]
 
 
 def blocks(kind):
@@ -110,49 +117,52 @@ class RunsTest(tf.test.TestCase):
         self.assertEmpty(list((self.folder / "run").glob("config.gin")))
 
 
-@pytest.mark.slow
-class LinesTest(tf.test.TestCase):
-    """The lines run as a script in a fresh process, on a small frame; then the commands open what they made."""
+class CommandsTest(tf.test.TestCase):
+    """A run of objects made in Python, which every command opens, and which Python opens again."""
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        folder = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(folder.cleanup)
-        cls.folder = pathlib.Path(folder.name)
+        cls.folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
         job.write_data(cls.folder)
-        shutil.copy(next((cls.folder / "photos").iterdir()), cls.folder / "new.jpg")
-        lines = blocks("python")[0].replace("train_steps=600", "train_steps=3, batch_size=2")
-        lines = lines.replace("num_classes=", "frame=(128, 128), num_classes=")
-        (cls.folder / "script.py").write_text(f"{lines}\nprint(found._fields)\n")
-        words = [sys.executable, "script.py"]
-        cls.script = subprocess.run(words, cwd=cls.folder, capture_output=True, text=True, check=False)
-        cls.before = os.getcwd()
-        cls.addClassCleanup(os.chdir, cls.before)
-        os.chdir(cls.folder)
+        cls.photo = shutil.copy(next((cls.folder / "photos").iterdir()), cls.folder / "new.jpg")
+        train, val = (tff.CocoJson(cls.folder / f"{split}.json", cls.folder / "photos") for split in ("train", "val"))
+        detector = tff.retinanet(num_classes=len(train.categories), frame=(32, 32), gin_params=TINY)
+        batches = functools.partial(TrainBatches, crop=None)
+        cls.run_dir = cls.folder / "run"
+        tff.Run(cls.run_dir, detector, train, val, train_batches=batches, train_steps=3, batch_size=2).train()
 
-    def test_the_script_trains_scores_detects_and_exports_and_shows_progress(self):
-        self.assertEqual(self.script.returncode, 0, self.script.stderr[-2000:])
-        for text in ("step 3/3 | ", "frozen variables are bit for bit what they were.\n", "'AP50': ", "('boxes', 'sc"):
-            self.assertEqual(self.script.stdout.count(text), 1, text)
-        self.assertTrue((self.folder / "saved_model" / "saved_model.pb").is_file())
-
-    def test_commands_open_the_run(self):
-        data = (self.folder / "runs" / "mine" / "config.gin").read_text()
-        self.assertIn(f"train_data/CocoJson.annotations = '{self.folder.resolve()}/train.json'", data)
+    def test_commands_open_the_run_and_python_goes_on_with_what_they_went_on_with(self):
         for words in (
-            ("evaluate", "--model_dir=runs/mine"),
-            ("audit", "--model_dir=runs/mine"),
-            ("export", "--model_dir=runs/mine", "--output=exported"),
-            ("predict", "--model=runs/mine", "--images=new.jpg", "--output=found"),
-            ("train", "--model_dir=runs/mine", "--gin_param=TRAIN_STEPS = 4", "--strict"),
+            ("evaluate", f"--model_dir={self.run_dir}"),
+            ("export", f"--model_dir={self.run_dir}", f"--output={self.folder / 'exported'}"),
+            ("predict", f"--model={self.run_dir}", f"--images={self.photo}", f"--output={self.folder / 'found'}"),
+            ("train", f"--model_dir={self.run_dir}", "--gin_param=TRAIN_STEPS = 4", "--strict"),
         ):
             code, out, err = job.command(*words)
             self.assertEqual(code, 0, (words, err))
         self.assertIn("Going on from step 3: 4 steps", out)
-        self.assertIn("verdict: frozen", job.command("audit", "--model_dir=runs/mine")[1])
+        self.assertIn("verdict: frozen", job.command("audit", f"--model_dir={self.run_dir}")[1])
+        self.assertTrue(tff.open_run(self.run_dir, ["TRAIN_STEPS = 5"]).train())
+        self.assertEqual(job.saved_step(self.run_dir), 5)
 
-    def test_python_opens_and_goes_on_with_the_run_that_the_command_went_on_with(self):
-        run = tff.open_run("runs/mine", ["TRAIN_STEPS = 5"])
-        self.assertTrue(run.train())
-        self.assertEqual(job.saved_step("runs/mine"), 5)
+
+@pytest.mark.slow
+class LinesTest(tf.test.TestCase):
+    """The lines run as a script in a fresh process, on a small frame."""
+
+    def test_the_script_trains_scores_detects_and_exports_and_shows_progress(self):
+        folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))
+        job.write_data(folder)
+        shutil.copy(next((folder / "photos").iterdir()), folder / "new.jpg")
+        lines = blocks("python")[0].replace("train_steps=600", "train_steps=3, batch_size=2")
+        lines = lines.replace("num_classes=", "frame=(128, 128), num_classes=")
+        (folder / "script.py").write_text(f"{lines}\nprint(found._fields)\n")
+        words = [sys.executable, "script.py"]
+        script = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+        self.assertEqual(script.returncode, 0, script.stderr[-2000:])
+        for text in ("step 3/3 | ", "frozen variables are bit for bit what they were.\n", "'AP50': ", "('boxes', 'sc"):
+            self.assertEqual(script.stdout.count(text), 1, text)
+        self.assertTrue((folder / "saved_model" / "saved_model.pb").is_file())
+        data = (folder / "runs" / "mine" / "config.gin").read_text()
+        self.assertIn(f"train_data/CocoJson.annotations = '{folder.resolve()}/train.json'", data)

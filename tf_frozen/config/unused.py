@@ -50,6 +50,13 @@ def drop_needed_only_by(keys: Iterable[Key]) -> None:
         unbind(key)
 
 
+def drop_hidden(keys: Iterable[Key]) -> None:
+    """Takes away the bindings without a scope that bindings of `keys`, in scopes, replace wherever anything refers."""
+    scoped = {key[1:] for key in keys if key[0]}
+    hidden = {key for key in bindings if not key[0] and key[1:] in scoped}
+    drop_needed_only_by(hidden - _reached([binding.value for binding in bindings.values()], set()))
+
+
 def _used_keys() -> set[Key]:
     """Returns the bindings whose values a call received, or will receive when it is made.
 

@@ -19,7 +19,7 @@ from tf_frozen.config.checked import check_arguments
 from tf_frozen.config.configuration import Configuration
 from tf_frozen.config.from_objects import constructed, gin_value
 from tf_frozen.config.required import DATA_MACROS
-from tf_frozen.config.unused import drop_needed_only_by
+from tf_frozen.config.unused import drop_hidden, drop_needed_only_by
 from tf_frozen.errors import ConfigError
 from tf_frozen.log import shown
 
@@ -97,6 +97,7 @@ class PythonConfiguration(Configuration):
 
         Raises ConfigError for what gin cannot write. Nothing is unused, so `strict` has no say.
         """
+        before = set(bindings.bindings)
         for name, value in self._objects.items():
             where = f"{self._name}.{name}"
             if name in made:
@@ -104,6 +105,7 @@ class PythonConfiguration(Configuration):
             else:
                 bound = gin_value(value, name, where)
             bindings.bind(self._key(name), Binding(where, bound, "Python", f"{where} = {bound}"))
+        drop_hidden(set(bindings.bindings) - before)
 
     def _key(self, name: str) -> bindings.Key:
         return ("", self._selector, name)
