@@ -22,9 +22,9 @@ import gin
 import tensorflow as tf
 
 from tf_frozen import experiment
-from tf_frozen.data.cached_batches import CachedBatches
-from tf_frozen.freezing.feature_cache.build import FeatureCache
-from tf_frozen.freezing.feature_cache.reader import CacheReader
+from tf_frozen.feature_cache.build import FeatureCache
+from tf_frozen.feature_cache.cached_batches import CachedBatches
+from tf_frozen.feature_cache.reader import CacheReader
 from tf_frozen.training.run import Run
 
 _RESNET = ["BACKBONE_MODE = 'frozen_random'", "INIT_CHECKPOINT = None", "FRAME = (384, 384)", "BACKBONE = @ResNet()"]

@@ -24,9 +24,9 @@ import numpy as np
 import pycocotools.mask
 from PIL import Image, ImageDraw, ImageFilter
 from quickstart_seeds import NEON_TREES, held_out
-from tf_frozen.export.predictor import Predictor
 
 from tf_frozen.data.sources.fashion_scenes import compose, cut_outs
+from tf_frozen.export.predictor import Predictor
 
 COLUMNS = ("AP", "AP50", "AP75", "AR100", "minutes", "cpu minutes", "cpu seconds an image")
 TREE_COLUMNS = ["1519", "1899"]

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from tf_frozen.export.saved_model import ABOUT, CLASSES, OUTPUTS, ServingModule
 
 from tf_frozen.data.category import Category
 from tf_frozen.data.checks.images import look_at
@@ -21,6 +20,7 @@ from tf_frozen.data.images import read
 from tf_frozen.data.magnification import MagnificationCheck
 from tf_frozen.errors import ConfigError, DataError, RunError
 from tf_frozen.evaluation.detections import Detections, detections_of
+from tf_frozen.export.saved_model import ABOUT, CLASSES, OUTPUTS, ServingModule
 from tf_frozen.keras_flavor import keras
 
 _LOG = logging.getLogger(__name__)

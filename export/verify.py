@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from tf_frozen.export import fresh_process
-from tf_frozen.export.saved_model import ServingModule
 
 from tf_frozen.data.category import Category
 from tf_frozen.data.images import read
 from tf_frozen.errors import RunError
+from tf_frozen.export import fresh_process
+from tf_frozen.export.saved_model import ServingModule
 from tf_frozen.keras_flavor import keras
 
 # The same kernels on the same processor: only the order of float32 sums may differ between the two graphs.

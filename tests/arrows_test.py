@@ -33,20 +33,10 @@ NEVER = {
 }
 # Modules that use a room which they should not. None may join; one that no longer does is removed from here.
 KNOWN = {
-    ("detectors.detector", "data"),
     ("export.pictures", "evaluation"),
     ("export.predictor", "evaluation"),
     ("export.saved_model", "evaluation"),
     ("freezing.advice", "backbones"),
-    ("freezing.advice", "data"),
-    ("freezing.feature_cache.build", "backbones"),
-    ("freezing.feature_cache.build", "data"),
-    ("freezing.feature_cache.build", "detectors"),
-    ("freezing.feature_cache.key", "backbones"),
-    ("freezing.feature_cache.key", "data"),
-    ("freezing.feature_cache.key", "detectors"),
-    ("freezing.feature_cache.reader", "data"),
-    ("freezing.feature_cache.reader", "detectors"),
     ("freezing.policy", "detectors"),
 }
 

@@ -5,7 +5,6 @@ import gin
 import numpy as np
 import pytest
 import tensorflow as tf
-from tf_frozen.export.saved_model import export
 
 from tests.backbones.resnet_test import NARROW, OFFICIAL, build_with_model_garden, images, save
 from tests.export.stand_in import CATEGORIES
@@ -18,9 +17,10 @@ from tf_frozen.backbones.residual_adapters import AdaptedConv, ResidualAdapters,
 from tf_frozen.backbones.resnet import ResNetRS
 from tf_frozen.backbones.saved_model import SavedModelBackbone
 from tf_frozen.errors import ConfigError
-from tf_frozen.freezing.audit import Audit, frozen_variables
+from tf_frozen.export.saved_model import export
+from tf_frozen.freezing.audit import Audit
 from tf_frozen.freezing.fingerprint import fingerprints
-from tf_frozen.freezing.variable_paths import variable_paths
+from tf_frozen.freezing.variable_paths import frozen_variables, variable_paths
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.building import unallocated
 

@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from absl.testing import parameterized
-from tf_frozen.export.saved_model import export
-from tf_frozen.export.verify import detections, verify
 
 from tests.freezing import tiny
 from tests.layer_suite import LayerSuite
@@ -20,6 +18,8 @@ from tf_frozen.backbones.saved_model import SavedModelBackbone
 from tf_frozen.data.category import Category
 from tf_frozen.detectors.rcnn import RCNN
 from tf_frozen.errors import ConfigError
+from tf_frozen.export.saved_model import export
+from tf_frozen.export.verify import detections, verify
 from tf_frozen.freezing.audit import Audit
 from tf_frozen.freezing.savings import savings
 from tf_frozen.freezing.variable_paths import variable_paths

@@ -57,7 +57,7 @@ class CacheTest(tf.test.TestCase):
             )
         with self.subTest("trains"):
             (folder / "bright.gin").write_text(
-                "import tf_frozen.data\nCachedBatches.augmentation = [@ChannelBrightness()]\n"
+                "import tf_frozen.feature_cache\nCachedBatches.augmentation = [@ChannelBrightness()]\n"
             )
             options = [f"--gin_param=FEATURE_CACHE = '{output}'", f"--gin_file={folder / 'bright.gin'}", "--strict"]
             code, out, error = job.command(*train, *options)

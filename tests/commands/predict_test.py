@@ -10,12 +10,12 @@ from unittest import mock
 import numpy as np
 import tensorflow as tf
 from PIL import Image
-from tf_frozen.export import pictures
-from tf_frozen.export.saved_model import export
 
 from tests.export.stand_in import CATEGORIES, BrightBox, photo
 from tf_frozen import errors
 from tf_frozen.commands import predict
+from tf_frozen.export import pictures
+from tf_frozen.export.saved_model import export
 
 
 def _run(*words):

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests.freezing import tiny
-from tf_frozen.data.features import Features
+from tf_frozen.backbones.features import Features
 from tf_frozen.errors import ConfigError
 from tf_frozen.freezing.traced_step import TracedStep
 from tf_frozen.freezing.variable_paths import variable_paths

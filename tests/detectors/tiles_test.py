@@ -5,8 +5,6 @@ import os
 import numpy as np
 import tensorflow as tf
 from PIL import Image
-from tf_frozen.export.predictor import Predictor
-from tf_frozen.export.saved_model import export
 
 from tests.export.stand_in import CATEGORIES
 from tf_frozen.data.example import Example
@@ -15,6 +13,8 @@ from tf_frozen.detectors.tiles import Tiles
 from tf_frozen.errors import ConfigError
 from tf_frozen.evaluation.detections import ImageDetector, detect_all
 from tf_frozen.evaluation.masks import from_rle
+from tf_frozen.export.predictor import Predictor
+from tf_frozen.export.saved_model import export
 from tf_frozen.geometry import masks as mask_ops
 from tf_frozen.keras_flavor import keras
 

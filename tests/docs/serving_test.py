@@ -10,12 +10,12 @@ import tempfile
 import numpy as np
 import tensorflow as tf
 from PIL import Image
-from tf_frozen.export.saved_model import export
 
 from tests.data.image_header_test import patched
 from tests.data.image_samples import animated_webp, samples
 from tests.export.stand_in import CATEGORIES, BrightBox, photo
 from tf_frozen.data.image_header import MAX_PIXELS
+from tf_frozen.export.saved_model import export
 
 PAGE = (pathlib.Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
 

@@ -5,8 +5,6 @@ import os
 import numpy as np
 import tensorflow as tf
 from PIL import Image
-from tf_frozen.export.predictor import Predictor
-from tf_frozen.export.saved_model import export
 
 from tests.export.stand_in import CATEGORIES, BrightBox
 from tf_frozen.data.example import Example
@@ -16,6 +14,8 @@ from tf_frozen.data.pipeline import eval_batches
 from tf_frozen.detectors.views import Views
 from tf_frozen.evaluation.detections import ImageDetector, detect_all
 from tf_frozen.evaluation.masks import from_rle
+from tf_frozen.export.predictor import Predictor
+from tf_frozen.export.saved_model import export
 
 SIZES = ((67, 41), (301, 400), (101, 640), (30, 31))  # in a frame of 64 × 96 px most end within a pixel
 

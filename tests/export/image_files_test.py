@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 
 import tensorflow as tf
-from tf_frozen.export import image_files
 
 from tf_frozen import errors
+from tf_frozen.export import image_files
 
 
 class FindTest(tf.test.TestCase):

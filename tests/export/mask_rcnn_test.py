@@ -4,9 +4,6 @@ import os
 
 import numpy as np
 import tensorflow as tf
-from tf_frozen.export.predictor import Predictor
-from tf_frozen.export.saved_model import export
-from tf_frozen.export.verify import compare, detections, verify
 
 from tests.detectors.mask_rcnn_test import mask_rcnn
 from tf_frozen import errors
@@ -14,6 +11,9 @@ from tf_frozen.data import images
 from tf_frozen.data.category import Category
 from tf_frozen.data.paths import resolve
 from tf_frozen.evaluation.masks import from_rle, paste
+from tf_frozen.export.predictor import Predictor
+from tf_frozen.export.saved_model import export
+from tf_frozen.export.verify import compare, detections, verify
 from tf_frozen.keras_flavor import keras
 
 CATEGORIES = [Category(7, "tree"), Category(21, "bush")]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from tf_frozen.export.predictor import Predictor
-from tf_frozen.export.saved_model import export
 
 from tests.export.stand_in import CATEGORIES, BrightBox, photo
 from tf_frozen import errors
+from tf_frozen.export.predictor import Predictor
+from tf_frozen.export.saved_model import export
 
 
 class PredictorTest(tf.test.TestCase):

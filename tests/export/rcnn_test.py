@@ -3,14 +3,14 @@
 import os
 
 import tensorflow as tf
-from tf_frozen.export.saved_model import export
-from tf_frozen.export.verify import detections, verify
 
 from tf_frozen.backbones.efficientnet_lite import EfficientNetLite
 from tf_frozen.data import images
 from tf_frozen.data.category import Category
 from tf_frozen.data.paths import resolve
 from tf_frozen.detectors.rcnn import RCNN
+from tf_frozen.export.saved_model import export
+from tf_frozen.export.verify import detections, verify
 from tf_frozen.heads.box_cascade import BoxCascade
 from tf_frozen.heads.box_head import BoxHead
 from tf_frozen.heads.region_proposal import RegionProposal

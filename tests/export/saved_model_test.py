@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageOps
-from tf_frozen.export.saved_model import export
 
 from tests.data.image_samples import animated_webp, encoded, exif
 from tests.export.stand_in import CATEGORIES, BrightBox, photo
 from tf_frozen import errors
 from tf_frozen.data.category import Category
+from tf_frozen.export.saved_model import export
 
 KILLED = """
 import os, signal, sys

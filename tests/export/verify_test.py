@@ -4,11 +4,11 @@ import os
 
 import numpy as np
 import tensorflow as tf
-from tf_frozen.export.saved_model import export
-from tf_frozen.export.verify import compare, detections, run_alone, verify
 
 from tests.export.stand_in import CATEGORIES, BrightBox, photo
 from tf_frozen import errors
+from tf_frozen.export.saved_model import export
+from tf_frozen.export.verify import compare, detections, run_alone, verify
 
 
 class VerifyTest(tf.test.TestCase):

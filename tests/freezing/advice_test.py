@@ -5,9 +5,9 @@ import tensorflow as tf
 
 from tests.freezing import tiny
 from tf_frozen.backbones.efficientnet_lite import EfficientNetLite
+from tf_frozen.backbones.features import Features
 from tf_frozen.backbones.residual_adapters import ResidualAdapters
 from tf_frozen.backbones.resnet import ResNet
-from tf_frozen.data.features import Features
 from tf_frozen.data.images import read
 from tf_frozen.data.paths import resolve
 from tf_frozen.errors import FreezeError

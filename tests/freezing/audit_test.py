@@ -5,10 +5,10 @@ import tensorflow as tf
 from tests.freezing import tiny
 from tf_frozen.detectors.rcnn import RCNN
 from tf_frozen.errors import FreezeError
-from tf_frozen.freezing.audit import CHECKS, Audit, frozen_variables
+from tf_frozen.freezing.audit import CHECKS, Audit
 from tf_frozen.freezing.fingerprint import fingerprints
 from tf_frozen.freezing.traced_step import TracedStep
-from tf_frozen.freezing.variable_paths import variable_paths
+from tf_frozen.freezing.variable_paths import frozen_variables, variable_paths
 from tf_frozen.keras_flavor import keras
 
 

@@ -8,9 +8,8 @@ import tensorflow as tf
 
 from tests.freezing import tiny
 from tests.training.tiny import state
-from tf_frozen.freezing.audit import frozen_variables
 from tf_frozen.freezing.policy import Policy
-from tf_frozen.freezing.variable_paths import variable_paths
+from tf_frozen.freezing.variable_paths import frozen_variables, variable_paths
 from tf_frozen.keras_flavor import keras
 from tf_frozen.training.checkpoint import Checkpoints
 

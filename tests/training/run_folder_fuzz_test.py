@@ -10,12 +10,12 @@ from pathlib import Path
 import gin
 import pytest
 import tensorflow as tf
-from tf_frozen.export.predictor import Predictor
 
 from tests.commands import job
 from tests.training import tiny_run
 from tf_frozen import experiment
 from tf_frozen.errors import UserError
+from tf_frozen.export.predictor import Predictor
 from tf_frozen.training import start_report
 from tf_frozen.training.checkpoint import Checkpoints
 from tf_frozen.training.run import Run

@@ -4,12 +4,12 @@ import functools
 import pathlib
 
 import gin
-from tf_frozen.export.saved_model import export
 
 from tests import shared
 from tests.commands import job
 from tf_frozen import experiment
 from tf_frozen.backbones.backbone import Backbone
+from tf_frozen.export.saved_model import export
 from tf_frozen.keras_flavor import keras
 from tf_frozen.training.run import Run
 

@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
     """Builds the cache, or what is missing of it, or prints the size and time that it would take."""
     from tf_frozen import experiment
     from tf_frozen.data.reading import named
-    from tf_frozen.freezing.feature_cache.build import FeatureCache  # gin has to know it before a file binds it
+    from tf_frozen.feature_cache.build import FeatureCache  # gin has to know it before a file binds it
     from tf_frozen.training.run import Run
 
     experiment.load(args.gin_file, args.gin_param)

@@ -9,8 +9,8 @@ from typing import Any
 import tensorflow as tf
 
 from tf_frozen.backbones.backbone import Backbone
+from tf_frozen.backbones.features import Features
 from tf_frozen.config.ranges import Frame, NonNegativeFloat, Seed
-from tf_frozen.data.features import Features
 from tf_frozen.detectors.loss_means import LossMeans
 from tf_frozen.detectors.tiles import Tiles
 from tf_frozen.detectors.views import Views

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_frozen.backbones.backbone import Backbone
-from tf_frozen.data.features import Features
+from tf_frozen.backbones.features import Features
 from tf_frozen.errors import FreezeError
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.building import is_allocated

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tf_frozen.errors import FreezeError
 from tf_frozen.freezing.fingerprint import digest, fingerprints
 from tf_frozen.freezing.traced_step import TracedStep
-from tf_frozen.freezing.variable_paths import variable_paths
+from tf_frozen.freezing.variable_paths import frozen_variables, variable_paths
 from tf_frozen.keras_flavor import keras
 
 _BATCH_NORMS = (keras.layers.BatchNormalization, keras.layers.experimental.SyncBatchNormalization)
@@ -121,19 +121,6 @@ class Audit:
         ]
         if self._violations and self._raises:
             raise FreezeError(f"{self._model.name} is not frozen: {'; '.join(self._violations)}. {_ADVICE}")
-
-
-def frozen_variables(model: keras.Model) -> dict[str, tf.Variable]:
-    """What the model does not train, by path.
-
-    That is the weights, moving statistics too, of every layer that is not trainable or lies in one, and single weights
-    that a Detector holds.
-    """
-    layers = [module for module in model.submodules if isinstance(module, keras.layers.Layer)]
-    frozen = {id(weight) for layer in [model, *layers] if not layer.trainable for weight in layer.weights}
-    trained = {id(weight) for weight in model.trainable_weights}
-    frozen |= {id(weight) for weight in model.weights if weight.trainable and id(weight) not in trained}
-    return {path: variable for path, variable in variable_paths(model).items() if id(variable) in frozen}
 
 
 def slotted(

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 
 import tensorflow as tf
 
-from tf_frozen.freezing.audit import frozen_variables
-from tf_frozen.freezing.variable_paths import variable_paths
+from tf_frozen.freezing.variable_paths import frozen_variables, variable_paths
 from tf_frozen.keras_flavor import keras
 
 

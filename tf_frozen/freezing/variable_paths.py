@@ -38,6 +38,19 @@ def variable_paths(model: keras.Model) -> dict[str, tf.Variable]:
     return {paths[id(weight)]: weight for weight in model.weights}
 
 
+def frozen_variables(model: keras.Model) -> dict[str, tf.Variable]:
+    """What the model does not train, by path.
+
+    That is the weights, moving statistics too, of every layer that is not trainable or lies in one, and single weights
+    that a Detector holds.
+    """
+    layers = [module for module in model.submodules if isinstance(module, keras.layers.Layer)]
+    frozen = {id(weight) for layer in [model, *layers] if not layer.trainable for weight in layer.weights}
+    trained = {id(weight) for weight in model.trainable_weights}
+    frozen |= {id(weight) for weight in model.weights if weight.trainable and id(weight) not in trained}
+    return {path: variable for path, variable in variable_paths(model).items() if id(variable) in frozen}
+
+
 def parts(model: keras.Model) -> dict[str, keras.layers.Layer]:
     """The layers with weights directly under the model, by path: 'backbone', 'neck', 'box_heads' or so."""
     found = {}

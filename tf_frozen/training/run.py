@@ -16,14 +16,14 @@ from tf_frozen import experiment
 from tf_frozen.config.checked import Checked
 from tf_frozen.config.ranges import NonNegativeFloat, NonNegativeInt, PositiveInt, Seed
 from tf_frozen.data import magnification
-from tf_frozen.data.cached_batches import CachedBatches
 from tf_frozen.data.category import Category
 from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.data.reading import named
 from tf_frozen.data.sources.coco_json import CocoJson
 from tf_frozen.detectors.detector import Detector
 from tf_frozen.errors import ConfigError, DataError, RunError
-from tf_frozen.freezing.feature_cache.reader import CacheReader
+from tf_frozen.feature_cache.cached_batches import CachedBatches
+from tf_frozen.feature_cache.reader import CacheReader
 from tf_frozen.freezing.policy import Policy
 from tf_frozen.freezing.policy import as_dict as policy_as_dict
 from tf_frozen.freezing.savings import savings

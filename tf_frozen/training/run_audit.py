@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from tf_frozen.data.cached_batches import CachedBatches
 from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.errors import FreezeError, RunError
+from tf_frozen.feature_cache.cached_batches import CachedBatches
 from tf_frozen.freezing.audit import Audit
 from tf_frozen.freezing.traced_step import trace
 from tf_frozen.training.builder import Builder

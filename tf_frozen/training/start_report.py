@@ -10,7 +10,6 @@ from typing import Any
 import gin
 import numpy as np
 
-from tf_frozen.data.cached_batches import CachedBatches
 from tf_frozen.data.example import Example
 from tf_frozen.data.magnification import MagnificationCheck
 from tf_frozen.data.pipeline import TrainBatches
@@ -18,6 +17,7 @@ from tf_frozen.data.reading import named
 from tf_frozen.data.sources.coco_json import CocoJson
 from tf_frozen.data.summary import table as summary_table
 from tf_frozen.detectors.detector import Detector
+from tf_frozen.feature_cache.cached_batches import CachedBatches
 from tf_frozen.freezing.advice import advice, advice_on_batch
 from tf_frozen.freezing.policy import table as policy_table
 from tf_frozen.freezing.savings import savings, table

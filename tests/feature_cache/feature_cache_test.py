@@ -17,19 +17,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.freezing.feature_cache import lab
-from tf_frozen.data.augmentation.channel_brightness import ChannelBrightness
+from tests.feature_cache import lab
 from tf_frozen.data.augmentation.quarter_turns import QuarterTurns
-from tf_frozen.data.cached_batches import CachedBatches
 from tf_frozen.errors import ConfigError, RunError
-from tf_frozen.freezing.feature_cache import reader
-from tf_frozen.freezing.feature_cache.build import MARGIN, FeatureCache
-from tf_frozen.freezing.feature_cache.key import differences, key
-from tf_frozen.freezing.feature_cache.manifest import Manifest
-from tf_frozen.freezing.feature_cache.reader import CacheReader
+from tf_frozen.feature_cache import reader
+from tf_frozen.feature_cache.build import MARGIN, FeatureCache
+from tf_frozen.feature_cache.cached_batches import CachedBatches
+from tf_frozen.feature_cache.channel_brightness import ChannelBrightness
+from tf_frozen.feature_cache.key import differences, key
+from tf_frozen.feature_cache.manifest import Manifest
+from tf_frozen.feature_cache.reader import CacheReader
 from tf_frozen.keras_flavor import keras
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 STEPS = 6  # four epochs of six images, two views of each
 
 
@@ -390,7 +390,7 @@ class TwoReplicasTest(tf.test.TestCase):
         command = [
             sys.executable,
             "-m",
-            "tests.freezing.feature_cache.lab",
+            "tests.feature_cache.lab",
             self.enter_context(tempfile.TemporaryDirectory()),
         ]
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}

@@ -22,11 +22,11 @@ from tf_frozen.config.ranges import PositiveInt, Range
 from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.detectors.detector import Detector
 from tf_frozen.errors import ConfigError, DataError, RunError
+from tf_frozen.feature_cache.key import key
+from tf_frozen.feature_cache.layout import Layout
+from tf_frozen.feature_cache.manifest import NAME, Manifest
+from tf_frozen.feature_cache.shards import COMPRESSIONS, ShardWriter, is_whole, on_disk, temporary
 from tf_frozen.files import write_error
-from tf_frozen.freezing.feature_cache.key import key
-from tf_frozen.freezing.feature_cache.layout import Layout
-from tf_frozen.freezing.feature_cache.manifest import NAME, Manifest
-from tf_frozen.freezing.feature_cache.shards import COMPRESSIONS, ShardWriter, is_whole, on_disk, temporary
 
 DTYPES = ("float16", "bfloat16", "float32")
 MARGIN = 10**9  # bytes of the disk that a cache leaves free

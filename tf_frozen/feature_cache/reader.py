@@ -12,11 +12,11 @@ import zstandard
 from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.detectors.detector import Detector
 from tf_frozen.errors import RunError
-from tf_frozen.freezing.feature_cache.build import check_cachable
-from tf_frozen.freezing.feature_cache.key import key
-from tf_frozen.freezing.feature_cache.layout import Layout
-from tf_frozen.freezing.feature_cache.manifest import Manifest
-from tf_frozen.freezing.feature_cache.shards import ShardReader
+from tf_frozen.feature_cache.build import check_cachable
+from tf_frozen.feature_cache.key import key
+from tf_frozen.feature_cache.layout import Layout
+from tf_frozen.feature_cache.manifest import Manifest
+from tf_frozen.feature_cache.shards import ShardReader
 
 _OPEN = 256
 

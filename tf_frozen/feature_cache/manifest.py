@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from tf_frozen.errors import RunError
+from tf_frozen.feature_cache.key import differences
+from tf_frozen.feature_cache.layout import Layout
+from tf_frozen.feature_cache.shards import COMPRESSIONS
 from tf_frozen.files import write_atomic
-from tf_frozen.freezing.feature_cache.key import differences
-from tf_frozen.freezing.feature_cache.layout import Layout
-from tf_frozen.freezing.feature_cache.shards import COMPRESSIONS
 
 NAME = "manifest.json"
 

@@ -13,12 +13,12 @@ from tf_frozen.data.augmentation.color_jitter import ColorJitter
 from tf_frozen.data.augmentation.copy_paste import CopyPaste
 from tf_frozen.data.augmentation.quarter_turns import QuarterTurns
 from tf_frozen.data.augmentation.scale_jitter import ScaleJitter
-from tf_frozen.data.cached_batches import CachedBatches
 from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.data.sources.coco_json import CocoJson
 from tf_frozen.detectors.single_stage import SingleStage
-from tf_frozen.freezing.feature_cache.build import FeatureCache
-from tf_frozen.freezing.feature_cache.reader import CacheReader
+from tf_frozen.feature_cache.build import FeatureCache
+from tf_frozen.feature_cache.cached_batches import CachedBatches
+from tf_frozen.feature_cache.reader import CacheReader
 from tf_frozen.heads.dense_head import DenseHead
 from tf_frozen.keras_flavor import keras
 from tf_frozen.necks.fpn import FPN

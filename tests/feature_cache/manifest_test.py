@@ -5,7 +5,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from tf_frozen.errors import RunError
-from tf_frozen.freezing.feature_cache.manifest import NAME, Manifest
+from tf_frozen.feature_cache.manifest import NAME, Manifest
 
 SETTINGS = {"FeatureCache.views": 2, "FeatureCache.compression": "none"}
 OF_THE_IMAGE = {"image_index": [[], "int32"], "image_size": [[2], "float32"], "scale": [[], "float32"]}

@@ -8,9 +8,9 @@ from typing import Any
 import gin
 import tensorflow as tf
 
+from tf_frozen.backbones.features import Features
 from tf_frozen.config.checked import Checked
 from tf_frozen.config.ranges import PositiveInt
-from tf_frozen.data.features import Features
 from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.errors import ConfigError
 
