@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from tf_frozen.backbones.efficientnet_lite import EfficientNetLite
 from tf_frozen.detectors.rcnn import RCNN
+from tf_frozen.errors import ConfigError
 from tf_frozen.freezing.savings import savings
 from tf_frozen.freezing.variable_paths import variable_paths
 from tf_frozen.heads.box_cascade import BoxCascade
@@ -12,6 +13,7 @@ from tf_frozen.heads.region_proposal import RegionProposal
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.building import build, is_allocated, unallocated
 from tf_frozen.layers.norm import default_norm
+from tf_frozen.necks.fpn import FPN
 from tf_frozen.necks.nas_fpn import NASFPN
 
 
@@ -36,6 +38,14 @@ class BuildTest(tf.test.TestCase):
         traced.set_weights(run.get_weights())
         images = tf.random.stateless_uniform([1, 64, 96, 3], [1, 2], maxval=255.0)
         self.assertAllEqual(traced(images)["scores"], run(images)["scores"])
+
+    def test_a_layer_that_refuses_the_shapes_is_named_with_its_reason(self):
+        refused = detector()
+        refused.neck = FPN(8, norm=keras.layers.GroupNormalization(groups=5))
+        with self.assertRaises(ConfigError) as raised:
+            build(refused)
+        reason = "FPN: Number of groups (5) must be a multiple of the number of channels (8)."
+        self.assertEqual(str(raised.exception), f"The detector cannot be built: {reason}")
 
 
 class UnallocatedTest(tf.test.TestCase):

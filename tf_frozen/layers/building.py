@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.ops.resource_variable_ops import UninitializedVariable  # TensorFlow has no public name for it
 
+from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
 
 
@@ -37,7 +39,22 @@ def is_allocated(model: keras.Model) -> bool:
 
 
 def build(detector: keras.Model) -> None:
-    """Makes the variables of a detector by tracing one forward pass on a frame [1, height, width, 3], run nowhere."""
-    with tf.__internal__.FuncGraph("build").as_default():
-        detector.detect_once(tf.zeros([1, *detector.frame, 3]))
+    """Makes the variables of a detector by tracing one forward pass on a frame [1, height, width, 3], run nowhere.
+
+    Raises ConfigError where a layer refuses the shapes that it gets, as `GroupNorm` does where its groups do not divide
+    the channels.
+    """
+    try:
+        with tf.__internal__.FuncGraph("build").as_default():
+            detector.detect_once(tf.zeros([1, *detector.frame, 3]))
+    except ValueError as error:
+        raise ConfigError(f"The detector cannot be built: {_in_short(error)}") from error
     detector.built = True
+
+
+def _in_short(error: ValueError) -> str:
+    """The message without the quoted code in which AutoGraph and Keras place it."""
+    first, *rest = str(error).splitlines()
+    reasons = re.findall(r"^ +(?:\w+Error): (.+)$", "\n".join(rest), re.MULTILINE)
+    places = re.findall(r"type (\w+)\)\.$", first)
+    return f"{places[0]}: {reasons[-1]}" if places and reasons else str(error)
