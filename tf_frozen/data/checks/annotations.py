@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tf_frozen.data.checks.boxes import check_box, is_finite, is_number
+from tf_frozen.data.checks.boxes import check_box
 from tf_frozen.data.checks.conventions import check_convention
-from tf_frozen.data.checks.rows import is_id
+from tf_frozen.data.checks.rows import is_id, wrong_field
 from tf_frozen.data.faults import Fault, Problem, excerpt
 from tf_frozen.data.segmentations import check_segmentation
 
@@ -82,16 +82,8 @@ def _check_fields(row: Mapping, index: int) -> Problem | None:
     """Returns what is wrong with the fields that say nothing of box, image or category."""
     absent = [key for key in ("image_id", "category_id") if key not in row]
     absent += [] if is_id(row.get("id")) else ["id"]
-    area, crowd = row.get("area"), row.get("iscrowd")
-    if absent:
-        wrong = f"has no usable {', '.join(map(repr, absent))}"
-    elif crowd not in (None, 0, 1):
-        wrong = f"has the iscrowd {excerpt(crowd)}"
-    elif area is not None and not (is_number(area) and is_finite(area) and area >= 0):
-        wrong = f"has the area {excerpt(area)}"
-    else:
-        return None
-    return Problem("malformed_annotation", f"annotations[{index}] {wrong}")
+    wrong = f"has no usable {', '.join(map(repr, absent))}" if absent else wrong_field(row)
+    return Problem("malformed_annotation", f"annotations[{index}] {wrong}") if wrong else None
 
 
 def _check_reference(noun: str, row: Mapping, known: Mapping, names: Mapping[str, Any]) -> Problem | None:

@@ -11,7 +11,7 @@ import numpy as np
 from tf_frozen.data.faults import Problem
 
 _EDGE_TOLERANCE = 1.0  # px that a box may reach beyond its image, as rounding makes it do; it is clipped
-MOST_PX = 1e9  # that a box may reach, on any image
+_MOST_PX = 1e9  # that a box may reach, on any image
 _LEAST_SIDE = 1e-3  # px; corners closer than that can fall together in float32
 
 
@@ -20,10 +20,9 @@ def check_box(box: Any, height: float | None, width: float | None, clip: bool = 
 
     With `clip` a box that lies partly within its image is a warning.
     """
-    if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
-        return Problem("malformed_box", "there is no bbox" if box is None else "the bbox is not four numbers")
-    if not all(map(is_finite, box)) or max(map(abs, box)) > MOST_PX:
-        return Problem("non_finite_box", "the box holds NaN, an infinite number, or one beyond a thousand million")
+    problem = check_numbers(box)
+    if problem:
+        return problem
     x, y, w, h = box
     if w < _LEAST_SIDE or h < _LEAST_SIDE:
         return Problem("box_without_area", f"the box is {w:g} px wide and {h:g} px high")
@@ -38,6 +37,15 @@ def check_box(box: Any, height: float | None, width: float | None, clip: bool = 
         return Problem("clipped_box", f"the box reaches {' and '.join(edges)} of the image and is clipped to it")
     reaches = f"reaches {' and '.join(edges)} of" if edges else "covers nothing of"
     return Problem("box_outside_image", f"the box {reaches} the image, {width:g} px wide and {height:g} high")
+
+
+def check_numbers(box: Any) -> Problem | None:
+    """Returns a problem unless a box is four numbers that pixels can have."""
+    if not isinstance(box, (list, tuple, np.ndarray)) or len(box) != 4 or not all(map(is_number, box)):
+        return Problem("malformed_box", "there is no bbox" if box is None else "the bbox is not four numbers")
+    if not all(map(is_finite, box)) or max(map(abs, box)) > _MOST_PX:
+        return Problem("non_finite_box", "the box holds NaN, an infinite number, or one beyond a thousand million")
+    return None
 
 
 def is_object(row: Any) -> bool:

@@ -78,6 +78,16 @@ def check_files(rows: Sequence[Any], files: Sequence[str]) -> Iterator[Fault]:
             yield Fault("duplicate_image_file", path, message=message)
 
 
+def wrong_field(row: Mapping) -> str | None:
+    """Returns what is wrong with the `iscrowd` or the `area` of an annotation; it may have neither."""
+    area, crowd = row.get("area"), row.get("iscrowd")
+    if crowd not in (None, 0, 1):
+        return f"has iscrowd {excerpt(crowd)}, which is neither 0 nor 1"
+    if area is not None and not (is_number(area) and is_finite(area) and area >= 0):
+        return f"has area {excerpt(area)}, which is not a number from 0 on"
+    return None
+
+
 def is_text(value: Any) -> bool:
     """Tells whether a value is a str that can be written as UTF-8; JSON can hold half of a surrogate pair."""
     return isinstance(value, str) and not _SURROGATES.search(value)
