@@ -11,7 +11,6 @@ import json
 import numpy as np
 from PIL import Image
 
-from tf_frozen.data.images import read
 from tf_frozen.data.sources.coco_json import CocoJson
 from tf_frozen.evaluation.drawing import draw, sheet
 
@@ -25,14 +24,14 @@ def main() -> None:
     args = parser.parse_args()
     with open(args.results, encoding="utf-8") as file:
         rows = [row for row in json.load(file) if row["score"] >= args.score_threshold]
-    examples = CocoJson("embedded:neon_trees/val.json", "embedded:neon_trees/val").examples[:6]
+    data = CocoJson("embedded:neon_trees/val.json", "embedded:neon_trees/val")
     pictures = []
-    for example in examples:
+    for index, example in enumerate(data.examples[:6]):
         found = [row for row in rows if row["image_id"] == example.image_id]
         x, y, w, h = np.reshape([row["bbox"] for row in found], [-1, 4]).T
         boxes, scores = np.stack([y, x, y + h, x + w], -1), [row["score"] for row in found]
         # No labels: there is one class, and text would hide the crowns.
-        pictures.append(draw(read(example.path), boxes, [""] * len(found), scores, example.boxes))
+        pictures.append(draw(data.image(index), boxes, [""] * len(found), scores, example.boxes))
     Image.fromarray(sheet(pictures, 3)).save(args.output, quality=72)
 
 

@@ -14,6 +14,7 @@ from gin import config_parser
 from tf_frozen import experiment, gin_files
 from tf_frozen.commands.configs import markdown
 from tf_frozen.config.imports import import_all, package_of
+from tf_frozen.data.no_images import NoImages
 from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.errors import DataError
 from tf_frozen.layers.building import unallocated
@@ -138,7 +139,7 @@ class RunnableTest(tf.test.TestCase):
                 found = detector(tf.zeros([1, 128, 128, 3]))
                 self.assertEqual(found["boxes"].shape[::2], (1, 4))
                 optimizer.build(detector.trainable_variables)
-                TrainBatches([], detector.frame, run.batch_size, run.seed)
+                TrainBatches(NoImages(), detector.frame, run.batch_size, run.seed)
                 self.assertEqual(experiment.unused_bindings(), [])
 
     @pytest.mark.slow

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from tf_frozen import experiment, gin_files
 from tf_frozen.backbones import keras_application, resnet
+from tf_frozen.data.no_images import NoImages
 from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.freezing.flops import step_multiply_adds
 from tf_frozen.freezing.savings import savings
@@ -180,7 +181,7 @@ class RecipesTest(tf.test.TestCase):
         with unallocated():
             detector = built("detector")
         built("optimizer")
-        TrainBatches([], (side, side), run.batch_size, run.seed)
+        TrainBatches(NoImages(), (side, side), run.batch_size, run.seed)
         self.assertEqual(experiment.unused_bindings(), [])
         mode = next((m for m in ("scratch", "fine_tune") if m in name), "frozen")
         mode += "_with_adapters" * ("adapters" in name)

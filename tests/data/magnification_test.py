@@ -7,17 +7,19 @@ from tf_frozen.data.augmentation.scale_jitter import ScaleJitter
 from tf_frozen.data.example import Example
 from tf_frozen.data.magnification import MagnificationCheck
 from tf_frozen.data.pipeline import TrainBatches
+from tf_frozen.data.sources.image_files import ImageFiles
 
 
 def example(height, width, *sides):
     boxes = np.float32([[0, 0, side, side] for side in sides]).reshape(-1, 4)
     count = len(boxes)
-    return Example(0, "", height, width, 1, boxes, np.ones(count, np.int32), np.zeros(count, bool), list(range(count)))
+    return Example(0, height, width, boxes, np.ones(count, np.int32))
 
 
 class OfTrainingTest(tf.test.TestCase):
     def of(self, examples, placement=None, crop=None):
-        return magnification.of_training(TrainBatches(examples, (640, 640), 1, crop=crop, placement=placement))
+        source = ImageFiles(examples, [], [""] * len(examples))
+        return magnification.of_training(TrainBatches(source, (640, 640), 1, crop=crop, placement=placement))
 
     def test_a_set_of_tiles(self):
         found = self.of([example(128, 128, 10), example(128, 128)], ScaleJitter(0.5, 1.5))

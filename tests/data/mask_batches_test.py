@@ -22,8 +22,8 @@ def paste(mask, box, size):
 
 
 class MaskBatchesTest(tf.test.TestCase):
-    def example(self, *crowd):
-        return shapes.example(self.get_temp_dir(), *crowd)
+    def source(self, *crowd):
+        return shapes.source(self.get_temp_dir(), *crowd)
 
     def overlaps(self, train, steps):
         """IoU of each target's pasted mask with the pixels of its colour, of objects that show 150 pixels or more."""
@@ -43,35 +43,35 @@ class MaskBatchesTest(tf.test.TestCase):
 
     def test_masks_go_with_turned_scaled_and_cropped_pictures(self):
         train = TrainBatches(
-            [self.example()], (128, 160), 4, 1, augmentation=(QuarterTurns(),), placement=ScaleJitter(0.6, 2.0)
+            self.source(), (128, 160), 4, 1, augmentation=(QuarterTurns(),), placement=ScaleJitter(0.6, 2.0)
         )
         overlaps = self.overlaps(train, 8)
         self.assertGreater(len(overlaps), 50)
         self.assertGreater(min(overlaps), 0.9)
 
     def test_masks_without_augmentation(self):
-        overlaps = self.overlaps(TrainBatches([self.example()], (HEIGHT, WIDTH), 1), 1)
+        overlaps = self.overlaps(TrainBatches(self.source(), (HEIGHT, WIDTH), 1), 1)
         self.assertLen(overlaps, 3)
         self.assertGreater(min(overlaps), 0.95)
 
     def test_contract(self):
-        ((_, targets),) = TrainBatches([self.example()], (64, 64), 2, augmentation=(ColorJitter(),)).dataset(0, 1)
+        ((_, targets),) = TrainBatches(self.source(), (64, 64), 2, augmentation=(ColorJitter(),)).dataset(0, 1)
         self.assertEqual((targets["masks"].shape, targets["masks"].dtype), ((2, 3, 112, 112), tf.uint8))
-        ((_, targets),) = TrainBatches([self.example()], (64, 64), 2, mask_size=28).dataset(0, 1)
+        ((_, targets),) = TrainBatches(self.source(), (64, 64), 2, mask_size=28).dataset(0, 1)
         self.assertEqual(targets["masks"].shape, (2, 3, 28, 28))
 
     def test_crowds_are_left_out_with_their_masks(self):
-        ((_, whole),) = TrainBatches([self.example()], (64, 64), 1).dataset(0, 1)
-        ((_, targets),) = TrainBatches([self.example((False, True, False))], (64, 64), 1).dataset(0, 1)
+        ((_, whole),) = TrainBatches(self.source(), (64, 64), 1).dataset(0, 1)
+        ((_, targets),) = TrainBatches(self.source((False, True, False)), (64, 64), 1).dataset(0, 1)
         self.assertAllEqual(targets["masks"][0], tf.gather(whole["masks"][0], [0, 2]))
 
     def test_an_image_without_objects(self):
-        example = self.example((True, True, True))
-        ((_, targets),) = TrainBatches([example], (64, 64), 1, placement=ScaleJitter()).dataset(0, 1)
+        source = self.source((True, True, True))
+        ((_, targets),) = TrainBatches(source, (64, 64), 1, placement=ScaleJitter()).dataset(0, 1)
         self.assertAllEqual(targets["masks"], np.zeros([1, 1, 112, 112]))
 
     def test_nothing_is_decoded_for_scoring(self):
-        ((_, targets),) = eval_batches([self.example()], (64, 64), 1)
+        ((_, targets),) = eval_batches(self.source(), (64, 64), 1)
         self.assertNotIn("masks", targets)
 
 

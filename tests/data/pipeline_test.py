@@ -7,12 +7,16 @@ import tensorflow as tf
 from tf_frozen.data.augmentation.color_jitter import ColorJitter
 from tf_frozen.data.augmentation.quarter_turns import QuarterTurns
 from tf_frozen.data.augmentation.scale_jitter import ScaleJitter
+from tf_frozen.data.category import Category
 from tf_frozen.data.example import Example
 from tf_frozen.data.pipeline import TrainBatches, eval_batches
 from tf_frozen.data.sources.coco_json import CocoJson
+from tf_frozen.data.sources.image_files import ImageFiles
+from tf_frozen.data.subset import Subset
 from tf_frozen.geometry.resample import PADDING
 
 FRAME = (64, 64)
+CATEGORIES = [Category(number, f"class {number}") for number in range(1, 157)]
 
 
 class PicturesTestCase(tf.test.TestCase):
@@ -21,23 +25,25 @@ class PicturesTestCase(tf.test.TestCase):
     def example(self, number, boxes=(), classes=None, crowd=None, picture=None):
         """A picture of 20 × 20 pixels of one grey, 4 times its number, unless another is given."""
         picture = np.full([20, 20, 3], 4 * number, np.uint8) if picture is None else picture
-        path = os.path.join(self.get_temp_dir(), f"{number}.png")
-        tf.io.write_file(path, tf.io.encode_png(picture))
+        tf.io.write_file(self.path(f"picture {number}"), tf.io.encode_png(picture))
         count = len(boxes)
         return Example(
             image_id=f"picture {number}",
-            path=path,
             height=picture.shape[0],
             width=picture.shape[1],
-            orientation=1,
-            boxes=np.asarray(boxes, np.float32).reshape([-1, 4]),
-            classes=np.asarray([1] * count if classes is None else classes, np.int32),
-            crowd=np.asarray([False] * count if crowd is None else crowd, bool),
-            annotation_ids=list(range(count)),
+            boxes=boxes,
+            classes=[1] * count if classes is None else classes,
+            crowd=crowd,
         )
 
-    def examples(self, count):
-        return [self.example(number) for number in range(count)]
+    def path(self, image_id):
+        return os.path.join(self.get_temp_dir(), f"{image_id}.png")
+
+    def source(self, *examples):
+        return ImageFiles(examples, CATEGORIES, [self.path(example.image_id) for example in examples])
+
+    def pictures(self, count):
+        return self.source(*(self.example(number) for number in range(count)))
 
 
 def batches(dataset):
@@ -54,11 +60,11 @@ class NeonTreesTest(tf.test.TestCase):
     def setUp(self):
         super().setUp()
         data = CocoJson("embedded:neon_trees/train.json", "embedded:neon_trees/train", check="header")
-        self.examples = data.examples
+        self.data = data
 
     def batches(self, seed=3, frame=FRAME, **arguments):
         augmentation = (QuarterTurns(), ColorJitter())
-        return TrainBatches(self.examples, frame, 4, seed, None, augmentation, ScaleJitter(0.8, 1.6, 0.3), **arguments)
+        return TrainBatches(self.data, frame, 4, seed, None, augmentation, ScaleJitter(0.8, 1.6, 0.3), **arguments)
 
     def test_what_a_step_holds_does_not_depend_on_where_training_went_on(self):
         whole, tail = batches(self.batches().dataset(0, 5)), batches(self.batches().dataset(3, 5))
@@ -75,14 +81,14 @@ class NeonTreesTest(tf.test.TestCase):
 
     def test_an_image_is_augmented_otherwise_in_each_epoch(self):
         train = TrainBatches(
-            self.examples[:1], FRAME, 1, 3, None, (QuarterTurns(), ColorJitter()), ScaleJitter(0.8, 1.6)
+            Subset(self.data, [0]), FRAME, 1, 3, None, (QuarterTurns(), ColorJitter()), ScaleJitter(0.8, 1.6)
         )
         images = [images for images, _ in batches(train.dataset(0, 6))]
         self.assertLen({image.tobytes() for image in images}, 6)
 
     def test_shapes_and_dtypes_are_known_before_the_first_batch(self):
         images, targets = self.batches().dataset(0, 5).element_spec
-        most = max(len(example.boxes) for example in self.examples)
+        most = max(len(example.boxes) for example in self.data.examples)
         self.assertEqual(images, tf.TensorSpec([4, 64, 64, 3]))
         expected = {
             "boxes": tf.TensorSpec([4, most, 4]),
@@ -107,7 +113,7 @@ class NeonTreesTest(tf.test.TestCase):
 class OrderTest(PicturesTestCase):
     def test_every_epoch_is_a_permutation_of_its_own(self):
         for count in (1, 2, 3, 7, 16):
-            train = TrainBatches(self.examples(count), (8, 8), 1, seed=5)
+            train = TrainBatches(self.pictures(count), (8, 8), 1, seed=5)
             epochs = indices(train.dataset(0, 4 * count)).reshape([4, count])
             for epoch in epochs:
                 self.assertAllEqual(sorted(epoch), range(count))
@@ -115,28 +121,28 @@ class OrderTest(PicturesTestCase):
                 self.assertLen({tuple(epoch) for epoch in epochs}, 4)
 
     def test_batches_go_over_the_end_of_an_epoch(self):
-        train = TrainBatches(self.examples(3), (8, 8), 2, seed=5)
+        train = TrainBatches(self.pictures(3), (8, 8), 2, seed=5)
         self.assertAllEqual(sorted(indices(train.dataset(0, 3))), [0, 0, 1, 1, 2, 2])
 
     def test_orders_are_as_random_as_they_should_be(self):
         """Each of five images comes first in about a fifth of the epochs."""
-        train = TrainBatches(self.examples(5), (8, 8), 5, seed=5)
+        train = TrainBatches(self.pictures(5), (8, 8), 5, seed=5)
         firsts = collections.Counter(train.image_ids(step)[0] for step in range(200))
         # χ² with 4 degrees of freedom passes 18.5 once in a thousand.
         self.assertLess(sum((count - 40) ** 2 / 40 for count in firsts.values()) + 40 * (5 - len(firsts)), 18.5)
 
     def test_image_ids_are_those_of_the_batch(self):
-        examples = self.examples(7)
-        train = TrainBatches(examples, (8, 8), 3, seed=2)
+        data = self.pictures(7)
+        train = TrainBatches(data, (8, 8), 3, seed=2)
         for step, (images, targets) in enumerate(batches(train.dataset(0, 6))):
-            ids = [examples[index].image_id for index in targets["image_index"]]
+            ids = [data.examples[index].image_id for index in targets["image_index"]]
             self.assertEqual(train.image_ids(step), ids)
             self.assertEqual([f"picture {round(image.mean() / 4)}" for image in images], ids)
 
 
 class BoxesTest(PicturesTestCase):
     def only(self, example, **arguments):
-        ((images, targets),) = batches(TrainBatches([example], (40, 40), 1, **arguments).dataset(0, 1))
+        ((images, targets),) = batches(TrainBatches(self.source(example), (40, 40), 1, **arguments).dataset(0, 1))
         return images[0], {name: value[0] for name, value in targets.items()}
 
     def test_without_augmentation_boxes_are_scaled_like_the_image(self):
@@ -166,7 +172,7 @@ class BoxesTest(PicturesTestCase):
 
     def test_images_with_fewer_boxes_are_padded_with_class_0(self):
         examples = [self.example(0), self.example(1, [[1, 1, 5, 5]] * 3, [2, 2, 2]), self.example(2, [[0, 0, 9, 9]])]
-        for _, targets in batches(TrainBatches(examples, (20, 20), 3).dataset(0, 2)):
+        for _, targets in batches(TrainBatches(self.source(*examples), (20, 20), 3).dataset(0, 2)):
             classes = {0: [0, 0, 0], 1: [2, 2, 2], 2: [1, 0, 0]}
             self.assertAllEqual(targets["classes"], [classes[index] for index in targets["image_index"]])
             self.assertAllEqual(targets["boxes"][targets["classes"] == 0], np.zeros([5, 4]))
@@ -180,7 +186,7 @@ class BoxesTest(PicturesTestCase):
         """Of four boxes in the corners a crop in the middle of the zoomed picture holds at most some."""
         boxes = [[0, 0, 4, 4], [0, 16, 4, 20], [16, 0, 20, 4], [16, 16, 20, 20]]
         example = self.example(0, boxes, [1, 2, 3, 4])
-        train = TrainBatches([example], (40, 40), 1, placement=ScaleJitter(2.0, 2.0))
+        train = TrainBatches(self.source(example), (40, 40), 1, placement=ScaleJitter(2.0, 2.0))
         lost = 0
         for _, targets in batches(train.dataset(0, 12)):
             classes = targets["classes"][0]
@@ -195,7 +201,7 @@ class BoxesTest(PicturesTestCase):
         """All sixteen corners of (turn, scale below or above the middle) are drawn alike, unlike Model Garden's."""
         example = self.example(0, [[1, 2, 3, 9]])
         train = TrainBatches(
-            [example], (40, 40), 16, 1, augmentation=(QuarterTurns(),), placement=ScaleJitter(0.4, 1.0)
+            self.source(example), (40, 40), 16, 1, augmentation=(QuarterTurns(),), placement=ScaleJitter(0.4, 1.0)
         )
         drawn = collections.Counter()
         scales = []
@@ -214,7 +220,9 @@ class BoxesTest(PicturesTestCase):
 
     def test_images_of_one_epoch_are_turned_and_scaled_each_in_its_own_way(self):
         examples = [self.example(number, [[1, 2, 3, 9]]) for number in range(12)]
-        train = TrainBatches(examples, (40, 40), 12, 1, augmentation=(QuarterTurns(),), placement=ScaleJitter(0.4, 1.0))
+        train = TrainBatches(
+            self.source(*examples), (40, 40), 12, 1, augmentation=(QuarterTurns(),), placement=ScaleJitter(0.4, 1.0)
+        )
         ((_, targets),) = batches(train.dataset(0, 1))
         boxes = np.round(targets["boxes"][:, 0] / targets["scale"][:, np.newaxis]).astype(int)
         self.assertLen(set(targets["scale"]), 12)
@@ -222,28 +230,28 @@ class BoxesTest(PicturesTestCase):
 
     def test_a_crop_smaller_than_the_frame_shows_objects_as_large_as_the_frame_would(self):
         example = self.example(0, [[8, 8, 12, 12]])
-        train = TrainBatches([example], (40, 40), 1, crop=(32, 24), placement=ScaleJitter(1.0, 1.0))
+        train = TrainBatches(self.source(example), (40, 40), 1, crop=(32, 24), placement=ScaleJitter(1.0, 1.0))
         for images, targets in batches(train.dataset(0, 5)):
             self.assertEqual(images.shape, (1, 32, 24, 3))
             box = targets["boxes"][0, 0]
             self.assertAllClose(box[2:] - box[:2], [8.0, 8.0])
 
     def test_a_crop_is_never_larger_than_the_frame(self):
-        train = TrainBatches([self.example(0, [[8, 8, 12, 12]])], (24, 40), 1, crop=(32, 32))
+        train = TrainBatches(self.source(self.example(0, [[8, 8, 12, 12]])), (24, 40), 1, crop=(32, 32))
         ((images, _),) = batches(train.dataset(0, 1))
         self.assertEqual(images.shape, (1, 24, 32, 3))
 
 
 class EvalBatchesTest(PicturesTestCase):
     def test_each_example_once_in_order_and_the_last_batch_short(self):
-        found = batches(eval_batches(self.examples(5), (8, 8), 2))
+        found = batches(eval_batches(self.pictures(5), (8, 8), 2))
         self.assertEqual([len(images) for images, _ in found], [2, 2, 1])
         self.assertAllEqual(np.concatenate([targets["image_index"] for _, targets in found]), range(5))
 
     def test_an_image_is_fitted_into_the_frame(self):
         picture = np.full([10, 20, 3], 200, np.uint8)
         example = self.example(0, [[1, 2, 3, 4]], [7], picture=picture)
-        ((images, targets),) = batches(eval_batches([example], (40, 40), 4))
+        ((images, targets),) = batches(eval_batches(self.source(example), (40, 40), 4))
         self.assertAllClose(targets["image_size"], [[20, 40]])
         self.assertAllClose(targets["scale"], [2.0])
         self.assertAllClose(targets["boxes"], [[[2, 4, 6, 8]]])

@@ -7,7 +7,6 @@ import numpy as np
 import tensorflow as tf
 
 from tests.data.pipeline_test import PicturesTestCase
-from tf_frozen.data.images import read
 from tf_frozen.data.pipeline import TrainBatches, eval_batches
 from tf_frozen.data.reading import named
 from tf_frozen.errors import DataError
@@ -16,13 +15,12 @@ from tf_frozen.errors import DataError
 class NamedTest(PicturesTestCase):
     def fault(self, change):
         """The fault that training and scoring report after `change(path)` of the second of three images."""
-        examples = self.examples(3)
-        path = examples[1].path
+        data, path = self.pictures(3), self.path("picture 1")
         change(path)
         found = []
-        for dataset in (TrainBatches(examples, (8, 8), 3).dataset(0, 1), eval_batches(examples, (8, 8), 3)):
+        for dataset in (TrainBatches(data, (8, 8), 3).dataset(0, 1), eval_batches(data, (8, 8), 3)):
             with self.assertRaisesRegex(DataError, f"{path}, image picture 1: .*\n.*run the same command") as caught:
-                with named(examples):
+                with named(data):
                     next(iter(dataset))
             self.assertNotIn("node", str(caught.exception))
             found += caught.exception.faults
@@ -46,18 +44,18 @@ class NamedTest(PicturesTestCase):
         self.assertEqual(fault.message, "the image has 30 x 20 pixels, but had 20 x 20 when it was checked")
 
     def test_outside_of_a_graph(self):
-        examples = self.examples(1)
-        os.remove(examples[0].path)
-        with self.assertRaisesRegex(DataError, "there is no such file"), named(examples):
-            read(examples[0].path)
+        data = self.pictures(1)
+        os.remove(data.paths[0])
+        with self.assertRaisesRegex(DataError, "there is no such file"), named(data):
+            data.image(0)
 
     def test_other_errors_pass(self):
-        examples = self.examples(1)
-        with self.assertRaises(tf.errors.InvalidArgumentError), named(examples):
+        data = self.pictures(1)
+        with self.assertRaises(tf.errors.InvalidArgumentError), named(data):
             tf.reshape(tf.zeros([3]), [2])
-        with self.assertRaises(tf.errors.InvalidArgumentError), named(examples):
+        with self.assertRaises(tf.errors.InvalidArgumentError), named(data):
             tf.io.decode_image(b"none of these images")
-        with self.assertRaises(FileNotFoundError), named(examples):
+        with self.assertRaises(FileNotFoundError), named(data):
             open(os.path.join(self.get_temp_dir(), "nothing"))
 
 

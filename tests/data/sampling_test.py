@@ -48,7 +48,9 @@ class SamplingTest(PicturesTestCase):
         self.assertEqual([index for _, index in plain], [index for _, index in repeated])
 
     def test_batches_follow_their_sampler(self):
-        batches = TrainBatches(self.long_tail(), (16, 16), 5, seed=5, sampler=lambda e, s: RepeatFactor(e, s, 0.45))
+        batches = TrainBatches(
+            self.source(*self.long_tail()), (16, 16), 5, seed=5, sampler=lambda e, s: RepeatFactor(e, s, 0.45)
+        )
         indices = np.concatenate([targets["image_index"] for _, targets in batches.dataset(0, 8)])
         self.assertEqual(indices.tolist(), [index for _, index in places(batches.sampler, 40)])
         self.assertEqual(batches.image_ids(0), [f"picture {index}" for index in indices[:5]])

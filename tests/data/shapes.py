@@ -1,5 +1,6 @@
 """One picture of three shapes, each of a class and a colour of its own, with its polygons."""
 
+import dataclasses
 import os
 
 import numpy as np
@@ -7,6 +8,7 @@ from PIL import Image, ImageDraw
 
 from tf_frozen.data.category import Category
 from tf_frozen.data.example import Example
+from tf_frozen.data.sources.image_files import ImageFiles
 
 HEIGHT, WIDTH = 120, 160
 # Corners (x, y), none of them symmetric, so that a wrong flip or turn shows; each has a colour of its own.
@@ -20,8 +22,8 @@ BACKGROUND, COLORS = (0, 0, 0), ((255, 0, 0), (0, 255, 0), (0, 0, 255))
 CATEGORIES = [Category(4, "red"), Category(5, "green"), Category(9, "blue")]
 
 
-def example(folder, crowd=(False, False, False)):
-    """The picture, drawn to `folder`, and its three objects."""
+def source(folder, crowd=(False, False, False), copies=({},)):
+    """The picture, drawn to `folder`, and its three objects: an example for each of `copies`, what differs in it."""
     picture = Image.new("RGB", (WIDTH * FINER, HEIGHT * FINER), BACKGROUND)
     boxes = []
     for corners, color in zip(SHAPES, COLORS, strict=True):
@@ -31,19 +33,6 @@ def example(folder, crowd=(False, False, False)):
     path = os.path.join(folder, "shapes.png")
     picture.resize((WIDTH, HEIGHT), Image.Resampling.BOX).save(path)
     polygons = [[[float(v) for corner in corners for v in corner]] for corners in SHAPES]
-    return Example(
-        0, path, HEIGHT, WIDTH, 1, np.float32(boxes), np.int32([1, 2, 3]), np.array(crowd), [1, 2, 3], polygons
-    )
-
-
-def ground_truth(one):
-    """The COCO JSON of the example."""
-    rows = []
-    for number, (polygons, (y1, x1, y2, x2)) in enumerate(zip(one.segmentations, one.boxes.tolist(), strict=True)):
-        row = {"id": number + 1, "image_id": one.image_id, "category_id": CATEGORIES[number].id}
-        rows.append(row | {"bbox": [x1, y1, x2 - x1, y2 - y1], "segmentation": polygons})
-    return {
-        "images": [{"id": one.image_id, "height": HEIGHT, "width": WIDTH}],
-        "annotations": rows,
-        "categories": [category._asdict() for category in CATEGORIES],
-    }
+    example = Example(0, HEIGHT, WIDTH, boxes, [1, 2, 3], crowd, segmentations=polygons)
+    examples = [dataclasses.replace(example, **changes) for changes in copies]
+    return ImageFiles(examples, CATEGORIES, [path] * len(examples))

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from tf_frozen.data.checks.annotations import Place
 from tf_frozen.data.sources.coco_json import CocoJson
-from tf_frozen.data.summary import summarize, table
+from tf_frozen.data.summary import summarize, summary_of, table
 
 PLACES = {1: Place("a.jpg", 100, 200), 2: Place("b.jpg", 100, 100), 3: Place("c.jpg", 100, 100)}
 CATEGORIES = {1: "apple", 2: "appel", 3: "pear"}
@@ -101,7 +101,7 @@ class TableTest(tf.test.TestCase):
             for split in ("train", "val")
         }
 
-        text = table({split: data.summary(frame=(400, 400)) for split, data in splits.items()})
+        text = table({split: summary_of(data, (400, 400)) for split, data in splits.items()})
 
         cells = [line.split("  ") for line in text.splitlines()]
         cells = [[cell.strip() for cell in line if cell.strip()] for line in cells]

@@ -21,14 +21,14 @@ FRAME, STEPS = (128, 160), 70
 class MaskOverfitTest(tf.test.TestCase):
     def test_three_shapes_are_learnt_by_heart(self):
         keras.utils.set_random_seed(0)
-        example, model = shapes.example(self.get_temp_dir()), _detector()
+        source, model = shapes.source(self.get_temp_dir()), _detector()
         rate = keras.optimizers.schedules.CosineDecay(3e-3, STEPS)
         model.compile(keras.optimizers.Adam(rate, global_clipnorm=10.0))
-        batches = TrainBatches([example], FRAME, batch_size=1).dataset(0, 1)
+        batches = TrainBatches(source, FRAME, batch_size=1).dataset(0, 1)
         model.fit(batches.cache().repeat(STEPS), verbose=0)
         detect = ImageDetector(model, shapes.CATEGORIES).detect
-        rows = detect_all(detect, eval_batches([example], FRAME, 1), [example])
-        metrics = score(shapes.ground_truth(example), rows, masks=True)
+        rows = detect_all(detect, eval_batches(source, FRAME, 1), source.examples)
+        metrics = score(source.ground_truth, rows, masks=True)
         # Overlaps of 0.9 and more; a full box overlaps its shape by 0.5.
         self.assertGreater(metrics["mask_AP"], 0.89)
         self.assertGreater(metrics["AP"], 0.89)

@@ -10,6 +10,7 @@ from tf_frozen.data.category import Category
 from tf_frozen.data.example import Example
 from tf_frozen.data.paths import resolve
 from tf_frozen.data.pipeline import TrainBatches, eval_batches
+from tf_frozen.data.sources.image_files import ImageFiles
 from tf_frozen.detectors.rcnn import RCNN
 from tf_frozen.evaluation.coco import score
 from tf_frozen.evaluation.detections import ImageDetector, detect_all
@@ -42,45 +43,27 @@ PATCHES = {
 class OverfitTest(tf.test.TestCase):
     def test_two_photographs_are_learnt_by_heart(self):
         keras.utils.set_random_seed(0)
-        examples = self.examples()
+        source = self.source()
         model = _detector()
         rate = keras.optimizers.schedules.CosineDecay(3e-3, STEPS)
         model.compile(keras.optimizers.Adam(rate, global_clipnorm=10.0))
-        batches = TrainBatches(examples, model.frame, batch_size=2).dataset(0, 1)
+        batches = TrainBatches(source, model.frame, batch_size=2).dataset(0, 1)
         model.fit(batches.cache().repeat(STEPS), verbose=0)
-        detect = ImageDetector(model, [Category(7, "tree")]).detect
-        rows = detect_all(detect, eval_batches(examples, model.frame, 2), examples)
-        metrics = score(_ground_truth(), rows)
+        detect = ImageDetector(model, source.categories).detect
+        rows = detect_all(detect, eval_batches(source, model.frame, 2), source.examples)
+        metrics = score(source.ground_truth, rows)
         self.assertGreater(metrics["AP"], 0.9)
         self.assertEqual(metrics["AP50"], 1.0)
 
-    def examples(self):
-        examples = []
+    def source(self):
+        examples, paths = [], []
         for number, (name, ((x, y), boxes)) in enumerate(PATCHES.items()):
             tile = images.read(os.path.join(resolve("embedded:neon_trees/train"), name))
-            path = os.path.join(self.get_temp_dir(), f"{number}.png")
-            tf.io.write_file(path, tf.io.encode_png(tile[y : y + SIDE, x : x + SIDE]))
+            paths.append(os.path.join(self.get_temp_dir(), f"{number}.png"))
+            tf.io.write_file(paths[-1], tf.io.encode_png(tile[y : y + SIDE, x : x + SIDE]))
             x, y, w, h = np.transpose(np.float32(boxes))
-            count = len(boxes)
-            corners, classes, crowd = (
-                np.stack([y, x, y + h, x + w], -1),
-                np.ones(count, np.int32),
-                np.zeros(count, bool),
-            )
-            examples.append(Example(number, path, SIDE, SIDE, 1, corners, classes, crowd, list(range(count))))
-        return examples
-
-
-def _ground_truth():
-    boxes = [(number, box) for number, (_, patch) in enumerate(PATCHES.values()) for box in patch]
-    return {
-        "images": [{"id": number, "width": SIDE, "height": SIDE} for number in range(len(PATCHES))],
-        "annotations": [
-            {"id": n, "image_id": image, "category_id": 7, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
-            for n, (image, box) in enumerate(boxes, 1)
-        ],
-        "categories": [{"id": 7, "name": "tree"}],
-    }
+            examples.append(Example(number, SIDE, SIDE, np.stack([y, x, y + h, x + w], -1), [1] * len(boxes)))
+        return ImageFiles(examples, [Category(7, "tree")], paths)
 
 
 def _detector():

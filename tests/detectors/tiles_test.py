@@ -9,6 +9,7 @@ from PIL import Image
 from tests.export.stand_in import CATEGORIES
 from tf_frozen.data.example import Example
 from tf_frozen.data.pipeline import eval_batches
+from tf_frozen.data.sources.image_files import ImageFiles
 from tf_frozen.detectors.tiles import Tiles
 from tf_frozen.errors import ConfigError
 from tf_frozen.evaluation.detections import ImageDetector, detect_all
@@ -171,22 +172,23 @@ class TiledImagesTest(tf.test.TestCase):
     def setUp(self):
         super().setUp()
         self.folder = self.get_temp_dir()
-        self.truth, self.examples = {}, []
+        self.truth, examples, paths = {}, [], []
         for number, (height, width) in enumerate(((150, 100), (40, 50), (70, 210))):
             boxes = scattered(height, width, 12, number)
             self.truth[number] = boxes
             path = os.path.join(self.folder, f"{number}.png")
             Image.fromarray(field(height, width, boxes)).save(path)
-            nothing = (np.zeros([0, 4], np.float32), np.zeros([0], np.int32), np.zeros([0], bool), [])
-            self.examples.append(Example(number, path, height, width, 1, *nothing))
+            paths.append(path)
+            examples.append(Example(number, height, width, [], []))
+        self.source = ImageFiles(examples, CATEGORIES, paths)
 
     def test_evaluate_predict_and_the_export_find_the_same(self):
         finder = Finder(Tiles(), masks=True)
         finder(tf.zeros([1, SIDE, SIDE, 3]), tf.constant([[64.0, 64.0]]))
         detect = tf.function(ImageDetector(finder, CATEGORIES).detect)
-        evaluated = detect_all(detect, eval_batches(self.examples, None, 4), self.examples)
+        evaluated = detect_all(detect, eval_batches(self.source, None, 4), self.source.examples)
         saved_model = export(finder, CATEGORIES, os.path.join(self.folder, "saved_model"))
-        ids = {example.path: example.image_id for example in self.examples}
+        ids = {path: example.image_id for path, example in zip(self.source.paths, self.source.examples, strict=True)}
         predicted, _ = Predictor(saved_model).predict(list(ids), ids)
         self.assertEqual(evaluated, predicted)
         for number, boxes in self.truth.items():
@@ -197,7 +199,7 @@ class TiledImagesTest(tf.test.TestCase):
                 self.assertAllClose(from_rle(row["segmentation"]).sum(), row["bbox"][2] * row["bbox"][3], rtol=0.1)
         self.assertEqual({row["category_id"] for row in evaluated}, {3, 90})
         with self.subTest("images of several sizes in one batch of bytes"):
-            contents = tf.stack([tf.io.read_file(example.path) for example in self.examples])
+            contents = tf.stack([tf.io.read_file(path) for path in self.source.paths])
             served = tf.saved_model.load(saved_model).signatures["image_bytes"](image_bytes=contents)
             self.assertAllEqual(served["num_detections"], [len(boxes) for boxes in self.truth.values()])
             most = max(map(len, self.truth.values()))

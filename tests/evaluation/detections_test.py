@@ -11,6 +11,7 @@ from tf_frozen.data.example import Example
 from tf_frozen.data.images import read
 from tf_frozen.data.paths import resolve
 from tf_frozen.data.pipeline import eval_batches
+from tf_frozen.data.sources.image_files import ImageFiles
 from tf_frozen.detectors.views import Views
 from tf_frozen.evaluation.detections import ImageDetector, detect_all
 from tf_frozen.evaluation.masks import from_rle
@@ -42,21 +43,22 @@ class EvaluateAndPredictTest(tf.test.TestCase):
         super().setUp()
         self.folder = self.get_temp_dir()
         photo = read(resolve("embedded:neon_trees/val/val_0000_0000.jpg"))
-        self.examples = []
+        examples, paths = [], []
         for number, (height, width) in enumerate(SIZES):
             path = os.path.join(self.folder, f"{number}.png")
             scaled = np.array(Image.fromarray(photo).resize((width, height)))
             scaled[height // 3 : height // 2, width // 4 : width // 2] = 255  # what BrightBox finds
             Image.fromarray(scaled).save(path)
-            nothing = (np.zeros([0, 4], np.float32), np.zeros([0], np.int32), np.zeros([0], bool), [])
-            self.examples.append(Example(number, path, height, width, 1, *nothing))
+            paths.append(path)
+            examples.append(Example(number, height, width, [], []))
+        self.source = ImageFiles(examples, CATEGORIES, paths)
 
     def both(self, detector):
         """The rows of `evaluate`, in batches of three, and those of `predict`."""
         detect = tf.function(ImageDetector(detector, CATEGORIES).detect)
-        evaluated = detect_all(detect, eval_batches(self.examples, detector.frame, 3), self.examples)
+        evaluated = detect_all(detect, eval_batches(self.source, detector.frame, 3), self.source.examples)
         saved_model = export(detector, CATEGORIES, os.path.join(self.folder, "saved_model"))
-        ids = {example.path: example.image_id for example in self.examples}
+        ids = {path: example.image_id for path, example in zip(self.source.paths, self.source.examples, strict=True)}
         predicted, _ = Predictor(saved_model).predict(list(ids), ids)
         return evaluated, predicted
 

@@ -1,5 +1,4 @@
 import collections
-import dataclasses
 import functools
 import json
 import logging
@@ -19,6 +18,7 @@ import tensorflow as tf
 
 from tests.feature_cache import lab
 from tf_frozen.data.augmentation.quarter_turns import QuarterTurns
+from tf_frozen.data.sources.image_files import ImageFiles
 from tf_frozen.errors import ConfigError, RunError
 from tf_frozen.feature_cache import reader
 from tf_frozen.feature_cache.build import MARGIN, FeatureCache
@@ -156,7 +156,7 @@ class FeatureCacheTest(tf.test.TestCase):
         cache = FeatureCache(lab.VIEWS)
         # Every box of the photographs fits the frame.
         source = lab.batches()
-        source.placement, source.augmentation = lab.TrainBatches(source.examples, (96, 96), 1).placement, ()
+        source.placement, source.augmentation = lab.TrainBatches(source.source, (96, 96), 1).placement, ()
         estimate = cache.estimate(source, self.model, self.folder)
         self.assertFalse(os.path.exists(self.folder))
         cache.build(source, self.model, self.folder)
@@ -327,15 +327,15 @@ class FeatureCacheTest(tf.test.TestCase):
 
     def test_an_image_that_was_replaced_by_one_of_its_size(self):
         self.build()
-        example = lab.examples()[0]
-        content = bytearray(pathlib.Path(example.path).read_bytes())
+        data = lab.source()
+        content = bytearray(pathlib.Path(data.paths[0]).read_bytes())
         content[-3] ^= 1
-        other = pathlib.Path(self.folder, os.path.basename(example.path))
+        other = pathlib.Path(self.folder, os.path.basename(data.paths[0]))
         other.write_bytes(content)
-        source = lab.batches()
-        source.examples = [dataclasses.replace(example, path=str(other)), *source.examples[1:]]
-        with self.assertRaisesRegex(RunError, "images' names, sizes and first and last bytes: "):
-            CacheReader(self.folder, source, self.model)
+        batches = lab.batches()
+        batches.source = ImageFiles(data.examples, data.categories, [str(other), *data.paths[1:]])
+        with self.assertRaisesRegex(RunError, "  images: "):
+            CacheReader(self.folder, batches, self.model)
 
     def test_what_cannot_be_cached_is_refused(self):
         model = lab.detector("fine_tune")

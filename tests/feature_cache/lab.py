@@ -15,6 +15,8 @@ from tf_frozen.data.augmentation.quarter_turns import QuarterTurns
 from tf_frozen.data.augmentation.scale_jitter import ScaleJitter
 from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.data.sources.coco_json import CocoJson
+from tf_frozen.data.sources.image_files import ImageFiles
+from tf_frozen.data.subset import Subset
 from tf_frozen.detectors.single_stage import SingleStage
 from tf_frozen.feature_cache.build import FeatureCache
 from tf_frozen.feature_cache.cached_batches import CachedBatches
@@ -27,9 +29,10 @@ SIZE, IMAGES, VIEWS = 96, 6, 2
 
 
 @functools.cache
-def examples():
+def source():
     """Six of the embedded photographs."""
-    return CocoJson("embedded:neon_trees/train.json", "embedded:neon_trees/train", check="header").examples[:IMAGES]
+    data = CocoJson("embedded:neon_trees/train.json", "embedded:neon_trees/train", check="header")
+    return ImageFiles(data.examples[:IMAGES], data.categories, data.paths[:IMAGES])
 
 
 def batches(batch_size=4, maximum=1.3, fixed_views=None, images=IMAGES, **options):
@@ -38,7 +41,7 @@ def batches(batch_size=4, maximum=1.3, fixed_views=None, images=IMAGES, **option
     options = {"seed": 3, "crop": (SIZE, SIZE), **options}
     placement = ScaleJitter(0.65, maximum, 0.3)
     return TrainBatches(
-        examples()[:images], (SIZE, SIZE), batch_size, augmentation=augmentation, placement=placement,
+        Subset(source(), range(images)), (SIZE, SIZE), batch_size, augmentation=augmentation, placement=placement,
         fixed_views=fixed_views, **options,
     )  # fmt: skip
 
@@ -46,11 +49,12 @@ def batches(batch_size=4, maximum=1.3, fixed_views=None, images=IMAGES, **option
 def copy_pasted(fixed_views=None, probability=1.0):
     """The photographs under Copy-Paste and large scale jittering, each tree with the ellipse in its box for a mask."""
     masked = []
-    for example in examples():
+    for example in source().examples:
         boxes = [(x1, y1, x2 - x1, y2 - y1) for y1, x1, y2, x2 in example.boxes.tolist()]
         masked.append(dataclasses.replace(example, segmentations=[ellipse(*box) for box in boxes]))
+    data = ImageFiles(masked, source().categories, source().paths)
     return TrainBatches(
-        masked, (SIZE, SIZE), 4, seed=3, augmentation=(QuarterTurns(turns=False),), placement=ScaleJitter(),
+        data, (SIZE, SIZE), 4, seed=3, augmentation=(QuarterTurns(turns=False),), placement=ScaleJitter(),
         mask_size=28, fixed_views=fixed_views, mix=CopyPaste(probability, min_area=4),
     )  # fmt: skip
 

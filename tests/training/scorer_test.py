@@ -110,7 +110,7 @@ class ScorerTest(tf.test.TestCase):
         self.assertEqual(line["images"], 1)
         self.assertEqual({row["image_id"] for row in few.results}, {"val 0"})
         for count, places in ((3, [0, 3, 6]), (10, range(10)), (20, range(10))):
-            self.assertEqual(_spread(range(10), count), list(places))
+            self.assertEqual(_spread(10, count), list(places))
 
     def test_swapped_classes_score_nothing(self):
         self.detector.classes = np.where(self.detector.classes, 3 - self.detector.classes, 0)
@@ -135,7 +135,7 @@ class ScorerTest(tf.test.TestCase):
         scorer = self.scorer()
         scorer.score(step=3)
         (_, by_hand), _ = scorer.pictures()
-        photo = np.asarray(Image.open(self.data.examples[0].path))
+        photo = np.asarray(Image.open(self.data.paths[0]))
         self.assertEqual((name, both.shape, both.dtype), ("val_0000_0000", photo.shape, np.uint8))
         self.assertGreater(np.abs(by_hand.astype(int) - photo).max(), 100)
         self.assertGreater(np.abs(by_hand.astype(int) - both).max(), 100)

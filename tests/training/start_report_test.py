@@ -7,6 +7,7 @@ import tensorflow as tf
 from tests.config.toys import RUN, GinTest
 from tf_frozen.config.imports import with_packages
 from tf_frozen.data.example import Example
+from tf_frozen.data.sources.image_files import ImageFiles
 from tf_frozen.detectors.tiles import Tiles
 from tf_frozen.training import start_report
 
@@ -33,14 +34,17 @@ class LogChangesTest(GinTest):
             start_report.log_changes([*before, *gin.config_str(max_line_length=110).splitlines()])
 
 
+class Listed(ImageFiles):
+    def __str__(self):
+        return "train.json"
+
+
 class CheckTilesTest(tf.test.TestCase):
     def warning(self, tiles, sides, height=400, width=400, frame=(128, 128)):
         """What is said of one image with objects of these (height, width), and a crowd; None for nothing."""
         boxes = np.float32([(0, 0, *side) for side in (*sides, (300, 300))])
         crowd = np.arange(len(boxes)) == len(sides)
-        rows = [*range(len(boxes))]
-        example = Example(0, "", height, width, 1, boxes, np.ones(len(boxes), np.int32), crowd, rows)
-        data = SimpleNamespace(examples=[example], annotations_path="train.json")
+        data = Listed([Example(0, height, width, boxes, [1] * len(boxes), crowd)], [], ["0.png"])
         with self.assertLogs(start_report.__name__, "WARNING") as logged:
             start_report._LOGGER.warning("first")
             start_report.check_tiles(SimpleNamespace(frame=frame, tiles=tiles), data)

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
         _LOGGER.info("%s", cache.estimate(batches, detector, args.output))
         return
     started = time.monotonic()
-    with named(batches.examples):
+    with named(batches.source):
         built = cache.build(batches, detector, args.output, _progress)
     if built:
         _LOGGER.info("Done in %.1f minutes: %s", (time.monotonic() - started) / 60, args.output)

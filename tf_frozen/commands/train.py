@@ -94,8 +94,8 @@ def _export(job: Any, scorer: Any) -> tuple[str, int]:
 
     detector = scorer.detector
     folder = export(detector, job.categories, str(job.model_dir / "saved_model"), job.magnification)
-    paths = scorer.image_paths[:_VERIFIED_IMAGES]
-    same = verify(folder, paths, detections(detector, job.categories, paths))
+    images = scorer.images(_VERIFIED_IMAGES)
+    same = verify(folder, images, detections(detector, job.categories, images))
     _LOGGER.info(
         "The SavedModel, reloaded without tf_frozen, gives the same %d detections on %d images: boxes within %.2g "
         "pixels, scores within %.2g%s.",

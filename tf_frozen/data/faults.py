@@ -55,6 +55,8 @@ _FAULTS = {
     "sixteen_bit_image": "Scale its values to 0-255 and save it with 8 bits a channel; only you know which"
     " range of values matters.",
     "image_too_large": "Cut it into tiles, with the boxes of each.",
+    "malformed_example": "An Example has a unique image_id, boxes [n, 4] = [y1, x1, y2, x2] in pixels within its"
+    " image, y1 < y2 and x1 < x2, and classes [n] from 1 to the number of categories.",
     "changed_image": "Put the image back that its boxes were drawn on.",
     "size_mismatch": "Correct width and height in the JSON, and make sure that the boxes fit the image.",
 }

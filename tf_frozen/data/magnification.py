@@ -23,16 +23,17 @@ def of_training(batches: TrainBatches) -> dict[str, Any]:
     its method `scale_range` gives; `object_side` has the square root of the area of boxes, in frame pixels. `low` and
     `high` are the 5th and 95th percentile. Empty without images.
     """
-    if not batches.examples:
+    examples = batches.source.examples
+    if not examples:
         return {}
-    sizes = np.float64([(example.height, example.width) for example in batches.examples])
+    sizes = np.float64([(example.height, example.width) for example in examples])
     scale_range = getattr(batches.placement, "scale_range", None)
     fill = np.min(np.divide(batches.frame if scale_range else batches.crop, sizes), 1)
     low, high = scale_range(fill) if scale_range else (fill, fill)
     middle = (low + high) / 2
     objects = [
         scale * np.sqrt(np.prod(example.boxes[:, 2:] - example.boxes[:, :2], 1))
-        for scale, example in zip(middle, batches.examples, strict=True)
+        for scale, example in zip(middle, examples, strict=True)
     ]
     sides = np.concatenate(objects)
     return {

@@ -20,7 +20,10 @@ from tf_frozen.data.images import decode
 from tf_frozen.data.resize import fit
 from tf_frozen.data.sampling import ShuffledEpochs
 from tf_frozen.data.segmentations import box_mask
+from tf_frozen.data.source import DataSource
 from tf_frozen.errors import ConfigError
+
+READ = "read_of_data_source"  # in the names of the operations that read images, which errors of TensorFlow state
 
 
 @gin.configurable
@@ -42,7 +45,7 @@ class TrainBatches(Checked):
 
     def __init__(
         self,
-        examples: Sequence[Example],
+        source: DataSource,
         frame: Frame,
         batch_size: PositiveInt,
         seed: Seed = 0,
@@ -54,16 +57,16 @@ class TrainBatches(Checked):
         mix: Callable | None = None,
         sampler: Callable = ShuffledEpochs,
     ):
-        self.examples, self.batch_size, self.seed = examples, batch_size, seed
+        self.source, self.batch_size, self.seed = source, batch_size, seed
         self.frame, self.crop = tuple(frame), tuple(map(min, crop or frame, frame))
         self.augmentation, self.placement = tuple(augmentation), placement or _plain_placement
         self.mask_size, self.fixed_views, self.mix = mask_size, fixed_views, mix
-        self.sampler = sampler(examples, seed)
+        self.sampler = sampler(source.examples, seed)
 
     def image_ids(self, step: int) -> list:
         """The image ids of the batch that `step`, counted from 0, trains on."""
         positions = range(step * self.batch_size, (step + 1) * self.batch_size)
-        return [self.examples[int(self.sampler.place(tf.constant(p, tf.int64))[1])].image_id for p in positions]
+        return [self.source.examples[int(self.sampler.place(tf.constant(p, tf.int64))[1])].image_id for p in positions]
 
     def dataset(self, first_step: int, last_step: int) -> tf.data.Dataset:
         """The batches of steps `first_step` to `last_step` − 1."""
@@ -74,7 +77,7 @@ class TrainBatches(Checked):
 
     def views(self, rows: Sequence[int], batch_size: int) -> tf.data.Dataset:
         """Batches of views, the last one may be short: row v · examples + i is example i as epoch v shows it."""
-        columns, count = self._columns(), len(self.examples)
+        columns, count = self._columns(), len(self.source.examples)
         rows = tf.data.Dataset.from_tensor_slices(tf.constant(list(rows), tf.int64))
         examples = rows.map(lambda row: self._view(columns, row // count, row % count), tf.data.AUTOTUNE)
         return _batched(examples, batch_size, drop_remainder=False)
@@ -84,13 +87,14 @@ class TrainBatches(Checked):
 
         def row(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             epoch, index = self.sampler.place(position)
-            return epoch, self._view_of(epoch) * len(self.examples) + index
+            return epoch, self._view_of(epoch) * len(self.source.examples) + index
 
         positions = tf.data.Dataset.range(first_step * self.batch_size, last_step * self.batch_size)
         return positions.map(row).batch(self.batch_size, drop_remainder=True)
 
     def _columns(self) -> dict:
-        columns = _columns([_without_crowds(example) for example in self.examples], self.mask_size)
+        examples = [_without_crowds(example) for example in self.source.examples]
+        columns = _columns(self.source, examples, self.mask_size)
         if self.mix and not columns["masks"]:
             raise ConfigError("TrainBatches.mix needs masks, and the data has none. Read them: CocoJson.masks = True.")
         return {**columns, "most_boxes": 2 * columns["most_boxes"]} if self.mix else columns
@@ -122,18 +126,18 @@ class TrainBatches(Checked):
 
     def _mixed(self, columns: dict, image: tf.Tensor, objects: Objects, seed: tf.Tensor) -> tuple[tf.Tensor, Objects]:
         fold = tf.random.experimental.stateless_fold_in
-        other = tf.random.stateless_uniform([], seed, 0, len(self.examples), tf.int64)
+        other = tf.random.stateless_uniform([], seed, 0, len(self.source.examples), tf.int64)
         other_image, other_objects, _, _ = self._augmented(columns, other, fold(seed, 1))
         return self.mix(image, objects, other_image, other_objects, fold(seed, 2))
 
 
-def eval_batches(examples: Sequence[Example], frame: tuple[int, int] | None, batch_size: int) -> tf.data.Dataset:
+def eval_batches(source: DataSource, frame: tuple[int, int] | None, batch_size: int) -> tf.data.Dataset:
     """Each example once, in order, fitted into the frame; the last batch may be short.
 
     Elements are like TrainBatches', and their targets have original_size [B, 2] float32, the image's own. Where `frame`
     is None, images [1, h, w, 3] uint8 are whole, one a batch, and at most two are in memory.
     """
-    columns = _columns(examples)
+    columns = _columns(source, source.examples)
 
     def element(index: tf.Tensor) -> tuple[tf.Tensor, dict]:
         image, objects = _read(columns, index)
@@ -143,7 +147,7 @@ def eval_batches(examples: Sequence[Example], frame: tuple[int, int] | None, bat
         framed, targets = _element(columns, framed, objects, index, size, scale)
         return framed, {**targets, "original_size": original_size}
 
-    indices = tf.data.Dataset.range(len(examples))
+    indices = tf.data.Dataset.range(len(source.examples))
     if frame is None:
         return indices.map(element).batch(1).prefetch(1)
     return _batched(indices.map(element, tf.data.AUTOTUNE), batch_size, False)
@@ -167,13 +171,14 @@ def _without_crowds(example: Example) -> Example:
     )
 
 
-def _columns(examples: Sequence[Example], mask_size: PositiveInt | None = None) -> dict:
-    """The examples as tensors, boxes and classes ragged, so that a graph can index them; and what decodes masks."""
+def _columns(source: DataSource, examples: Sequence[Example], mask_size: PositiveInt | None = None) -> dict:
+    """The examples as tensors, boxes and classes ragged, so that a graph can index them; what reads and decodes."""
     counts = [len(example.boxes) for example in examples]
     boxes = np.concatenate([np.reshape(example.boxes, [-1, 4]) for example in examples]).astype(np.float32)
     classes = np.concatenate([example.classes for example in examples]).astype(np.int32)
     return {
-        "path": tf.constant([os.fsencode(example.path) for example in examples], tf.string),
+        "read": source.read,
+        "where": tf.constant([os.fsencode(source.describe(index)) for index in range(len(examples))], tf.string),
         "orientation": tf.constant([example.orientation for example in examples], tf.int32),
         "size": tf.constant([(example.height, example.width) for example in examples], tf.int32, [len(examples), 2]),
         "boxes": tf.RaggedTensor.from_row_lengths(boxes, counts),
@@ -201,8 +206,10 @@ def _mask_decoder(examples: Sequence[Example], side: int) -> Callable[[tf.Tensor
 
 
 def _read(columns: dict, index: tf.Tensor) -> tuple[tf.Tensor, Objects]:
-    where = columns["path"][index] + ": "
-    image = decode(tf.io.read_file(columns["path"][index]), columns["orientation"][index], where)
+    where = columns["where"][index] + ": "
+    with tf.name_scope(READ):
+        contents = columns["read"](index)
+    image = decode(contents, columns["orientation"][index], where)
     size, expected = tf.shape(image)[:2], columns["size"][index]
     changed = [where, "the image has ", times(size), " pixels, but had ", times(expected), " when it was checked"]
     image = require(tf.reduce_all(size == expected), changed, image)

@@ -13,6 +13,7 @@ import numpy as np
 
 from tf_frozen.data.checks.annotations import Place
 from tf_frozen.data.checks.boxes import check_box, is_finite, is_number
+from tf_frozen.data.source import DataSource
 
 _SMALL = 16  # px of the network's input, below which an object is a cell or less of most pyramids
 _RARE = 2
@@ -138,6 +139,13 @@ def summarize(
         odd_areas=dict(collections.Counter(filter(None, (_odd_area(row, places) for row in objects)))),
         rotated=sum(_is_rotated(row) for row in objects),
     )
+
+
+def summary_of(source: DataSource, frame: tuple[int, int] | None = None, detections: int | None = None) -> Summary:
+    """Returns the summary of a data source; `frame` and `detections` are as in `summarize`."""
+    images = enumerate(source.examples)
+    places = {each.image_id: Place(source.describe(index), each.height, each.width) for index, each in images}
+    return summarize(source.ground_truth["annotations"], places, dict(source.categories), frame, detections)
 
 
 def table(summaries: Mapping[str, Summary]) -> str:

@@ -9,7 +9,7 @@ import glob
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated
 
 import gin
@@ -114,7 +114,7 @@ class FeatureCache(Checked):
 
     def _layout(self, batches: TrainBatches, detector: Detector) -> Layout:
         check_cachable(detector.backbone)
-        if not batches.examples:
+        if not batches.source.examples:
             raise DataError("There is no image to cache the features of.")
         images, targets = batches.views([0], batches.batch_size).element_spec
         spec = tf.TensorSpec([batches.batch_size, *images.shape[1:]], images.dtype)
@@ -125,23 +125,23 @@ class FeatureCache(Checked):
         )
 
     def _estimate(self, batches: TrainBatches, layout: Layout, folder: str) -> Estimate:
-        objects = [int(np.count_nonzero(~example.crowd)) for example in batches.examples]
+        objects = [int(np.count_nonzero(~example.crowd)) for example in batches.source.examples]
         mixed_in = max(objects, default=0) if batches.mix else 0
         total = self.views * sum(layout.record_bytes(count + mixed_in) for count in objects)
-        records = self.views * len(batches.examples)
+        records = self.views * len(batches.source.examples)
         # Whole batches: the features of a shard then do not depend on which others were there already.
         of_shard = max(1, self.shard_bytes * records // total // batches.batch_size) * batches.batch_size
         folder = os.path.abspath(folder)
         while not os.path.isdir(folder):
             folder = os.path.dirname(folder)
         size = on_disk(total, records, -(-records // of_shard))
-        return Estimate(len(batches.examples), self.views, size, shutil.disk_usage(folder).free, of_shard)
+        return Estimate(len(batches.source.examples), self.views, size, shutil.disk_usage(folder).free, of_shard)
 
     def _manifest(
         self, batches: TrainBatches, detector: Detector, layout: Layout, estimate: Estimate, folder: str
     ) -> Manifest:
         """The folder's manifest, checked against what is asked for, or a new one."""
-        records = self.views * len(batches.examples)
+        records = self.views * len(batches.source.examples)
         settings = {
             **{f"FeatureCache.{name}": getattr(self, name) for name in ("views", "dtype", "compression")},
             "FeatureCache.shard_bytes": self.shard_bytes,
@@ -179,7 +179,7 @@ class FeatureCache(Checked):
             maps, fits = maps_of(tf.repeat(images, [1] * (count - 1) + [batches.batch_size - count + 1], axis=0))
             targets = {name: target.numpy() for name, target in targets.items()}
             if not fits:
-                raise RunError(_overflow(self.dtype, [batches.examples[i].path for i in targets["image_index"]]))
+                raise RunError(_overflow(self.dtype, map(batches.source.describe, targets["image_index"])))
             maps = {level: features.numpy() for level, features in maps.items()}
             for number in range(count):
                 yield layout.encode(
@@ -259,8 +259,8 @@ def _check_disk(folder: str, estimate: Estimate, part: float) -> None:
         )
 
 
-def _overflow(dtype: str, paths: Sequence[str]) -> str:
+def _overflow(dtype: str, images: Iterable[str]) -> str:
     return (
-        f"A feature of one of these images is not finite as {dtype}: {', '.join(paths)}. "
+        f"A feature of one of these images is not finite as {dtype}: {', '.join(images)}. "
         f"The largest value of float16 is 65504: use FeatureCache.dtype = 'bfloat16', or 'float32'."
     )

@@ -12,6 +12,7 @@ from tf_frozen.backbones.features import Features
 from tf_frozen.config.checked import Checked
 from tf_frozen.config.ranges import PositiveInt
 from tf_frozen.data.pipeline import TrainBatches
+from tf_frozen.data.source import DataSource
 from tf_frozen.errors import ConfigError
 
 
@@ -35,6 +36,11 @@ class CachedBatches(Checked):
         batches.fixed_views = cache.views
         self._batches, self._cache = batches, cache
         self.augmentation, self.workers = tuple(augmentation), workers
+
+    @property
+    def source(self) -> DataSource:
+        """The data set, of which no image is read."""
+        return self._batches.source
 
     @property
     def crop(self) -> tuple[int, int]:

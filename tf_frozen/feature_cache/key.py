@@ -7,8 +7,7 @@ import hashlib
 import inspect
 import itertools
 import json
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import gin
@@ -17,19 +16,18 @@ import tensorflow as tf
 
 from tf_frozen.backbones.backbone import Backbone
 from tf_frozen.config.imports import package_of
-from tf_frozen.data.example import Example
 from tf_frozen.data.pipeline import TrainBatches
+from tf_frozen.data.source import DataSource
 from tf_frozen.detectors.detector import Detector
 from tf_frozen.errors import ConfigError
 from tf_frozen.freezing.fingerprint import digest, fingerprints
 from tf_frozen.freezing.variable_paths import variable_paths
 
-FORMAT = 3
+FORMAT = 4
 # Where weights come from may differ, as long as they are the same: their digest tells.
 _NOT_COMPARED = ("name", "trainable", "mode", "weights", "init_checkpoint", "path")
 # The order of the batches does not change what a view shows, and views are the cache's own.
-_OF_THE_ORDER = ("examples", "batch_size", "fixed_views", "sampler")
-_END = 4096
+_OF_THE_ORDER = ("source", "batch_size", "fixed_views", "sampler")
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -44,7 +42,7 @@ def key(batches: TrainBatches, detector: Detector) -> dict[str, Any]:
         "backbone's precision": backbone.compute_dtype,
         "backbone's preprocessing": _preprocessing(backbone),
         "levels that the neck reads": {str(level): backbone.channels[level] for level in detector.levels_read},
-        **_data(batches.examples),
+        **_data(batches.source),
     }
     for owner, attributes, left_out in (
         (backbone, backbone.get_config(), _NOT_COMPARED),
@@ -79,29 +77,19 @@ def _preprocessing(backbone: Backbone) -> str:
     return digest(fingerprints({"probe": tf.convert_to_tensor(backbone.preprocess(tf.constant(probe)))}))
 
 
-def _data(examples: Sequence[Example]) -> dict[str, Any]:
+def _data(source: DataSource) -> dict[str, Any]:
     images, annotations = hashlib.sha256(), hashlib.sha256()
-    for example in examples:
-        images.update(f"{example.image_id}\0{os.path.basename(example.path)}\0{example.orientation}\n".encode())
-        images.update(_ends(example.path))
+    for index, example in enumerate(source.examples):
+        images.update(f"{example.image_id}\0{example.orientation}\n".encode())
+        images.update(source.fingerprint(index))
         for array in (example.boxes, example.classes, example.crowd):
             annotations.update(f"{array.shape}".encode() + array.tobytes())
         annotations.update(json.dumps(example.segmentations).encode())
     return {
-        "number of images": len(examples),
-        "images' names, sizes and first and last bytes": images.hexdigest(),
+        "number of images": len(source.examples),
+        "images": images.hexdigest(),
         "annotations": annotations.hexdigest(),
     }
-
-
-def _ends(path: str) -> bytes:
-    """Size, first and last bytes of a file: to read every image in full would take minutes at each start."""
-    with open(path, "rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        first = file.read(_END)
-        file.seek(max(0, size - _END))
-        return b"%d\n" % size + first + file.read(_END)
 
 
 def _add(rows: dict[str, Any], name: str, value: Any) -> None:

@@ -7,13 +7,13 @@ import logging
 from collections.abc import Sequence
 
 from tf_frozen.data.category import Category
-from tf_frozen.data.sources.coco_json import CocoJson
+from tf_frozen.data.source import DataSource
 from tf_frozen.errors import DataError, listing
 
 _LOGGER = logging.getLogger(__name__)
 
 
-def check_same(data: CocoJson, run: Sequence[Category], run_file: str) -> None:
+def check_same(data: DataSource, run: Sequence[Category], run_file: str) -> None:
     """Raises DataError unless the training data have the classes of the run that goes on: ids, names and number."""
     rows = [
         f"{'none' if here is None else tuple(here)} here, {'none' if there is None else tuple(there)} there"
@@ -22,24 +22,24 @@ def check_same(data: CocoJson, run: Sequence[Category], run_file: str) -> None:
     ]
     if rows:
         raise DataError(
-            f"The categories of {data.annotations_path} (here) are not those that this run was trained on, {run_file} "
+            f"The categories of {data} (here) are not those that this run was trained on, {run_file} "
             f"(there):\n{listing('classes differ', rows)}\nA class would be detected under the name of another. Train "
             "on the categories of the run, or use another model_dir."
         )
 
 
-def check_scored(val: CocoJson, known: Sequence[Category], known_file: str) -> None:
+def check_scored(val: DataSource, known: Sequence[Category], known_file: str) -> None:
     """Raises DataError for a val category that is not in `known`, the training data's; warns of those it lacks."""
     unknown = [tuple(category) for category in val.categories if category not in known]
     if unknown:
         raise DataError(
-            f"{val.annotations_path} has categories {unknown} that the training data lacks: {known_file} has "
+            f"{val} has categories {unknown} that the training data lacks: {known_file} has "
             f"{[tuple(category) for category in known]}. Use the same."
         )
     left_out = [category.name for category in known if category not in val.categories]
     if left_out:
         names = ", ".join(left_out[:10]) + (f" and {len(left_out) - 10} more" if left_out[10:] else "")
         _LOGGER.warning(
-            f"{val.annotations_path} lists {len(val.categories)} of the {len(known)} categories of {known_file}. "
+            f"{val} lists {len(val.categories)} of the {len(known)} categories of {known_file}. "
             f"Detections of the others are not scored: {names}."
         )

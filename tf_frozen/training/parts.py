@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tf_frozen.data.sources.coco_json import CocoJson
+from tf_frozen.data.source import DataSource
 from tf_frozen.detectors.detector import Detector
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
@@ -14,7 +14,7 @@ from tf_frozen.keras_flavor import keras
 _MAKE_IT = "Give what makes it instead, which the run calls where it has to be made: detector=lambda: ..."
 
 
-def makes_data(part: CocoJson | Callable[[], CocoJson]) -> Callable[[], CocoJson]:
+def makes_data(part: DataSource | Callable[[], DataSource]) -> Callable[[], DataSource]:
     """A callable is kept, data are what it gives."""
     return part if callable(part) else lambda: part
 

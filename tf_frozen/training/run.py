@@ -17,9 +17,10 @@ from tf_frozen.config.checked import Checked
 from tf_frozen.config.ranges import NonNegativeFloat, NonNegativeInt, PositiveInt, Seed
 from tf_frozen.data import magnification
 from tf_frozen.data.category import Category
+from tf_frozen.data.no_images import NoImages
 from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.data.reading import named
-from tf_frozen.data.sources.coco_json import CocoJson
+from tf_frozen.data.source import DataSource
 from tf_frozen.detectors.detector import Detector
 from tf_frozen.errors import ConfigError, DataError, RunError
 from tf_frozen.feature_cache.cached_batches import CachedBatches
@@ -78,8 +79,8 @@ class Run(Checked, metaclass=KeepsConfiguration):
         self,
         model_dir: str | os.PathLike,
         detector: Detector | Callable[[], Detector] = gin.REQUIRED,
-        train_data: CocoJson | Callable[[], CocoJson] = gin.REQUIRED,
-        val_data: CocoJson | Callable[[], CocoJson] = gin.REQUIRED,
+        train_data: DataSource | Callable[[], DataSource] = gin.REQUIRED,
+        val_data: DataSource | Callable[[], DataSource] = gin.REQUIRED,
         optimizer: keras.optimizers.Optimizer | Callable[[], keras.optimizers.Optimizer] = gin.REQUIRED,
         train_batches: Callable[..., TrainBatches] = TrainBatches,
         train_steps: PositiveInt | None = gin.REQUIRED,
@@ -127,7 +128,7 @@ class Run(Checked, metaclass=KeepsConfiguration):
     def _train(self, strict: bool) -> bool:
         train_data, val_data = read_all(self._train_data, self._val_data)
         self._check_classes(train_data)
-        check_scored(val_data, train_data.categories, train_data.annotations_path)
+        check_scored(val_data, train_data.categories, str(train_data))
         self._follow_data(train_data)
         keras.utils.set_random_seed(self.seed)
         detector, phases, checkpoints = self._builder.built
@@ -163,13 +164,13 @@ class Run(Checked, metaclass=KeepsConfiguration):
             checkpoints.follow(self._builder.enter(step))
             self._audit.next_phase(batches.crop)
 
-    def _complete(self, train_data: CocoJson, val_data: CocoJson, strict: bool) -> None:
+    def _complete(self, train_data: DataSource, val_data: DataSource, strict: bool) -> None:
         """Makes the configuration one that can be saved: of parts that were made in Python too."""
         detector, optimizer = self._builder.built.detector, self._builder.new_optimizer()
         made = {"detector": detector, "train_data": train_data, "val_data": val_data, "optimizer": optimizer}
         self.configuration.complete(made, strict)
 
-    def _follow_data(self, train_data: CocoJson) -> None:
+    def _follow_data(self, train_data: DataSource) -> None:
         """Gives macros that are computed, and `train_steps`, their values; a run that goes on keeps those it has."""
         goes_on = self._has_checkpoint()
         experiment.pin_computed(self.directory.config() if goes_on else ())
@@ -191,10 +192,10 @@ class Run(Checked, metaclass=KeepsConfiguration):
         start_report.advise(detector, batches, 0, self.train_steps)
         return batches, detector
 
-    def _image_batches(self, train_data: CocoJson, detector: Detector) -> TrainBatches:
-        return self._train_batches(train_data.examples, detector.frame, self.batch_size, self.seed)
+    def _image_batches(self, train_data: DataSource, detector: Detector) -> TrainBatches:
+        return self._train_batches(train_data, detector.frame, self.batch_size, self.seed)
 
-    def _batches(self, train_data: CocoJson, detector: Detector) -> TrainBatches | CachedBatches:
+    def _batches(self, train_data: DataSource, detector: Detector) -> TrainBatches | CachedBatches:
         batches = self._image_batches(train_data, detector)
         if self.feature_cache is None:
             return batches
@@ -256,7 +257,7 @@ class Run(Checked, metaclass=KeepsConfiguration):
     @in_configuration
     def audit(self) -> dict[str, Any]:
         """Audits the latest checkpoint and a step traced from it; returns the content of freezing.json."""
-        batches = self._train_batches([], self._builder.built.detector.frame, self.batch_size, self.seed)
+        batches = self._train_batches(NoImages(), self._builder.built.detector.frame, self.batch_size, self.seed)
         return self._audit.report(batches.crop)
 
     @in_configuration
@@ -299,8 +300,7 @@ class Run(Checked, metaclass=KeepsConfiguration):
         ]
         started = time.monotonic()
         try:
-            # A cache's batches open no image.
-            with interrupt, progress, named(getattr(batches, "examples", [])):
+            with interrupt, progress, named(batches.source):
                 try:
                     detector.fit(batches.dataset(step, end), callbacks=callbacks, verbose=0)
                 except tf.errors.OpError as error:
@@ -327,7 +327,7 @@ class Run(Checked, metaclass=KeepsConfiguration):
             self.directory.write("length.json", self._length_record)
         self._audit.write()
 
-    def _check_classes(self, train_data: CocoJson) -> None:
+    def _check_classes(self, train_data: DataSource) -> None:
         """Raises DataError where a run that has been saved was trained on other classes."""
         if not self._has_checkpoint():
             return

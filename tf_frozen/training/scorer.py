@@ -12,11 +12,10 @@ import tensorflow as tf
 from PIL import Image
 
 from tf_frozen.data.category import Category
-from tf_frozen.data.example import Example
-from tf_frozen.data.images import read
 from tf_frozen.data.pipeline import eval_batches
 from tf_frozen.data.reading import named
-from tf_frozen.data.sources.coco_json import CocoJson
+from tf_frozen.data.source import DataSource
+from tf_frozen.data.subset import Subset
 from tf_frozen.detectors.detector import Detector
 from tf_frozen.evaluation import fonts
 from tf_frozen.evaluation.coco import evaluate
@@ -42,7 +41,7 @@ class Scorer:
     def __init__(
         self,
         detector: Detector,
-        data: CocoJson,
+        data: DataSource,
         categories: Sequence[Category],
         model_dir: Path,
         batch_size: int,
@@ -51,11 +50,11 @@ class Scorer:
     ):
         self.detector = detector
         self._arguments = (detector, data, categories, model_dir, batch_size)
-        self.examples = data.examples if images is None else _spread(data.examples, images)
-        self._ground_truth = _only(data.ground_truth, {example.image_id for example in self.examples})
+        self._data = data if images is None else Subset(data, _spread(len(data.examples), images))
+        self.examples, self._ground_truth = self._data.examples, self._data.ground_truth
         self._listed = {category.id for category in data.categories}
         self._categories, self._model_dir, self._batch_size = categories, model_dir, batch_size
-        self._batches = eval_batches(self.examples, None if detector.tiles else detector.frame, batch_size)
+        self._batches = eval_batches(self._data, None if detector.tiles else detector.frame, batch_size)
         self._masks, self._most = detector.finds_masks, detector.detections
         few = f"{len(self.examples)} of {len(data.examples)}" if images else str(len(self.examples))
         self.sample = f"{few} val images" + ("" if views or detector.views is None else ", one view of each")
@@ -72,7 +71,7 @@ class Scorer:
 
     def score(self, step: int) -> dict[str, float | None]:
         """Adds a line to metrics.jsonl, and scalars and pictures to TensorBoard; gives the metrics."""
-        with named(self.examples), Counter(len(self.examples), "scoring", "images") as counter:
+        with named(self._data), Counter(len(self.examples), "scoring", "images") as counter:
             batches = counter.over(self._batches, lambda batch: len(batch[0]))
             self._found = detect_all(self._detect, batches, self.examples)
         self.results = [row for row in self._found if row["category_id"] in self._listed]
@@ -84,16 +83,15 @@ class Scorer:
             board.images(step, f"val/{name}", picture)
         return self.metrics
 
-    @property
-    def image_paths(self) -> list[str]:
-        """Files of the split's images."""
-        return [example.path for example in self.examples]
+    def images(self, count: int) -> list[np.ndarray]:
+        """The first images of the split, uint8 [h, w, 3]."""
+        return [self._data.image(index) for index in range(min(count, len(self.examples)))]
 
     def pictures(self) -> list[tuple[str, np.ndarray]]:
-        """The first val images by file name, uint8, with the boxes found and, thin, those drawn by hand."""
+        """The first val images by name, uint8, with the boxes found and, thin, those drawn by hand."""
         names = fonts.labels({category.id: category.name for category in self._categories})
         order = {category.id: place for place, category in enumerate(self._categories)}
-        stems = [Path(example.path).stem for example in self.examples]
+        stems = [Path(self._data.describe(index)).stem for index in range(len(self.examples))]
         pictures = []
         for number, example in enumerate(self.examples[:_MOST_PICTURES]):
             rows = [r for r in self._found if r["image_id"] == example.image_id and r["score"] >= _SHOWN_SCORE]
@@ -101,9 +99,9 @@ class Scorer:
             labels, scores = [names[row["category_id"]] for row in rows], [row["score"] for row in rows]
             boxes, classes = np.stack([y, x, y + h, x + w], -1), [order[row["category_id"]] for row in rows]
             masks = [row["segmentation"] for row in rows] if self._masks else None
-            with named([example]):
-                image = draw(read(example.path), boxes, labels, scores, example.boxes, masks, classes)
-            # Folders may hold files of the same name.
+            with named(self._data):
+                image = draw(self._data.image(number), boxes, labels, scores, example.boxes, masks, classes)
+            # Two folders may hold files of the same name.
             name = stems[number] if stems.count(stems[number]) == 1 else f"{stems[number]}_{number}"
             pictures.append((name, image))
         return pictures
@@ -122,14 +120,7 @@ class Scorer:
         _LOGGER.info("%s holds pictures of %s, and results.json the detections on all.", folder, of)
 
 
-def _spread(examples: Sequence[Example], count: int) -> Sequence[Example]:
-    """`count` of the examples, in order and evenly spread, as neighbours in a data set are often alike."""
-    count = min(count, len(examples))
-    return [examples[number * len(examples) // count] for number in range(count)]
-
-
-def _only(ground_truth: dict, image_ids: set) -> dict:
-    """The part of a COCO JSON that is about these images."""
-    images = [row for row in ground_truth["images"] if row["id"] in image_ids]
-    annotations = [row for row in ground_truth["annotations"] if row["image_id"] in image_ids]
-    return {**ground_truth, "images": images, "annotations": annotations}
+def _spread(total: int, count: int) -> list[int]:
+    """`count` of `total` indices, in order and evenly spread, as neighbours in a data set are often alike."""
+    count = min(count, total)
+    return [number * total // count for number in range(count)]

@@ -14,7 +14,8 @@ from tf_frozen.data.example import Example
 from tf_frozen.data.magnification import MagnificationCheck
 from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.data.reading import named
-from tf_frozen.data.sources.coco_json import CocoJson
+from tf_frozen.data.source import DataSource
+from tf_frozen.data.summary import summary_of
 from tf_frozen.data.summary import table as summary_table
 from tf_frozen.detectors.detector import Detector
 from tf_frozen.feature_cache.cached_batches import CachedBatches
@@ -27,10 +28,10 @@ _LOGGER = logging.getLogger(__name__)
 _MANY = 0.05  # a share of objects that is worth a warning
 
 
-def log_data(train_data: CocoJson, val_data: CocoJson, detector: Detector) -> None:
+def log_data(train_data: DataSource, val_data: DataSource, detector: Detector) -> None:
     """Logs a summary of the data, in which objects have their size in the frame of the detector."""
     splits = {"train": train_data, "val": val_data}
-    summaries = {name: data.summary(detector.frame, detector.detections) for name, data in splits.items()}
+    summaries = {name: summary_of(data, detector.frame, detector.detections) for name, data in splits.items()}
     _LOGGER.info("%s", summary_table(summaries))
 
 
@@ -38,23 +39,23 @@ def advise(detector: Detector, batches: TrainBatches | CachedBatches, step: int,
     """Warns of what the paper and the first batch say against the configuration; FreezeError for a mistake."""
     lines = advice(detector, train_steps)
     if not step and not isinstance(batches, CachedBatches):  # a cache's images were inspected when it was made
-        with named(batches.examples):
+        with named(batches.source):
             images, targets = next(iter(batches.dataset(0, 1)))
         lines += advice_on_batch(detector, images, targets["image_size"])
     for line in lines:
         _LOGGER.warning("%s", line)
 
 
-def check_magnification(trained: Mapping[str, Any] | None, detector: Detector, val_data: CocoJson) -> None:
+def check_magnification(trained: Mapping[str, Any] | None, detector: Detector, val_data: DataSource) -> None:
     """Warns of val images that are shown much smaller or larger than those trained on: see MagnificationCheck."""
     check = MagnificationCheck(trained, detector.frame, detector.tiles and detector.tiles.magnification)
-    for example in val_data.examples:
-        check.add(example.path, example.height, example.width)
+    for index, example in enumerate(val_data.examples):
+        check.add(val_data.describe(index), example.height, example.width)
     if check.warning:
         _LOGGER.warning("%s", check.warning)
 
 
-def check_tiles(detector: Detector, data: CocoJson) -> None:
+def check_tiles(detector: Detector, data: DataSource) -> None:
     """Warns where one object in twenty or more, of images that tiles cut, is too large to be found whole on tiles."""
     if not detector.tiles:
         return
@@ -64,7 +65,7 @@ def check_tiles(detector: Detector, data: CocoJson) -> None:
     large = np.sum(np.any(cut > whole, axis=1))
     if large > _MANY * len(cut):
         _LOGGER.warning(
-            f"{large} of {len(cut)} objects of {data.annotations_path} are larger than {whole[0]:.0f} × {whole[1]:.0f} "
+            f"{large} of {len(cut)} objects of {data} are larger than {whole[0]:.0f} × {whole[1]:.0f} "
             f"pixels, and may be found in parts on tiles: {detector.tiles.overlap:.0%} of the frame, less a margin, is "
             f"what neighbours share, at magnification {magnification:g}. Raise Tiles.overlap, up to 0.5, or FRAME, or "
             "lower MAGNIFICATION."

@@ -1,5 +1,3 @@
-import dataclasses
-
 import gin
 import numpy as np
 import tensorflow as tf
@@ -219,8 +217,7 @@ class BatchesTest(tf.test.TestCase):
     """The picture of three shapes, on itself, and in several copies that are augmented each in its own way."""
 
     def batches(self, count=3, batch_size=4, **arguments):
-        example = shapes.example(self.get_temp_dir())
-        copies = [dataclasses.replace(example, image_id=number) for number in range(count)]
+        copies = shapes.source(self.get_temp_dir(), copies=[{"image_id": number} for number in range(count)])
         arguments = {"augmentation": (QuarterTurns(False),), "placement": ScaleJitter(0.3, 2.0), **arguments}
         return TrainBatches(copies, (128, 160), batch_size, seed=1, mix=CopyPaste(), **arguments)
 
@@ -249,8 +246,8 @@ class BatchesTest(tf.test.TestCase):
 
     def test_the_other_image_is_any_and_drawn_apart_from_how_the_image_itself_is(self):
         """A mix that gives the other's objects in place of the image's, classes telling which image they are of."""
-        example = shapes.example(self.get_temp_dir(), (False, True, True))
-        copies = [dataclasses.replace(example, classes=np.int32([n, 1, 1])) for n in range(1, 5)]
+        classes = [{"classes": [n, 1, 1]} for n in range(1, 5)]
+        copies = shapes.source(self.get_temp_dir(), (False, True, True), classes)
         both = {"placement": ScaleJitter(0.3, 1.0), "augmentation": (QuarterTurns(False),)}
 
         def mix(image, objects, other_image, other_objects, seed):
@@ -281,16 +278,16 @@ class BatchesTest(tf.test.TestCase):
         self.assertNotAllClose(shown[0], shown[1])
 
     def test_data_without_segmentations(self):
-        example = dataclasses.replace(shapes.example(self.get_temp_dir()), segmentations=None)
+        source = shapes.source(self.get_temp_dir(), copies=[{"segmentations": None}])
         with self.assertRaisesRegex(ConfigError, "TrainBatches.mix needs masks.*CocoJson.masks = True"):
-            TrainBatches([example], (64, 64), 1, mix=CopyPaste()).dataset(0, 1)
+            TrainBatches(source, (64, 64), 1, mix=CopyPaste()).dataset(0, 1)
 
     def test_the_shipped_configuration(self):
         self.addCleanup(gin.clear_config)
         gin.add_config_file_search_path("gin_configs")
         gin.parse_config("import tf_frozen.data.sources.coco_json\nimport tf_frozen.data.pipeline")
         gin.parse_config_file("augmentation/copy_paste.gin")
-        train = TrainBatches([shapes.example(self.get_temp_dir())], (64, 64), 2)
+        train = TrainBatches(shapes.source(self.get_temp_dir()), (64, 64), 2)
         self.assertIsInstance(train.mix, CopyPaste)
         self.assertTrue(gin.query_parameter("CocoJson.masks"))
         ((_, targets),) = train.dataset(0, 1)

@@ -8,7 +8,6 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from tests.data.small_set import TILES, SmallSetTestCase
-from tf_frozen.data import images
 from tf_frozen.data.category import Category
 from tf_frozen.data.paths import resolve
 from tf_frozen.data.sources.coco_json import CocoJson, num_classes
@@ -25,12 +24,12 @@ class CocoJsonTest(SmallSetTestCase):
         source, coco = CocoJson(*NEON_VAL), COCO(resolve(NEON_VAL[0]))
 
         self.assertEqual([example.image_id for example in source.examples], list(coco.imgs))
-        for example in source.examples:
+        for index, example in enumerate(source.examples):
             rows = [coco.anns[number] for number in example.annotation_ids]
             self.assertEqual(example.annotation_ids, coco.getAnnIds(example.image_id))
             x, y, w, h = np.float32([row["bbox"] for row in rows]).T
             self.assertAllEqual(example.boxes, np.stack([y, x, y + h, x + w], 1))
-            self.assertEqual(images.read(example.path).shape, (example.height, example.width, 3))
+            self.assertEqual(source.image(index).shape, (example.height, example.width, 3))
 
     def test_boxes_are_corners_and_classes_count_by_category_id(self):
         source = self.source()
@@ -146,11 +145,12 @@ class CocoJsonTest(SmallSetTestCase):
         self.document["annotations"].pop()
         self.annotation["bbox"] = [10, 340, 30, 60]
 
-        example = self.source().examples[0]
+        source = self.source()
+        (example,) = source.examples[:1]
 
         self.assertEqual((example.height, example.width, example.orientation), (400, 300, 6))
         self.assertAllEqual(example.boxes, [[340, 10, 400, 40]])
-        self.assertEqual(images.read(example.path).shape, (400, 300, 3))
+        self.assertEqual(source.image(0).shape, (400, 300, 3))
 
     def test_ground_truth_has_what_scoring_needs(self):
         for row in [self.image, *self.document["annotations"]]:

@@ -11,7 +11,7 @@ import struct
 import time
 import warnings
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import tensorflow as tf
 from PIL import Image
@@ -57,21 +57,33 @@ def look_at(file: str, decode: bool) -> Header | Problem:
         if not stat.S_ISREG(os.stat(file).st_mode):  # reading a pipe or a device may never end
             return Problem("unreadable_image", "this is not a regular file")
         with open(file, "rb") as stream:
-            start = stream.read(_PNG_BIT_DEPTH_AT + 1)
-            if not start:
-                return Problem("unreadable_image", "the file is empty")
-            with Image.open(stream) as image:
-                problem = _unsupported(image, start)
-                header = _header(image)
+            return look_into(stream, decode)
     except FileNotFoundError:
         return Problem("missing_image", "there is no such file")
+    except _PIL_ERRORS as error:
+        return _unreadable(error)
+
+
+def look_into(stream: BinaryIO, decode: bool) -> Header | Problem:
+    """Returns the header of an encoded image, or why it cannot be used; `decode` also decodes every pixel."""
+    try:
+        start = stream.read(_PNG_BIT_DEPTH_AT + 1)
+        if not start:
+            return Problem("unreadable_image", "the file is empty")
+        with Image.open(stream) as image:
+            problem = _unsupported(image, start)
+            header = _header(image)
+        return problem or (_undecodable(stream, header) if decode else None) or header
     except Image.DecompressionBombError as error:
         return Problem("image_too_large", str(error).rstrip("."))
     except Image.UnidentifiedImageError:
         return Problem("unreadable_image", "this is not an image in a format that can be read")
     except _PIL_ERRORS as error:
-        return Problem("unreadable_image", f"cannot be read ({getattr(error, 'strerror', None) or error})")
-    return problem or (_undecodable(file, header) if decode else None) or header
+        return _unreadable(error)
+
+
+def _unreadable(error: Exception) -> Problem:
+    return Problem("unreadable_image", f"cannot be read ({getattr(error, 'strerror', None) or error})")
 
 
 def _header(image: Image.Image) -> Header:
@@ -99,23 +111,25 @@ def _unsupported(image: Image.Image, start: bytes) -> Problem | None:
     return None
 
 
-def _undecodable(file: str, header: Header) -> Problem | None:
+def _undecodable(stream: BinaryIO, header: Header) -> Problem | None:
     """Decodes with the decoder of training, so that what passes here cannot stop a run later."""
+    stream.seek(0)
     try:
-        height, width, _ = images.read(file).shape
+        with tf.device("CPU:0"):
+            height, width, _ = images.decode(stream.read(), header.orientation).shape
     except tf.errors.OpError as error:
         refused = images.reason(error)
-        return Problem("unsupported_image", refused) if refused else _reason(file)
+        return Problem("unsupported_image", refused) if refused else _reason(stream)
     if (height, width) != header[:2]:
         stated = f"{header.width} x {header.height}"
         return Problem("unreadable_image", f"it decodes to {width} x {height} pixels, but its header states {stated}")
     return None
 
 
-def _reason(file: str) -> Problem:
+def _reason(stream: BinaryIO) -> Problem:
     """Asks Pillow why an image cannot be decoded, because it tells truncated files from others."""
     try:
-        with Image.open(file) as image:
+        with Image.open(stream) as image:
             image.load()
     except _PIL_ERRORS as error:
         kind = "truncated_image" if "truncated" in str(error) else "unreadable_image"

@@ -15,13 +15,12 @@ from tf_frozen.config.checked import Checked
 from tf_frozen.config.ranges import PositiveFraction, Seed
 from tf_frozen.data import paths
 from tf_frozen.data.category import Category
-from tf_frozen.data.checks.annotations import Place
 from tf_frozen.data.checks.inspection import Header, Inspection, inspect
 from tf_frozen.data.checks.rows import check_categories
 from tf_frozen.data.example import Example
 from tf_frozen.data.faults import Fault, describe
 from tf_frozen.data.sources import coco_file
-from tf_frozen.data.summary import Summary, summarize
+from tf_frozen.data.sources.image_files import ImageFiles
 from tf_frozen.errors import DataError
 from tf_frozen.files import absolute
 
@@ -33,7 +32,7 @@ _OF_ONE_MASK = ("missing_segmentation", "malformed_segmentation", "segmentation_
 
 
 @gin.configurable
-class CocoJson(Checked):
+class CocoJson(Checked, ImageFiles):
     """A data set whose every image and annotation has been checked.
 
     `examples` are in the order of the JSON, `categories` by id: class k is `categories[k - 1]`.
@@ -82,8 +81,6 @@ class CocoJson(Checked):
         self.annotations, self.images, self.check = absolute(annotations), absolute(images), check
         self.drop_faulty_boxes, self.clip_boxes, self.masks = drop_faulty_boxes, clip_boxes, masks
         self.fraction, self.seed = fraction, seed
-        self.annotations_path = paths.resolve(annotations)
-        self.categories = _categories(inspection.document)
         self._document = inspection.document
         kept = _subset(len(inspection.files), fraction, seed)
         self._images = [inspection.document["images"][index] for index in kept]
@@ -91,7 +88,9 @@ class CocoJson(Checked):
         rows = inspection.document["annotations"]
         beyond = {warning.annotation_id for warning in inspection.warnings if warning.kind == "clipped_box"}
         self._rows = [row for row in rows if row["id"] not in without and row["image_id"] in ids]
-        self.examples = _examples(inspection, kept, self._rows, self.categories, masks)
+        categories = _categories(inspection.document)
+        examples = _examples(inspection, kept, self._rows, categories, masks)
+        super().__init__(examples, categories, [inspection.files[index] for index in kept])
         if beyond:
             self._clip_rows(beyond)
 
@@ -115,10 +114,8 @@ class CocoJson(Checked):
         annotations = [_filled(row, {"iscrowd": 0, **self._area(row)}) for row in self._rows]
         return {"info": {}, **self._document, "images": images, "annotations": annotations}
 
-    def summary(self, frame: tuple[int, int] | None = None, detections: int | None = None) -> Summary:
-        """Returns counts of boxes and classes; see `summarize` for the frame and the detections an image."""
-        places = {example.image_id: Place(example.path, example.height, example.width) for example in self.examples}
-        return summarize(self._rows, places, dict(self.categories), frame, detections)
+    def __str__(self) -> str:
+        return paths.resolve(self.annotations)
 
     def _area(self, row: dict[str, Any]) -> dict[str, float]:
         """The box's area; where masks are scored, theirs stands in for one that is missing."""
@@ -158,18 +155,17 @@ def _examples(
         of_image[row["image_id"]].append(row)
     class_of = {category.id: index + 1 for index, category in enumerate(categories)}
     ids = [image["id"] for image in inspection.document["images"]]
-    images = [(ids[index], inspection.files[index], inspection.headers[index]) for index in kept]
-    return [_example(number, path, header, of_image[number], class_of, masks) for number, path, header in images]
+    images = [(ids[index], inspection.headers[index]) for index in kept]
+    return [_example(number, header, of_image[number], class_of, masks) for number, header in images]
 
 
 def _example(
-    image_id: int | str, path: str, header: Header, rows: Sequence[dict], class_of: dict[int, int], masks: bool
+    image_id: int | str, header: Header, rows: Sequence[dict], class_of: dict[int, int], masks: bool
 ) -> Example:
     x, y, w, h = np.asarray([row["bbox"] for row in rows], np.float64).reshape([-1, 4]).T
     corners = np.stack([y, x, y + h, x + w], axis=-1)
     return Example(
         image_id=image_id,
-        path=path,
         height=header.height,
         width=header.width,
         orientation=header.orientation,
