@@ -36,8 +36,6 @@ KNOWN = {
     ("export.pictures", "evaluation"),
     ("export.predictor", "evaluation"),
     ("export.saved_model", "evaluation"),
-    ("freezing.advice", "backbones"),
-    ("freezing.policy", "detectors"),
 }
 
 

@@ -1,1 +1,1 @@
-"""What is frozen, the proof that it stayed so, and what that saves."""
+"""Freezing: which variables of a Keras model train, the audit that the others did not change, and what that saves."""

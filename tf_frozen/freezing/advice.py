@@ -7,8 +7,6 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_frozen.backbones.backbone import Backbone
-from tf_frozen.backbones.features import Features
 from tf_frozen.errors import FreezeError
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.building import is_allocated
@@ -71,7 +69,7 @@ def _capacity(detector: keras.Model) -> str | None:
     )
 
 
-def _epsilon(backbone: Backbone) -> str | None:
+def _epsilon(backbone: keras.Model) -> str | None:
     """Whether frozen norms divide by something else than in the training of the published weights."""
     published = getattr(backbone, "published_norm_epsilon", None)
     norms = (layer for layer in backbone.submodules if isinstance(layer, keras.layers.BatchNormalization))
@@ -87,17 +85,17 @@ def _epsilon(backbone: Backbone) -> str | None:
     )
 
 
-def advice_on_batch(detector: keras.Model, images: tf.Tensor | Features, image_size: tf.Tensor) -> list[str]:
+def advice_on_batch(detector: keras.Model, images: tf.Tensor, image_size: tf.Tensor) -> list[str]:
     """Warnings about images [batch, H, W, 3] in 0…255 that a frozen backbone is to see, by its first batch norm.
 
     `image_size` [batch, 2] is the part of each that is not padding. The channels' mean and variance before that norm,
     over the batch, are held against those that it has from its training. Raises FreezeError where they are so far off
-    that only a mistake explains it. Silent where there is nothing to measure: no frozen pretrained batch norm, a
-    network that is not functional, features from a cache.
+    that only a mistake explains it. Silent where there is nothing to measure: no frozen pretrained batch norm, or a
+    network that is not functional.
     """
     backbone = detector.backbone
     norm = _first_norm(backbone)
-    if norm is None or isinstance(images, Features):
+    if norm is None:
         return []
     images, image_size = images[:_IMAGES], image_size[:_IMAGES]
     found = _statistics(backbone, norm, images, image_size)
@@ -123,7 +121,7 @@ class _Statistics(NamedTuple):
     ratio: float
 
 
-def _first_norm(backbone: Backbone) -> keras.layers.BatchNormalization | None:
+def _first_norm(backbone: keras.Model) -> keras.layers.BatchNormalization | None:
     """The first batch norm, if it is one of pretrained weights, in a network that can be cut before it."""
     network = backbone.network
     if backbone.weights_source is None or not getattr(network, "inputs", None) or not is_allocated(backbone):
@@ -134,7 +132,7 @@ def _first_norm(backbone: Backbone) -> keras.layers.BatchNormalization | None:
 
 
 def _statistics(
-    backbone: Backbone, norm: keras.layers.BatchNormalization, images: tf.Tensor, image_size: tf.Tensor
+    backbone: keras.Model, norm: keras.layers.BatchNormalization, images: tf.Tensor, image_size: tf.Tensor
 ) -> _Statistics | None:
     before = keras.Model(backbone.network.inputs, _input_of(norm, backbone.network))
     maps = tf.cast(before(backbone.padded(backbone.preprocess(images)), training=False), tf.float32)
@@ -165,7 +163,7 @@ def _inside(maps: tf.Tensor, image_size: tf.Tensor, frame: tf.TensorShape) -> tf
     return tf.boolean_mask(maps, rows[:, :, tf.newaxis] & columns[:, tf.newaxis])
 
 
-def _message(backbone: Backbone, norm: keras.layers.BatchNormalization, found: _Statistics) -> str:
+def _message(backbone: keras.Model, norm: keras.layers.BatchNormalization, found: _Statistics) -> str:
     times = f"{found.ratio:.3g} times" if found.ratio > 1 else f"1/{1 / max(found.ratio, 1e-12):.3g} of"
     return (
         f"The frozen backbone does not see images as its weights saw them in training ({backbone.weights_source}): "

@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from tf_frozen.config.checked import Checked
 from tf_frozen.config.ranges import PositiveInt
-from tf_frozen.detectors.detector import Detector
 from tf_frozen.errors import ConfigError
 from tf_frozen.freezing.variable_paths import frozen_variables, layers_with_weights, variable_paths
 from tf_frozen.gin_files import did_you_mean
@@ -61,7 +60,7 @@ class Policy(Checked):
         """The step at which what trains at `step` began to: 0, or `until`."""
         return self.until if self.until is not None and step >= self.until else 0
 
-    def apply(self, detector: Detector, step: int = 0) -> list[Decision]:
+    def apply(self, detector: keras.Model, step: int = 0) -> list[Decision]:
         """Makes the detector train what this policy says for `step`, whatever it trained before.
 
         A compiled detector must be compiled again, as Keras trains what did when it was compiled, with an optimizer
@@ -130,7 +129,7 @@ def _rule(row: tuple[str, str], number: int) -> _Rule:
     return _Rule(pattern, outcome, f"rule {number}", claims)
 
 
-def _implied(detector: Detector, paths: Mapping[str, tf.Variable], fixed: Set[str]) -> list[_Rule]:
+def _implied(detector: keras.Model, paths: Mapping[str, tf.Variable], fixed: Set[str]) -> list[_Rule]:
     """The rules that the mode of the backbone stands for, and what was set not trainable."""
     mode = detector.backbone.mode
     source = f"mode '{mode}'"
@@ -143,7 +142,7 @@ def _implied(detector: Detector, paths: Mapping[str, tf.Variable], fixed: Set[st
     return [_Rule("the backbone's adapters", TRAINED, source, adapters.__contains__), *rules] if adapters else rules
 
 
-def _adapters(detector: Detector, paths: Mapping[str, tf.Variable]) -> set[str]:
+def _adapters(detector: keras.Model, paths: Mapping[str, tf.Variable]) -> set[str]:
     ids = {id(variable) for variable in detector.backbone.adapter_variables}
     return {path for path, variable in paths.items() if id(variable) in ids}
 
@@ -156,7 +155,7 @@ def _decide(rules: Sequence[_Rule], paths: Mapping[str, tf.Variable]) -> list[De
     return decisions
 
 
-def _check_until(until: int, before: Sequence[Decision], after: Sequence[Decision], detector: Detector) -> None:
+def _check_until(until: int, before: Sequence[Decision], after: Sequence[Decision], detector: keras.Model) -> None:
     """Raises ConfigError where the same variables train before the step `until` and after it."""
     if [decision.outcome for decision in before] == [decision.outcome for decision in after]:
         raise ConfigError(
@@ -215,7 +214,7 @@ def _matches(pattern: str, text: str) -> bool:
         return False
 
 
-def _check_mode(detector: Detector, paths: Mapping[str, tf.Variable], decisions: Sequence[Decision]) -> None:
+def _check_mode(detector: keras.Model, paths: Mapping[str, tf.Variable], decisions: Sequence[Decision]) -> None:
     """Raises ConfigError where a backbone would train whose mode says that it is frozen."""
     mode = detector.backbone.mode
     adapters = _adapters(detector, paths)
@@ -232,7 +231,7 @@ def _check_mode(detector: Detector, paths: Mapping[str, tf.Variable], decisions:
         )
 
 
-def _check_norms(detector: Detector, paths: Mapping[str, tf.Variable], decisions: Sequence[Decision]) -> None:
+def _check_norms(detector: keras.Model, paths: Mapping[str, tf.Variable], decisions: Sequence[Decision]) -> None:
     """Raises ConfigError where a batch norm would train in part: its statistics belong to its scale."""
     by_id = {id(paths[decision.path]): decision for decision in decisions}
     for path, (layer, weights) in layers_with_weights(detector).items():
@@ -248,7 +247,7 @@ def _check_norms(detector: Detector, paths: Mapping[str, tf.Variable], decisions
             )
 
 
-def _set_trainable(detector: Detector, frozen: set[int]) -> None:
+def _set_trainable(detector: keras.Model, frozen: set[int]) -> None:
     """Layers train unless all their weights are frozen; frozen weights of layers that train are held one by one."""
     layers = [module for module in detector.submodules if isinstance(module, keras.layers.Layer) and module.weights]
     # Keras sets what lies in a layer along with it, so outer ones come first.

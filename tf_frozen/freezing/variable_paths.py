@@ -42,7 +42,7 @@ def frozen_variables(model: keras.Model) -> dict[str, tf.Variable]:
     """What the model does not train, by path.
 
     That is the weights, moving statistics too, of every layer that is not trainable or lies in one, and single weights
-    that a Detector holds.
+    that the model holds out of training (`Detector.hold`).
     """
     layers = [module for module in model.submodules if isinstance(module, keras.layers.Layer)]
     frozen = {id(weight) for layer in [model, *layers] if not layer.trainable for weight in layer.weights}
