@@ -9,6 +9,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from tf_frozen import export as export
+    from tf_frozen.data.category import Category as Category
+    from tf_frozen.data.example import Example as Example
+    from tf_frozen.data.source import DataSource as DataSource
     from tf_frozen.data.sources.coco_json import CocoJson as CocoJson
     from tf_frozen.export.predictor import Predictor as Predictor
     from tf_frozen.recipes import cascade_rcnn as cascade_rcnn
@@ -20,7 +23,10 @@ if TYPE_CHECKING:
 
 # The module of each name: it is imported, and TensorFlow with it, when the name is first used.
 _MODULES = {
+    "Category": "data.category",
     "CocoJson": "data.sources.coco_json",
+    "DataSource": "data.source",
+    "Example": "data.example",
     "Predictor": "export.predictor",
     "Run": "training.run",
     "cascade_rcnn": "recipes",

@@ -1,7 +1,9 @@
 """A data source of one's own: images held in memory, which no file of the package knows."""
 
 import pathlib
+import re
 import tempfile
+import zipfile
 
 import gin
 import numpy as np
@@ -98,6 +100,22 @@ class ContractTest(tf.test.TestCase):
         self.assertEqual([row["image_id"] for row in part.ground_truth["annotations"]], [1, 3])
         ((images, _),) = eval_batches(part, (SIDE, SIDE), 2)
         self.assertAllEqual(images[:, 0, 0, 0], [63, 61])
+
+    def test_the_source_of_the_page(self):
+        page = pathlib.Path(tff.__file__).parents[1] / "docs" / "python.md"
+        (code,) = re.findall(r"```python\n(import zipfile.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+        pictures = [np.full([480, 640, 3], grey, np.uint8) for grey in (50, 90)]
+        path = f"{self.get_temp_dir()}/birds.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            for number, picture in enumerate(pictures):
+                archive.writestr(f"{number}.png", tf.io.encode_png(picture).numpy())
+        names = {"__name__": "birds"}
+        exec(code, names)
+        source = names["Birds"](path)
+        self.assertEmpty(check_examples(source))
+        ((images, targets),) = eval_batches(source, (480, 640), 2)
+        self.assertAllEqual(images, pictures)
+        self.assertAllEqual(targets["boxes"][:, 0], [[120, 160, 360, 480]] * 2)
 
     def test_a_class_without_read_cannot_be_made(self):
         with self.assertRaisesRegex(TypeError, "read"):

@@ -18,7 +18,8 @@ from tf_frozen.data.example import Example
 from tf_frozen.data.image_header import require, times
 from tf_frozen.data.images import decode
 from tf_frozen.data.resize import fit
-from tf_frozen.data.sampling import ShuffledEpochs
+from tf_frozen.data.samplers.shuffled_epochs import ShuffledEpochs
+from tf_frozen.data.sampling import Sampler
 from tf_frozen.data.segmentations import box_mask
 from tf_frozen.data.source import DataSource
 from tf_frozen.errors import ConfigError
@@ -36,7 +37,7 @@ class TrainBatches(Checked):
     the largest number of boxes in an image: none is ever cut. `placement` puts the augmented image into (H, W) =
     `crop`, the frame itself if None and never more; a crop smaller than the frame saves time and keeps objects' size.
     With `fixed_views` V, epoch e shows each image as epoch e mod V did, in its own order. `sampler`, called with
-    the examples and the seed, decides which image comes when: ShuffledEpochs, or RepeatFactor for a long tail.
+    the examples and the seed, makes the Sampler that decides which image comes when; gin_configs/samplers has others.
 
     `mix` (image, objects, another's image, its objects, seed) → (image, objects) adds to each image what it takes of
     another, any of them, which was augmented and placed in its own way. Examples need masks; N is twice as large;
@@ -55,7 +56,7 @@ class TrainBatches(Checked):
         mask_size: PositiveInt = 112,
         fixed_views: PositiveInt | None = None,
         mix: Callable | None = None,
-        sampler: Callable = ShuffledEpochs,
+        sampler: Callable[[Sequence[Example], int], Sampler] = ShuffledEpochs,
     ):
         self.source, self.batch_size, self.seed = source, batch_size, seed
         self.frame, self.crop = tuple(frame), tuple(map(min, crop or frame, frame))

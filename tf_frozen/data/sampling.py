@@ -1,70 +1,30 @@
-"""Samplers: which image, and which augmented view of it, stands where in the endless stream of training images."""
+"""The contract of a sampler: which image stands where in the endless stream of training images."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import abc
 
-import gin
-import numpy as np
 import tensorflow as tf
 
-from tf_frozen.config.checked import Checked
-from tf_frozen.config.ranges import Fraction, Seed
-from tf_frozen.data.example import Example
 
+class Sampler(abc.ABC):
+    """Made of a data set's examples and a seed, on which alone its order depends.
 
-@gin.configurable
-class ShuffledEpochs(Checked):
-    """Every image once an epoch, in an order of the epoch's own."""
-
-    def __init__(self, examples: Sequence, seed: Seed):
-        self.count, self.seed = len(examples), seed
-
-    def place(self, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The number of the view and the index of the example at `position`, int64 scalars."""
-        epoch = position // self.count
-        # The op takes few of the low bits of its seed: random bits make all of the seed and the epoch count. By the 4
-        # rounds of tf.random.experimental.index_shuffle neighbours of one epoch stay neighbours too often in others.
-        bits = tf.random.stateless_uniform(
-            [3], tf.stack([tf.constant(self.seed, tf.int64), epoch]), None, None, tf.int32
-        )
-        last = tf.constant(self.count - 1, tf.int64)
-        return epoch, tf.raw_ops.RandomIndexShuffle(index=position % self.count, seed=bits, max_index=last, rounds=16)
-
-
-@gin.configurable
-class RepeatFactor(Checked):
-    """Images of rare classes more often than others (Gupta et al. 2019, arXiv 1908.03195, section 4.1.3).
-
-    A class in the share f of the images has the factor max(1, √(`threshold`/f)), an image the largest of its classes.
-    An epoch has as many images as there are, shared out by the factors: of each the integer part or one more, in turn
-    over the epochs. Where every class is in more than `threshold` of the images this is ShuffledEpochs. Copies of an
-    image within an epoch are different views. Raises ConfigError for a threshold outside 0…1.
+    It has no state, so that a run goes on at any step, and any process can tell what a step holds.
     """
 
-    def __init__(self, examples: Sequence[Example], seed: Seed, threshold: Fraction = 0.3):
-        self._epochs = ShuffledEpochs(examples, seed)
-        factors = repeat_factors([example.classes[~example.crowd] for example in examples], threshold)
-        # Image i owns the slots of a circle of `count` from ends[i-1] to ends[i].
-        slots = factors * len(factors) / max(factors.sum(), 1.0)
-        self._ends, self._most = np.cumsum(slots), int(np.ceil(slots.max(initial=0.0))) + 1
-
+    @abc.abstractmethod
     def place(self, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The number of the view and the index of the example at `position`, int64 scalars."""
-        epoch, slot = self._epochs.place(position)
-        seed = tf.stack([tf.constant(self._epochs.seed, tf.int64), epoch])
-        offset = tf.random.stateless_uniform([], seed, dtype=tf.float64)
-        ends = tf.constant(self._ends)
-        index = tf.searchsorted(ends, [tf.cast(slot, tf.float64) + offset], "right", tf.int64)[0]
-        index = tf.minimum(index, self._epochs.count - 1)  # the last end is a sum of floats
-        begin = tf.where(index > 0, tf.gather(ends, tf.maximum(index - 1, 0)), 0)
-        copy = slot - tf.cast(tf.math.ceil(begin - offset), tf.int64)
-        return epoch * self._most + copy, index
+        """Returns the epoch and the index of the example at `position`, int64 scalars, in a graph.
+
+        The epoch decides how the image is augmented: an image never has the same epoch at two positions.
+        """
 
 
-def repeat_factors(classes: Sequence[np.ndarray], threshold: Fraction) -> np.ndarray:
-    """How often each image stands in an epoch, [n] float64 from 1, by the classes [m] of its objects."""
-    held = [np.unique(labels) for labels in classes]
-    labels, images = np.unique(np.concatenate([*held, []]), return_counts=True)
-    factors = dict(zip(labels.tolist(), np.maximum(1.0, np.sqrt(threshold * len(held) / images)), strict=True))
-    return np.asarray([max((factors[label] for label in row.tolist()), default=1.0) for row in held])
+def shuffled(index: tf.Tensor, count: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Returns where a permutation of `count` that is drawn by `seed`, int64 [2], has `index`, an int64 scalar."""
+    # The op takes few of the low bits of its seed: random bits make all of the seed and the epoch count. By the 4
+    # rounds of tf.random.experimental.index_shuffle neighbours of one epoch stay neighbours too often in others.
+    bits = tf.random.stateless_uniform([3], seed, None, None, tf.int32)
+    last = tf.cast(count, tf.int64) - 1
+    return tf.raw_ops.RandomIndexShuffle(index=index, seed=bits, max_index=last, rounds=16)
