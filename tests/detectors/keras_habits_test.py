@@ -17,6 +17,7 @@ from tf_frozen.heads.box_head import BoxHead
 from tf_frozen.heads.dense_head import DenseHead
 from tf_frozen.heads.mask_head import MaskHead
 from tf_frozen.heads.region_proposal import RegionProposal
+from tf_frozen.heads.roi_align import RoIAlign
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.configured import policy
 from tf_frozen.necks.fpn import FPN
@@ -44,7 +45,7 @@ def make(kind=SingleStage, mode="frozen", backbone=None, **options):
         heads = [
             RegionProposal(8, candidates=(20, 20), proposals=(8, 8)),
             BoxCascade(head, (0.5,), ((10, 10, 5, 5),), samples=8, detections=5),
-            *([MaskHead(2, convs=0, filters=4, roi_size=4)] if kind is MaskRCNN else []),
+            *([MaskHead(2, convs=0, filters=4, roi_align=RoIAlign(4))] if kind is MaskRCNN else []),
         ]
     return kind(backbone, neck, *heads, frame=(SIDE, SIDE), **options)
 

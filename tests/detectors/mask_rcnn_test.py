@@ -7,13 +7,14 @@ from tf_frozen.detectors.mask_rcnn import MaskRCNN
 from tf_frozen.detectors.views import Views
 from tf_frozen.errors import ConfigError
 from tf_frozen.heads.mask_head import MaskHead
+from tf_frozen.heads.roi_align import RoIAlign
 from tf_frozen.keras_flavor import keras
 
 
 def mask_rcnn(mode="frozen", **arguments):
     boxes = rcnn_test.rcnn(mode)
     # Of an untrained group norm's features every mask is its own, as scores are.
-    head = MaskHead(2, 1, 6, roi_size=4, norm=keras.layers.GroupNormalization(groups=2))
+    head = MaskHead(2, 1, 6, roi_align=RoIAlign(4), norm=keras.layers.GroupNormalization(groups=2))
     return MaskRCNN(
         boxes.backbone, boxes.neck, boxes.region_proposal, boxes.box_heads, head, frame=boxes.frame, **arguments
     )

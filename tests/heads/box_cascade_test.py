@@ -7,6 +7,7 @@ from tests.layer_suite import LayerSuite, VariantSuite
 from tf_frozen.errors import ConfigError
 from tf_frozen.heads.box_cascade import BoxCascade
 from tf_frozen.heads.box_head import BoxHead
+from tf_frozen.heads.roi_align import RoIAlign
 from tf_frozen.layers.norm import default_norm
 
 SIZE = tf.constant([[100.0, 100.0]])
@@ -68,10 +69,9 @@ class ClassAwareBoxCascadeTest(BoxCascadeCase, VariantSuite, tf.test.TestCase):
 
     def layer(self):
         head = BoxHead(3, convs=0, fcs=1, fc_units=8, class_agnostic=False)
-        options = {"score_ensemble": "logits", "loss_reduction": "sum", "roi_aligned": False, "nms_soft_sigma": 0.5}
-        return BoxCascade(
-            head, (0.5, 0.6, 0.7, 0.8), CODERS, roi_size=2, roi_sampling=2, nms_class_agnostic=True, **options
-        )
+        options = {"score_ensemble": "logits", "loss_reduction": "sum", "nms_soft_sigma": 0.5}
+        roi_align = RoIAlign(2, 2, aligned=False)
+        return BoxCascade(head, (0.5, 0.6, 0.7, 0.8), CODERS, roi_align=roi_align, nms_class_agnostic=True, **options)
 
 
 class DetectTest(tf.test.TestCase):
@@ -141,7 +141,7 @@ class DetectTest(tf.test.TestCase):
         maps = {3: tf.tile(8.0 * tf.range(16.0)[tf.newaxis, tf.newaxis, :, tf.newaxis] + 4.0, [1, 16, 1, 1])}
         for aligned, middle in ((True, 30.0), (False, 30.0 + 4.0)):
             head = BoxHead(1, convs=0, fcs=1, fc_units=1, activation="linear")
-            layer = BoxCascade(head, (0.5,), CODERS[:1], roi_aligned=aligned)
+            layer = BoxCascade(head, (0.5,), CODERS[:1], roi_align=RoIAlign(aligned=aligned))
             layer((maps, PROPOSALS, SIZE))
             hidden, stage = layer.heads[0].fc_blocks[0].dense, layer.heads[0]
             hidden.kernel.assign(tf.fill(hidden.kernel.shape, 1 / 49))
@@ -338,7 +338,7 @@ class ArgumentsTest(tf.test.TestCase):
             ({"score_ensemble": "mean"}, "score_ensemble is 'mean'; it must be one of 'probabilities', 'logits', None"),
             ({"loss_reduction": "average"}, "loss_reduction is 'average'; it must be one of 'mean', 'sum'"),
             ({"samples": 0}, "samples is 0; it must be an integer from 1"),
-            ({"roi_size": 7.0}, "roi_size is 7.0; it must be an integer"),
+            ({"roi_align": 7}, "BoxCascade.roi_align is 7; it must be an instance of RoIAlign"),
             ({"detections": -1}, "detections is -1; it must be an integer from 1"),
             ({"positive_fraction": 25}, "positive_fraction is 25; it must be a number from 0 to 1"),
             ({"nms_iou": 1.5}, "nms_iou is 1.5; it must be a number from 0 to 1"),

@@ -10,6 +10,7 @@ from tf_frozen import experiment
 from tf_frozen.errors import ConfigError
 from tf_frozen.heads.box_cascade import RoIs
 from tf_frozen.heads.mask_head import MaskHead, mask_loss
+from tf_frozen.heads.roi_align import RoIAlign
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.norm import default_norm
 
@@ -95,7 +96,7 @@ class LossTest(tf.test.TestCase):
             self.assertAllClose(mask_loss(logits, goals, tf.constant(classes) > 0), expected, rtol=0, atol=1e-4)
 
     def head(self, **arguments):
-        head = MaskHead(2, convs=0, filters=4, roi_size=4, **arguments)
+        head = MaskHead(2, convs=0, filters=4, roi_align=RoIAlign(4), **arguments)
         head((tf.zeros([1, 1, 4, 4, 3]), tf.ones([1, 1], tf.int32)))
         head.kernel.assign(tf.zeros_like(head.kernel))
         return head
@@ -135,7 +136,7 @@ class LossTest(tf.test.TestCase):
     def test_sampling_and_targets_are_model_garden_s(self):
         """Its sampler reads masks half a cell off (geometry/masks_test.py): its boxes are moved by that."""
         random = np.random.RandomState(0)
-        head = MaskHead(4, convs=1, filters=8, roi_size=7, samples=6)
+        head = MaskHead(4, convs=1, filters=8, roi_align=RoIAlign(7), samples=6)
         corner, side = random.uniform(0, 60, [2, 3, 2]), random.uniform(20, 60, [2, 3, 2])
         objects = np.float32(np.concatenate([corner, corner + side], -1))
         index = np.int32(random.randint(0, 3, [2, 20]))

@@ -20,7 +20,7 @@ def arguments(value: Any) -> dict[str, Any]:
     """
     defaults = parameters(type(value))
     if not hasattr(value, "get_config"):
-        return {name: _kept(value, name) for name in defaults}
+        return {name: kept(value, name) for name in defaults}
     config = value.get_config()
     return {name: _object(value, name, config[name]) for name in defaults if name in config}
 
@@ -45,7 +45,8 @@ def parameters(kind: type, below: type = object) -> dict[str, Any]:
     return {name: default for name, default in found.items() if name not in _OF_EVERY_LAYER}
 
 
-def _kept(value: Any, name: str) -> Any:
+def kept(value: Any, name: str) -> Any:
+    """The constructor argument that an object keeps; ConfigError where it has no attribute of that name."""
     if not hasattr(value, name):
         kind = type(value).__name__
         raise ConfigError(

@@ -13,9 +13,9 @@ from tf_frozen.errors import ConfigError
 from tf_frozen.geometry import boxes as box_ops
 from tf_frozen.geometry.matching import match_boxes
 from tf_frozen.geometry.nms import select_detections
-from tf_frozen.geometry.roi_align import roi_align
 from tf_frozen.geometry.sampling import sample_balanced
 from tf_frozen.heads.box_head import BoxHead
+from tf_frozen.heads.roi_align import RoIAlign
 from tf_frozen.heads.targets import checked
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.configured import ConfiguredLayer
@@ -48,9 +48,9 @@ class BoxCascade(ConfiguredLayer):
     `head` is the pattern of all of them. Boxes of a later stage are matched anew, neither sampled nor mixed with
     ground truth (official YAMLs). `score_ensemble` says what is averaged over the stages: class 'probabilities'
     (the cascade's paper) or 'logits' (Model Garden); with None the last stage alone decides. `loss_reduction`
-    over the stages is 'mean' (Model Garden) or 'sum' (detectron2). RoIAlign's `roi_size`, `roi_sampling` and
-    `roi_aligned` are those of `roi_align`, `nms_soft_sigma` and `nms_class_agnostic` those of `select_detections`.
-    Raises ConfigError when `ious` and `coder_weights` differ in length or a value makes no sense.
+    over the stages is 'mean' (Model Garden) or 'sum' (detectron2). `nms_soft_sigma` and `nms_class_agnostic` are those
+    of `select_detections`. `roi_align` is `RoIAlign(7)` where none is given. Raises ConfigError when `ious` and
+    `coder_weights` differ in length or a value makes no sense.
     """
 
     def __init__(
@@ -60,8 +60,7 @@ class BoxCascade(ConfiguredLayer):
         coder_weights: Sequence[CoderWeights] = ((10, 10, 5, 5), (20, 20, 10, 10), (30, 30, 15, 15)),
         samples: PositiveInt = 512,
         positive_fraction: Fraction = 0.25,
-        roi_size: PositiveInt = 7,
-        roi_sampling: PositiveInt = 1,
+        roi_align: RoIAlign | None = None,
         box_loss_delta: PositiveFloat = 1.0,
         score_threshold: Fraction = 0.05,
         nms_iou: Fraction = 0.5,
@@ -69,7 +68,6 @@ class BoxCascade(ConfiguredLayer):
         detections: PositiveInt = 100,
         score_ensemble: str | None = "probabilities",
         loss_reduction: str = "mean",
-        roi_aligned: bool = True,
         nms_soft_sigma: NonNegativeFloat = 0.0,
         nms_class_agnostic: bool = False,
         **kwargs,
@@ -82,10 +80,10 @@ class BoxCascade(ConfiguredLayer):
         self.head, self.ious = head, tuple(ious)
         self.coder_weights = tuple(tuple(weights) for weights in coder_weights)
         self.samples, self.positive_fraction = samples, positive_fraction
-        self.roi_size, self.roi_sampling, self.box_loss_delta = roi_size, roi_sampling, box_loss_delta
+        self.roi_align, self.box_loss_delta = roi_align or RoIAlign(size=7), box_loss_delta
         self.score_threshold, self.nms_iou = score_threshold, nms_iou
         self.candidates, self.detections = candidates, detections
-        self.score_ensemble, self.loss_reduction, self.roi_aligned = score_ensemble, loss_reduction, roi_aligned
+        self.score_ensemble, self.loss_reduction = score_ensemble, loss_reduction
         self.nms_soft_sigma, self.nms_class_agnostic = nms_soft_sigma, nms_class_agnostic
         self.heads = [copy_of(head, f"head_{stage}") for stage in range(len(self.ious))]
 
@@ -167,8 +165,7 @@ class BoxCascade(ConfiguredLayer):
         return {"class_loss": tf.add_n(class_losses) / stages, "box_loss": tf.add_n(box_losses) / stages}, rois
 
     def _run_head(self, stage: int, pyramid, boxes: tf.Tensor, training) -> tuple[tf.Tensor, tf.Tensor]:
-        features = roi_align(pyramid, boxes, self.roi_size, self.roi_sampling, self.roi_aligned)
-        return self.heads[stage](features, training=training)
+        return self.heads[stage](self.roi_align(pyramid, boxes), training=training)
 
     def _probabilities(self, stages: list[tf.Tensor]) -> tf.Tensor:
         """Probabilities [batch, n, K] of the classes, without the background's, from the logits of every stage."""

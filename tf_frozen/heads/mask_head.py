@@ -11,8 +11,8 @@ from tf_frozen.config.ranges import LayerCount, NonNegativeFloat, PositiveInt, W
 from tf_frozen.errors import ConfigError
 from tf_frozen.geometry import boxes as box_ops
 from tf_frozen.geometry import masks as mask_ops
-from tf_frozen.geometry.roi_align import roi_align
 from tf_frozen.heads.box_cascade import RoIs
+from tf_frozen.heads.roi_align import RoIAlign
 from tf_frozen.heads.targets import in_range
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.configured import ConfiguredLayer
@@ -26,9 +26,9 @@ class MaskHead(ConfiguredLayer):
     """Convolutions and one 2× upsampling on features of RoIs; one mask for each class, or one for all of them.
 
     Class 0 is background, so `num_classes` foreground classes make num_classes + 1 masks, as in Model Garden. RoIs are
-    read by `roi_align` at `roi_size` bins, and masks are twice as fine. An image's first `samples` positive RoIs train
-    it. `output_stddev` is that of the last kernel's first values. Defaults: the official YAMLs (4 convolutions of 256
-    filters, 14×14 bins, 128 samples).
+    read by `roi_align`, and masks are twice as fine as its bins. An image's first `samples` positive RoIs train it.
+    `output_stddev` is that of the last kernel's first values. Defaults: the official YAMLs (4 convolutions of 256
+    filters, `RoIAlign(14)`, 128 samples).
     """
 
     def __init__(
@@ -40,9 +40,7 @@ class MaskHead(ConfiguredLayer):
         activation: str = "swish",
         norm: keras.layers.Layer | None = None,
         separable: bool = False,
-        roi_size: PositiveInt = 14,
-        roi_sampling: PositiveInt = 1,
-        roi_aligned: bool = True,
+        roi_align: RoIAlign | None = None,
         samples: PositiveInt = 128,
         output_stddev: NonNegativeFloat = 0.001,
         **kwargs,
@@ -51,7 +49,7 @@ class MaskHead(ConfiguredLayer):
         self.num_classes, self.convs, self.filters = num_classes, convs, filters
         self.class_agnostic, self.separable = class_agnostic, separable
         self.activation, self.norm = activation, norm
-        self.roi_size, self.roi_sampling, self.roi_aligned = roi_size, roi_sampling, roi_aligned
+        self.roi_align = roi_align or RoIAlign(size=14)
         self.samples, self.output_stddev = samples, output_stddev
         self.conv_blocks = [
             ConvBlock(filters, 3, norm, activation, separable, name=f"conv_{index}") for index in range(convs)
@@ -121,8 +119,7 @@ class MaskHead(ConfiguredLayer):
         return {"mask_loss": mask_loss(logits, true_masks, positive > 0)}
 
     def _logits(self, pyramid, boxes: tf.Tensor, classes: tf.Tensor, training: bool) -> tf.Tensor:
-        features = roi_align(pyramid, boxes, self.roi_size, self.roi_sampling, self.roi_aligned)
-        return self((features, classes), training=training)
+        return self((self.roi_align(pyramid, boxes), classes), training=training)
 
 
 def mask_loss(logits: tf.Tensor, true_masks: tf.Tensor, positive: tf.Tensor) -> tf.Tensor:

@@ -9,8 +9,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_frozen.config.arguments import parameters
+from tf_frozen.config.arguments import kept, parameters
 from tf_frozen.config.checked import Checked, named
+from tf_frozen.config.serializable import from_config, to_config
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
 
@@ -42,14 +43,14 @@ class Configured(Checked):
 
     def get_config(self) -> dict[str, Any]:
         """Every constructor argument; layers among them in Keras's serialized form."""
-        own = {name: _to_config(self._argument(name)) for name in parameters(type(self), Configured)}
+        own = {name: to_config(kept(self, name)) for name in parameters(type(self), Configured)}
         return {"name": self.name, "dtype": self.dtype_policy.name, **super().get_config(), **own}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Configured:
         """The layer that `get_config` described."""
         own = parameters(cls, Configured)
-        arguments = {name: _from_config(value) if name in own else value for name, value in config.items()}
+        arguments = {name: from_config(value) if name in own else value for name, value in config.items()}
         dtype = config.get("dtype") or keras.mixed_precision.global_policy()
         with policy(dtype["config"]["name"] if isinstance(dtype, dict) else dtype):
             return cls(**arguments)
@@ -76,14 +77,6 @@ class Configured(Checked):
             f".keras file, which keras.models.load_model reads, or write a SavedModel for serving by "
             f"model.export(folder)."
         )
-
-    def _argument(self, name: str) -> Any:
-        if not hasattr(self, name):
-            raise ConfigError(
-                f"{type(self).__name__} has an argument {name!r} and no attribute of that name. Keep it, as "
-                f"self.{name} = {name}: copies and saved models are made from it."
-            )
-        return getattr(self, name)
 
 
 class ConfiguredLayer(Configured, keras.layers.Layer):
@@ -161,19 +154,3 @@ def _levels(shape: Any) -> Any:
     if isinstance(shape, dict):
         return {int(level): tf.TensorShape(each) for level, each in shape.items()}
     return shape
-
-
-def _to_config(value: Any) -> Any:
-    if isinstance(value, keras.layers.Layer):
-        return keras.layers.serialize(value)
-    if isinstance(value, (list, tuple)):
-        return [_to_config(item) for item in value]
-    return value
-
-
-def _from_config(value: Any) -> Any:
-    if isinstance(value, dict) and {"class_name", "config"} <= set(value):
-        return keras.layers.deserialize(value)
-    if isinstance(value, list):
-        return [_from_config(item) for item in value]
-    return value
