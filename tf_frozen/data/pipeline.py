@@ -36,8 +36,8 @@ class TrainBatches(Checked):
     have segmentations, masks [B, N, S, S] uint8 too, which fill the boxes, 1 inside the object, S = `mask_size`. N is
     the largest number of boxes in an image: none is ever cut. `placement` puts the augmented image into (H, W) =
     `crop`, the frame itself if None and never more; a crop smaller than the frame saves time and keeps objects' size.
-    With `fixed_views` V, epoch e shows each image as epoch e mod V did, in its own order. `sampler`, called with
-    the examples and the seed, makes the Sampler that decides which image comes when; gin_configs/samplers has others.
+    With `fixed_views` V, epochs show V augmented copies of each image in turn, each in its own order. `sampler`, called
+    with the examples and the seed, gives the Sampler that decides which image comes when.
 
     `mix` (image, objects, another's image, its objects, seed) → (image, objects) adds to each image what it takes of
     another, any of them, which was augmented and placed in its own way. Examples need masks; N is twice as large;
@@ -101,7 +101,7 @@ class TrainBatches(Checked):
         return {**columns, "most_boxes": 2 * columns["most_boxes"]} if self.mix else columns
 
     def _view_of(self, epoch: tf.Tensor) -> tf.Tensor:
-        return epoch if self.fixed_views is None else epoch % self.fixed_views
+        return epoch if self.fixed_views is None else self.sampler.view(epoch, self.fixed_views)
 
     def _example(self, columns: dict, position: tf.Tensor) -> tuple[tf.Tensor, dict]:
         epoch, index = self.sampler.place(position)

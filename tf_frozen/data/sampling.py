@@ -20,6 +20,10 @@ class Sampler(abc.ABC):
         The epoch decides how the image is augmented: an image never has the same epoch at two positions.
         """
 
+    def view(self, epoch: tf.Tensor, views: int) -> tf.Tensor:
+        """Returns which of `views` fixed copies of its images, each in turn, an epoch shows."""
+        return epoch % views
+
 
 def shuffled(index: tf.Tensor, count: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Returns where a permutation of `count` that is drawn by `seed`, int64 [2], has `index`, an int64 scalar."""

@@ -43,6 +43,14 @@ class RepeatFactorTest(PicturesTestCase):
         self.assertLen(set(found), 400)
         self.assertAllGreaterEqual([view for view, _ in found], 0)
 
+    def test_every_image_goes_through_all_fixed_views_in_turn(self):
+        sampler = RepeatFactor(self.long_tail(), 5, 0.45)
+        seen = collections.defaultdict(collections.Counter)
+        for epoch, index in places(sampler, 20 * 64):
+            seen[index][int(sampler.view(epoch, 8))] += 1
+        for index, views in seen.items():
+            self.assertAllInRange([views[view] for view in range(8)], *((15, 30) if index == 0 else (4, 8)))
+
     def test_without_a_tail_it_is_the_order_of_shuffled_epochs(self):
         examples = [self.example(number, [BOX]) for number in range(8)]
         plain, repeated = (places(sampler(examples, 3), 24) for sampler in (ShuffledEpochs, RepeatFactor))

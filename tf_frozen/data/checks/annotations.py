@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from tf_frozen.data.checks.boxes import check_box
 from tf_frozen.data.checks.conventions import check_convention
 from tf_frozen.data.checks.rows import is_id, wrong_field
+from tf_frozen.data.checks.segmentations import check_segmentation
 from tf_frozen.data.faults import Fault, Problem, excerpt
-from tf_frozen.data.segmentations import check_segmentation
 
 
 class Place(NamedTuple):

@@ -7,8 +7,8 @@ from typing import Any
 
 from tf_frozen.data.checks.boxes import check_numbers, is_finite, is_number
 from tf_frozen.data.checks.rows import is_id, is_text, wrong_field
+from tf_frozen.data.checks.segmentations import wrong_format
 from tf_frozen.data.faults import excerpt
-from tf_frozen.data.segmentations import wrong_format
 
 _MOST_PIXELS = 2**31  # of an image; pycocotools counts them in 32 bits
 

@@ -13,6 +13,8 @@ from tf_frozen.config.ranges import Seed
 from tf_frozen.data.example import Example
 from tf_frozen.data.sampling import Sampler, shuffled
 
+_APART = 2**32 + 1  # between the epochs of an image's classes; odd, so that fixed copies differ too
+
 
 @gin.configurable
 class ClassBalanced(Checked, Sampler):
@@ -32,8 +34,7 @@ class ClassBalanced(Checked, Sampler):
         self._images = images[order]  # class by class
         self._counts = np.unique(labels, return_counts=True)[1]
         self._starts = np.cumsum(self._counts) - self._counts
-        # Of how many classes the image is, and which of them the class is.
-        self._classes = np.asarray([len(labels) for labels in held], np.int64)[self._images]
+        # Which of the classes of its image the class is.
         self._rank = np.concatenate([*(np.arange(len(labels)) for labels in held), np.zeros(0, np.int64)])[order]
 
     def place(self, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -44,6 +45,4 @@ class ClassBalanced(Checked, Sampler):
         count = tf.gather(self._counts, label)
         seed = tf.random.experimental.stateless_fold_in(tf.stack([seed, turn // count]), label)
         row = tf.gather(self._starts, label) + shuffled(turn % count, count, seed)
-        # Numbers the times that the image has come, for whichever class, without a number twice.
-        epoch = turn // count * tf.gather(self._classes, row) + tf.gather(self._rank, row)
-        return epoch, tf.gather(self._images, row)
+        return turn // count + _APART * tf.gather(self._rank, row), tf.gather(self._images, row)

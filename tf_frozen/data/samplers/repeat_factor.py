@@ -44,6 +44,10 @@ class RepeatFactor(Checked, Sampler):
         copy = slot - tf.cast(tf.math.ceil(begin - offset), tf.int64)
         return epoch * self._most + copy, index
 
+    def view(self, epoch: tf.Tensor, views: int) -> tf.Tensor:
+        """Returns which of `views` fixed copies an epoch shows: the first, the second ... of an image each in turn."""
+        return (epoch // self._most + epoch % self._most) % views
+
 
 def repeat_factors(classes: Sequence[np.ndarray], threshold: Fraction) -> np.ndarray:
     """How often each image stands in an epoch, [n] float64 from 1, by the classes [m] of its objects."""
