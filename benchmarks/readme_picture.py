@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from tf_frozen.data.sources.coco_json import CocoJson
-from tf_frozen.evaluation.drawing import draw, sheet
+from tf_frozen.export.drawing import draw, sheet
 
 
 def main() -> None:

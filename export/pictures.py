@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from tf_frozen.errors import RunError
-from tf_frozen.evaluation import fonts
-from tf_frozen.evaluation.detections import Detections
-from tf_frozen.evaluation.drawing import draw
+from tf_frozen.export import fonts
+from tf_frozen.export.drawing import draw
+from tf_frozen.export.signature import Detections
 from tf_frozen.files import write_error
 
 RESULTS = "predictions.json"

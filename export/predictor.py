@@ -19,8 +19,8 @@ from tf_frozen.data.faults import Problem
 from tf_frozen.data.images import read
 from tf_frozen.data.magnification import MagnificationCheck
 from tf_frozen.errors import ConfigError, DataError, RunError
-from tf_frozen.evaluation.detections import Detections, detections_of
-from tf_frozen.export.saved_model import ABOUT, CLASSES, OUTPUTS, ServingModule
+from tf_frozen.export.serving_module import ServingModule
+from tf_frozen.export.signature import ABOUT, CLASSES, Detections, check_signature, from_outputs
 from tf_frozen.keras_flavor import keras
 
 _LOG = logging.getLogger(__name__)
@@ -71,9 +71,8 @@ class Predictor:
         Raises DataError for a file that cannot be read.
         """
         image = _read(image) if isinstance(image, str | os.PathLike) else image
-        served = self._served.detect(images=tf.constant(image[None]))
-        found = {name: served[key].numpy() for name, key in OUTPUTS.items() if key in served}
-        return detections_of(found, 0, *image.shape[:2], score_threshold)
+        found = from_outputs(self._served.detect(images=tf.constant(image[None])))
+        return Detections.of(found, 0, image.shape[:2], score_threshold)
 
     def predict(
         self,
@@ -134,7 +133,7 @@ def _from_folder(folder: Path) -> _Served:
         MagnificationCheck(*trained_on).add("", 1, 1)
         model = tf.saved_model.load(str(folder))
         detect = model.signatures["serving_default"]
-        _check_signature(detect)
+        check_signature(detect)
     except Exception as error:  # TensorFlow has no one error for what its parsers do not understand
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise RunError(
@@ -147,10 +146,8 @@ def _from_folder(folder: Path) -> _Served:
 def _in_memory(
     detector: keras.Model, categories: Sequence[Category], magnification: Mapping[str, Any] | None
 ) -> _Served:
-    images = tf.TensorSpec((None, None, None, 3), tf.uint8)
-    detect = tf.function(ServingModule(detector, categories).detect, input_signature=[images])
     trained_on = (magnification, detector.frame, detector.tiles and detector.tiles.magnification)
-    return _Served(detect, dict(categories), trained_on)
+    return _Served(ServingModule(detector, categories).function(), dict(categories), trained_on)
 
 
 def _read(path: str | os.PathLike) -> np.ndarray:
@@ -159,14 +156,6 @@ def _read(path: str | os.PathLike) -> np.ndarray:
     if isinstance(problem, Problem):
         raise DataError(f"{path}: {problem.message}.")
     return read(path)
-
-
-def _check_signature(detect: Callable) -> None:
-    """Raises ValueError unless it takes images and gives detections, masks or not."""
-    inputs, outputs = set(detect.structured_input_signature[1]), set(detect.structured_outputs)
-    missing = {"images"} - inputs | set(OUTPUTS.values()) - {OUTPUTS["masks"]} - outputs
-    if missing:
-        raise ValueError(f"its signature lacks {', '.join(sorted(missing))}")
 
 
 def _saved_model(folder: Path) -> Path:

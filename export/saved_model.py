@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,60 +13,13 @@ import tensorflow as tf
 from tf_frozen import __version__
 from tf_frozen.backbones.residual_adapters import adapted_convs, folded
 from tf_frozen.data.category import Category
-from tf_frozen.data.exif import orientation
-from tf_frozen.data.images import decode_named
 from tf_frozen.errors import RunError
-from tf_frozen.evaluation.detections import ImageDetector
+from tf_frozen.export.serving_module import ServingModule
+from tf_frozen.export.signature import ABOUT, CLASSES
 from tf_frozen.files import write_error
 from tf_frozen.keras_flavor import keras
 
-CLASSES = os.path.join("assets.extra", "classes.json")
-ABOUT = os.path.join("assets.extra", "tf_frozen.json")
-# The names by which a signature gives what `ImageDetector.detect` does.
-OUTPUTS = {
-    "boxes": "detection_boxes",
-    "scores": "detection_scores",
-    "classes": "detection_classes",
-    "count": "num_detections",
-    "masks": "detection_masks",
-}
 _CONTENTS = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra"}
-
-
-class ServingModule:
-    """A detector as it is served: images of any size in, boxes in their pixels and category ids out.
-
-    Both methods return `detection_boxes` float32 [N, D, 4] as y1, x1, y2, x2 in pixels of the original image
-    and within it, `detection_scores` float32 [N, D], `detection_classes` int32 [N, D] (the data set's own
-    category ids) and `num_detections` int32 [N]; rows from `num_detections` on are zeros. A detector of masks gives
-    `detection_masks` float32 [N, D, h, w] too: the probability of the object at the centres of h × w equal cells of the
-    detection's box.
-    """
-
-    def __init__(self, detector: keras.Model, categories: Sequence[Category]):
-        self._detector = ImageDetector(detector, categories)
-
-    def detect(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns the detections on `images`, uint8 RGB [N, H, W, 3]."""
-        return _outputs(self._detector.detect_each(images))
-
-    def detect_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns the detections on `image_bytes`, strings [N], each a JPEG, PNG, GIF (first frame), BMP or WebP.
-
-        Sizes may differ. A rotation noted in EXIF is applied: boxes are in pixels of the image as it is displayed.
-        Raises tf.errors.InvalidArgumentError, which names the place in the batch from 0, if one cannot be decoded or is
-        refused by `image_header.checked`.
-        """
-        numbered = (tf.range(tf.size(image_bytes)), image_bytes)
-        return _outputs(self._detector.detect_each(numbered, lambda each: _decode(*each)))
-
-
-def _decode(number: tf.Tensor, contents: tf.Tensor) -> tf.Tensor:
-    return decode_named(contents, orientation(contents), tf.strings.format("image {}: ", number))
-
-
-def _outputs(found: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    return {OUTPUTS[name]: tensor for name, tensor in found.items()}
 
 
 def export(
@@ -119,10 +71,9 @@ def _check_replaceable(target: Path) -> None:
 
 
 def _save(server: ServingModule, folder: str) -> None:
-    images = tf.TensorSpec((None, None, None, 3), tf.uint8, name="images")
     image_bytes = tf.TensorSpec((None,), tf.string, name="image_bytes")
     signatures = {
-        "serving_default": tf.function(server.detect).get_concrete_function(images),
+        "serving_default": server.function().get_concrete_function(),
         "image_bytes": tf.function(server.detect_bytes).get_concrete_function(image_bytes),
     }
     # Only the variables hang on the module: with the Keras model on it, TensorFlow would save the functions

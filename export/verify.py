@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,8 @@ from tf_frozen.data.category import Category
 from tf_frozen.data.images import read
 from tf_frozen.errors import RunError
 from tf_frozen.export import fresh_process
-from tf_frozen.export.saved_model import ServingModule
+from tf_frozen.export.serving_module import ServingModule
+from tf_frozen.export.signature import Detections, from_outputs
 from tf_frozen.keras_flavor import keras
 
 # The same kernels on the same processor: only the order of float32 sums may differ between the two graphs.
@@ -25,12 +26,10 @@ SCORE_TOLERANCE = 1e-5
 MASK_TOLERANCE = 1e-4  # probability; a mask is read where the box is, whose own tolerance moves it
 _KEYS = ("boxes", "scores", "classes", "masks")  # the last where the detector finds masks
 
-Detections = Mapping[str, np.ndarray]
-
 
 def detections(
     detector: keras.Model, categories: Sequence[Category], images: Sequence[np.ndarray | str]
-) -> list[dict[str, np.ndarray]]:
+) -> list[Detections]:
     """Returns what `detector` finds on each image in this process, as `verify` expects it.
 
     Runs as a graph on the CPU, as in the fresh process: TensorFlow fuses the operations of a graph, so that
@@ -40,20 +39,13 @@ def detections(
       detector: a built detector.
       categories: class k of the detector is `categories[k - 1]`.
       images: uint8 RGB arrays [h, w, 3], or paths of image files.
-
-    Returns:
-      For each image `boxes` [n, 4] (y1, x1, y2, x2 in its pixels), `scores` [n], `classes` [n] (their ids), and of a
-      detector of masks `masks` [n, h, w].
     """
-    detect = tf.function(
-        ServingModule(detector, categories).detect, input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8)]
-    )
+    detect = ServingModule(detector, categories).function()
     results = []
     for image in _arrays(images):
         with tf.device("/CPU:0"):
-            found = detect(tf.constant(image[None]))
-        count = int(found["num_detections"][0])
-        results.append({k: found[f"detection_{k}"][0, :count].numpy() for k in _KEYS if f"detection_{k}" in found})
+            found = from_outputs(detect(tf.constant(image[None])))
+        results.append(Detections.of(found, 0, image.shape[:2]))
     return results
 
 
@@ -76,19 +68,18 @@ def verify(
     """
     arrays = _arrays(images)
     found, peak_memory_bytes = run_alone(saved_model, arrays)
-    sides = [max(array.shape) for array in arrays]
-    gaps = [compare(*rows, image) for image, rows in enumerate(zip(found, expected, sides, strict=True))]
+    gaps = [compare(*rows, image) for image, rows in enumerate(zip(found, expected, strict=True))]
     kinds = ("box", "score", "mask")[: len(gaps[0])] if gaps else ("box", "score")
     largest = np.max(gaps, axis=0, initial=0.0) if gaps else np.zeros(len(kinds))
     return {
         "images": len(arrays),
-        "detections": sum(len(rows["scores"]) for rows in found),
+        "detections": sum(len(rows.scores) for rows in found),
         **{f"{kind}_difference": float(gap) for kind, gap in zip(kinds, largest, strict=True)},
         "peak_memory_bytes": peak_memory_bytes,
     }
 
 
-def run_alone(saved_model: str, images: Sequence[np.ndarray]) -> tuple[list[dict[str, np.ndarray]], int]:
+def run_alone(saved_model: str, images: Sequence[np.ndarray]) -> tuple[list[Detections], int]:
     """Returns the detections and the peak memory (bytes) of a new process that can't import tf_frozen, on the CPU.
 
     Raises:
@@ -109,13 +100,15 @@ def run_alone(saved_model: str, images: Sequence[np.ndarray]) -> tuple[list[dict
                 f"(exit code {process.returncode}). Its last lines:\n{last}"
             )
         with np.load(os.path.join(folder, "detections.npz")) as rows:
+            names = [[key for key in _KEYS if f"{key}_{i}" in rows.files] for i in range(len(images))]
             found = [
-                {key: rows[f"{key}_{i}"] for key in _KEYS if f"{key}_{i}" in rows.files} for i in range(len(images))
+                Detections(image_size=image.shape[:2], **{key: rows[f"{key}_{i}"] for key in names[i]})
+                for i, image in enumerate(images)
             ]
             return found, int(rows["peak_memory_bytes"])
 
 
-def compare(found: Detections, expected: Detections, side: int, image: int = 0) -> tuple[float, ...]:
+def compare(found: Detections, expected: Detections, image: int = 0) -> tuple[float, ...]:
     """Returns the largest box, score and, if any, mask difference between the closest pairs of two sets of detections.
 
     Sets, since two detections of nearly equal scores may come in either order.
@@ -123,24 +116,25 @@ def compare(found: Detections, expected: Detections, side: int, image: int = 0) 
     Args:
       found: what the SavedModel gave.
       expected: what the detector gave.
-      side: pixels of the image's longer side.
       image: its number, for the message.
 
     Raises:
       RunError: a detection of one side has none of its class within the tolerances on the other.
     """
     where = f"The reloaded SavedModel differs from the detector on image {image} of the comparison"
-    counts = len(found["scores"]), len(expected["scores"])
-    if found.keys() != expected.keys():
-        raise RunError(f"{where}: it gives {sorted(found)} instead of {sorted(expected)}. Do not use it; export again.")
+    counts = len(found.scores), len(expected.scores)
+    if (found.masks is None) != (expected.masks is None):
+        gives = "gives no masks" if found.masks is None else "gives masks, which the detector does not"
+        raise RunError(f"{where}: it {gives}. Do not use it; export again.")
     if counts[0] != counts[1]:
         raise RunError(f"{where}: {counts[0]} detections instead of {counts[1]}. Do not use it; export again.")
-    limits = {"boxes": BOX_TOLERANCE * max(1, side / 1000), "scores": SCORE_TOLERANCE, "masks": MASK_TOLERANCE}
-    limits = {key: limit for key, limit in limits.items() if key in found}
+    limits = {"boxes": BOX_TOLERANCE * max(1, max(expected.image_size) / 1000), "scores": SCORE_TOLERANCE}
+    if found.masks is not None:
+        limits["masks"] = MASK_TOLERANCE
     if not counts[0]:
         return (0.0,) * len(limits)
-    gaps = {key: _gaps(found[key], expected[key]) for key in limits}
-    close = found["classes"][:, None] == expected["classes"][None]
+    gaps = {key: _gaps(getattr(found, key), getattr(expected, key)) for key in limits}
+    close = found.classes[:, None] == expected.classes[None]
     close &= np.logical_and.reduce([gaps[key] <= limit for key, limit in limits.items()])
     box_gap = gaps["boxes"]
     for pairs, gap, here, there in ((close, box_gap, found, expected), (close.T, box_gap.T, expected, found)):
@@ -163,6 +157,6 @@ def _arrays(images: Sequence[np.ndarray | str]) -> list[np.ndarray]:
 
 
 def _row(rows: Detections, index: int) -> str:
-    box = ", ".join(f"{value:.4f}" for value in rows["boxes"][index])
-    mask = f" mask of {rows['masks'][index].mean():.6f} on average" if "masks" in rows else ""
-    return f"class {rows['classes'][index]} score {rows['scores'][index]:.6f} box [{box}]{mask}"
+    box = ", ".join(f"{value:.4f}" for value in rows.boxes[index])
+    mask = f" mask of {rows.masks[index].mean():.6f} on average" if rows.masks is not None else ""
+    return f"class {rows.classes[index]} score {rows.scores[index]:.6f} box [{box}]{mask}"

@@ -31,12 +31,6 @@ NEVER = {
     "detectors": {"data"},
     "freezing": {"data", "detectors", "heads", "necks", "backbones"},
 }
-# Modules that use a room which they should not. None may join; one that no longer does is removed from here.
-KNOWN = {
-    ("export.pictures", "evaluation"),
-    ("export.predictor", "evaluation"),
-    ("export.saved_model", "evaluation"),
-}
 
 
 @functools.cache
@@ -100,18 +94,7 @@ class ArrowsTest(unittest.TestCase):
         self.assertEqual({room(module) for module in modules()} - {""} - floors, set())
 
     def test_a_room_uses_only_rooms_below_it(self):
-        self.assertEqual(violations() - KNOWN, set())
-
-    def test_no_known_violation_is_gone(self):
-        self.assertEqual(KNOWN - violations(), set(), "Remove these from KNOWN.")
-
-    def test_a_data_source_is_imported_by_other_sources_alone(self):
-        """Runs take any; gin, and the names of the package, bind those that there are."""
-        folder, files = "tf_frozen.data.sources.", {"tf_frozen.data.source", "tf_frozen.data.sources.image_files"}
-        sources = {module for module, others in imports().items() if module.startswith(folder) and others & files}
-        self.assertGreaterEqual(sources, {f"{folder}coco_json", f"{folder}image_files"})
-        users = {module for module, others in imports().items() if others & sources}
-        self.assertEqual({module for module in users if not module.startswith(folder)}, set())
+        self.assertEqual(violations(), set())
 
     def test_no_modules_import_one_another_in_a_circle(self):
         try:

@@ -157,7 +157,7 @@ class LinesTest(tf.test.TestCase):
         shutil.copy(next((folder / "photos").iterdir()), folder / "new.jpg")
         lines = blocks("python")[0].replace("train_steps=600", "train_steps=3, batch_size=2")
         lines = lines.replace("num_classes=", "frame=(128, 128), num_classes=")
-        (folder / "script.py").write_text(f"{lines}\nprint(found._fields)\n")
+        (folder / "script.py").write_text(f"{lines}\nprint(tuple(vars(found)))\n")
         words = [sys.executable, "script.py"]
         script = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
         self.assertEqual(script.returncode, 0, script.stderr[-2000:])

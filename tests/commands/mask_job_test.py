@@ -12,7 +12,7 @@ from PIL import Image
 from tests.commands import job
 from tests.evaluation.mask_scores_test import ellipse
 from tf_frozen.data.segmentations import to_rle
-from tf_frozen.evaluation.masks import from_rle
+from tf_frozen.export.masks import from_rle
 
 SMALL_MASKS = """
 TRAIN_STEPS = 6

@@ -13,7 +13,7 @@ from tf_frozen.data.pipeline import TrainBatches, eval_batches
 from tf_frozen.data.sources.image_files import ImageFiles
 from tf_frozen.detectors.rcnn import RCNN
 from tf_frozen.evaluation.coco import score
-from tf_frozen.evaluation.detections import ImageDetector, detect_all
+from tf_frozen.export.image_detector import ImageDetector, detect_all
 from tf_frozen.heads.box_cascade import BoxCascade
 from tf_frozen.heads.box_head import BoxHead
 from tf_frozen.heads.region_proposal import RegionProposal

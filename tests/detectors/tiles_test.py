@@ -12,8 +12,8 @@ from tf_frozen.data.pipeline import eval_batches
 from tf_frozen.data.sources.image_files import ImageFiles
 from tf_frozen.detectors.tiles import Tiles
 from tf_frozen.errors import ConfigError
-from tf_frozen.evaluation.detections import ImageDetector, detect_all
-from tf_frozen.evaluation.masks import from_rle
+from tf_frozen.export.image_detector import ImageDetector, detect_all
+from tf_frozen.export.masks import from_rle
 from tf_frozen.export.predictor import Predictor
 from tf_frozen.export.saved_model import export
 from tf_frozen.geometry import masks as mask_ops

@@ -238,19 +238,6 @@ class PerClassTest(tf.test.TestCase):
         self.assertEqual(coco.per_class(ground_truth, rows), classes)
 
 
-class ToResultsTest(tf.test.TestCase):
-    def test_corners_become_left_top_width_height_for_json(self):
-        boxes = np.array([[1, 2, 11, 22], [0.5, 0, 1, 4]], np.float32)
-        rows = coco.to_results(np.int64(4), boxes, np.array([0.5, 0.25], np.float32), np.array([9, 1], np.int32))
-        expected = [row(4, [2, 1, 20, 10], 0.5, 9), row(4, [0, 0.5, 4, 0.5], 0.25, 1)]
-        self.assertEqual(json.loads(json.dumps(rows)), expected)
-
-    def test_no_boxes_and_mixed_ids(self):
-        self.assertEqual(coco.to_results("a", np.zeros((0, 4)), [], []), [])
-        rows = coco.to_results("a", np.ones((2, 4)), [1, 1], [3, "x"])
-        self.assertEqual([r["category_id"] for r in rows], [3, "x"])
-
-
 class FaultsTest(tf.test.TestCase):
     def setUp(self):
         super().setUp()

@@ -11,7 +11,7 @@ from pycocotools.cocoeval import COCOeval
 from tests.evaluation.coco_test import NEON_VAL
 from tf_frozen.errors import DataError
 from tf_frozen.evaluation import coco, report
-from tf_frozen.evaluation.masks import to_rles
+from tf_frozen.export.masks import to_rles
 
 
 def ellipse(x, y, w, h, corners=24):

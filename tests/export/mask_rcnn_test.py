@@ -1,5 +1,6 @@
 """A detector of masks, exported, run without this package, and used to predict."""
 
+import dataclasses
 import os
 
 import numpy as np
@@ -10,7 +11,7 @@ from tf_frozen import errors
 from tf_frozen.data import images
 from tf_frozen.data.category import Category
 from tf_frozen.data.paths import resolve
-from tf_frozen.evaluation.masks import from_rle, paste
+from tf_frozen.export.masks import from_rle, paste
 from tf_frozen.export.predictor import Predictor
 from tf_frozen.export.saved_model import export
 from tf_frozen.export.verify import compare, detections, verify
@@ -37,23 +38,24 @@ class MaskRCNNTest(tf.test.TestCase):
 
     def test_gives_the_same_masks_in_a_fresh_process(self):
         agreed = verify(self.saved_model, self.pictures, self.expected)
-        self.assertEqual(agreed["detections"], sum(len(rows["scores"]) for rows in self.expected))
+        self.assertEqual(agreed["detections"], sum(len(rows.scores) for rows in self.expected))
         self.assertLess(agreed["mask_difference"], 1e-4)
         for rows in self.expected:
-            self.assertNotEmpty(rows["scores"])
-            self.assertEqual(rows["masks"].shape, (len(rows["scores"]), 8, 8))
-            self.assertGreater(np.std(rows["masks"]), 0.1)
+            self.assertNotEmpty(rows.scores)
+            self.assertEqual(rows.masks.shape, (len(rows.scores), 8, 8))
+            self.assertGreater(np.std(rows.masks), 0.1)
 
     def test_another_mask_is_found_out(self):
         rows = self.expected[0]
-        self.assertEqual(compare(rows, rows, side=100), (0.0, 0.0, 0.0))
-        masks = rows["masks"].copy()
+        self.assertEqual(compare(rows, rows), (0.0, 0.0, 0.0))
+        masks = rows.masks.copy()
         masks[2, 3, 4] += 0.01
         with self.assertRaisesRegex(errors.RunError, "mask of 0.* instead of .* mask of 0"):
-            compare({**rows, "masks": masks}, rows, side=100)
-        without = {key: value for key, value in rows.items() if key != "masks"}
-        with self.assertRaisesRegex(errors.RunError, r"gives \['boxes', .*'scores'\] instead of .*'masks'"):
-            compare(without, rows, side=100)
+            compare(dataclasses.replace(rows, masks=masks), rows)
+        without = dataclasses.replace(rows, masks=None)
+        for found, expected, message in ((without, rows, "gives no masks"), (rows, without, "gives masks, which")):
+            with self.assertRaisesRegex(errors.RunError, message):
+                compare(found, expected)
 
     def test_the_predictor_gives_masks_of_the_picture(self):
         path = os.path.join(self.get_temp_dir(), "picture.png")
@@ -63,9 +65,9 @@ class MaskRCNNTest(tf.test.TestCase):
             [path], {path: "a"}, show=lambda path, image, found: shown.append(found)
         )
         self.assertEmpty(failures)
-        self.assertLen(rows, len(self.expected[1]["scores"]))
+        self.assertLen(rows, len(self.expected[1].scores))
         for row, box, mask, rle in zip(
-            rows, *(self.expected[1][key] for key in ("boxes", "masks")), shown[0].segmentations, strict=True
+            rows, self.expected[1].boxes, self.expected[1].masks, shown[0].segmentations, strict=True
         ):
             self.assertEqual(row["segmentation"], rle)
             self.assertLess(np.mean(from_rle(rle) != paste(mask, box, 150, 311)), 1e-3)

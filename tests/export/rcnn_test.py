@@ -45,10 +45,10 @@ class RCNNTest(tf.test.TestCase):
         expected = detections(detector, CATEGORIES, pictures)
         agreed = verify(saved_model, pictures, expected)
         self.assertEqual(agreed["detections"], 40)
-        self.assertContainsSubset(set(expected[0]["classes"].tolist()), {7, 21})
+        self.assertContainsSubset(set(expected[0].classes.tolist()), {7, 21})
         for rows, picture in zip(expected, pictures, strict=True):
-            self.assertAllInRange(rows["boxes"][:, ::2], 0, picture.shape[0])
-            self.assertAllInRange(rows["boxes"][:, 1::2], 0, picture.shape[1])
+            self.assertAllInRange(rows.boxes[:, ::2], 0, picture.shape[0])
+            self.assertAllInRange(rows.boxes[:, 1::2], 0, picture.shape[1])
         self.check_a_batch_of_no_image(tf.saved_model.load(saved_model).signatures)
 
     def check_a_batch_of_no_image(self, signatures):

@@ -7,7 +7,6 @@ import io
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from pycocotools.coco import COCO
@@ -78,36 +77,6 @@ def evaluate(
         {"category": names[category], **_class_precisions(runs, number), "instances": instances[number]}
         for category, number in categories.items()
     ]
-
-
-def to_results(
-    image_id: int | str,
-    boxes: np.ndarray,
-    scores: Sequence[float],
-    category_ids: Sequence[int | str],
-    segmentations: Sequence[dict] | None = None,
-) -> list[dict]:
-    """Return one image's boxes [n, 4] = [y1, x1, y2, x2], original pixels, as results rows ready for JSON.
-
-    `segmentations` are the RLEs of the masks, of the original image's size.
-    """
-    boxes = np.asarray(boxes, np.float64).reshape(-1, 4).tolist()
-    rows = [
-        {
-            "image_id": _without_numpy(image_id),
-            "category_id": _without_numpy(category_id),
-            "bbox": [x1, y1, x2 - x1, y2 - y1],
-            "score": float(value),
-        }
-        for (y1, x1, y2, x2), value, category_id in zip(boxes, scores, category_ids, strict=True)
-    ]
-    if segmentations is None:
-        return rows
-    return [{**row, "segmentation": segmentation} for row, segmentation in zip(rows, segmentations, strict=True)]
-
-
-def _without_numpy(value: Any) -> int | str:
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _or_none(value: float) -> float | None:

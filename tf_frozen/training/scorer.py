@@ -17,10 +17,10 @@ from tf_frozen.data.reading import named
 from tf_frozen.data.source import DataSource
 from tf_frozen.data.subset import Subset
 from tf_frozen.detectors.detector import Detector
-from tf_frozen.evaluation import fonts
 from tf_frozen.evaluation.coco import evaluate
-from tf_frozen.evaluation.detections import ImageDetector, detect_all
-from tf_frozen.evaluation.drawing import draw
+from tf_frozen.export import fonts
+from tf_frozen.export.drawing import draw
+from tf_frozen.export.image_detector import ImageDetector, detect_all
 from tf_frozen.files import write_atomic, write_error
 from tf_frozen.training.callbacks.progress import Counter
 from tf_frozen.training.callbacks.tensorboard import TensorBoard

@@ -8,7 +8,7 @@ from tf_frozen.data.augmentation.quarter_turns import QuarterTurns
 from tf_frozen.data.augmentation.scale_jitter import ScaleJitter
 from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.errors import ConfigError
-from tf_frozen.evaluation.masks import paste
+from tf_frozen.export.masks import paste
 
 SIZE = (80, 100)
 BELOW, ABOVE = 50.0, 200.0  # the greys of the image and of the other

@@ -3,9 +3,9 @@ from unittest import mock
 import numpy as np
 import tensorflow as tf
 
-from tf_frozen.evaluation import drawing
-from tf_frozen.evaluation.fonts import fitting
-from tf_frozen.evaluation.masks import to_rles
+from tf_frozen.export import drawing
+from tf_frozen.export.fonts import fitting
+from tf_frozen.export.masks import to_rles
 
 GREY = (90, 90, 90)
 NO_BOXES = np.zeros((0, 4), np.float32)

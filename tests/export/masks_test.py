@@ -2,7 +2,7 @@ import numpy as np
 import tensorflow as tf
 from official.vision.ops.mask_ops import paste_instance_masks_v2
 
-from tf_frozen.evaluation.masks import from_rle, paste, to_rles
+from tf_frozen.export.masks import from_rle, paste, to_rles
 
 
 class PasteTest(tf.test.TestCase):

@@ -4,31 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from tf_frozen.data.category import Category
 from tf_frozen.data.example import Example
 from tf_frozen.data.resize import fit
-from tf_frozen.evaluation.coco import to_results
-from tf_frozen.evaluation.masks import to_rles
+from tf_frozen.export.signature import Detections
 from tf_frozen.geometry import boxes as box_ops
 from tf_frozen.keras_flavor import keras
-
-
-class Detections(NamedTuple):
-    """The n objects found on one image, best score first."""
-
-    boxes: np.ndarray  # float32 [n, 4]: y1, x1, y2, x2 in pixels of the image and within it
-    scores: np.ndarray  # float32 [n]
-    classes: np.ndarray  # int32 [n]: category ids of the data set
-    segmentations: list[dict] | None = None  # COCO's RLE of n masks, where the detector finds them
-
-    def rows(self, image_id: int | str) -> list[dict]:
-        """The objects as rows of a COCO results file."""
-        return to_results(image_id, *self)
 
 
 class ImageDetector:
@@ -98,18 +82,6 @@ class ImageDetector:
         return {**{name: rows.to_tensor() for name, rows in found.items()}, "count": count}
 
 
-def detections_of(
-    found: Mapping[str, np.ndarray], place: int, height: int, width: int, score_threshold: float = 0.0
-) -> Detections:
-    """The objects of score >= `score_threshold` on the image at that place of what `ImageDetector.detect` gave."""
-    kept = np.flatnonzero(found["scores"][place, : found["count"][place]] >= score_threshold)
-    boxes, scores, classes = (found[name][place, kept] for name in ("boxes", "scores", "classes"))
-    masks = found.get("masks")
-    return Detections(
-        boxes, scores, classes, None if masks is None else to_rles(masks[place, kept], boxes, height, width)
-    )
-
-
 def detect_all(detect: Callable[..., dict], batches: Iterable, examples: Sequence[Example]) -> list[dict]:
     """Runs `ImageDetector.detect` over evaluation batches; gives COCO-results rows in original pixels.
 
@@ -121,5 +93,5 @@ def detect_all(detect: Callable[..., dict], batches: Iterable, examples: Sequenc
         found = {name: value.numpy() for name, value in detect(images, *placed).items()}
         for place, index in enumerate(targets["image_index"].numpy()):
             example = examples[index]
-            rows += detections_of(found, place, example.height, example.width).rows(example.image_id)
+            rows += Detections.of(found, place, (example.height, example.width)).rows(example.image_id)
     return rows

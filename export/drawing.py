@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tf_frozen.evaluation.fonts import fitting
-from tf_frozen.evaluation.masks import from_rle
+from tf_frozen.export.fonts import fitting
+from tf_frozen.export.masks import from_rle
 
 GROUND_TRUTH_COLOR = (255, 255, 255)
 

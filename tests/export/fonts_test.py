@@ -6,7 +6,7 @@ from unittest import mock
 
 import tensorflow as tf
 
-from tf_frozen.evaluation import fonts
+from tf_frozen.export import fonts
 
 
 class FontsTest(tf.test.TestCase):
