@@ -123,7 +123,7 @@ class RunnableTest(tf.test.TestCase):
             self.load("runs/small_retinanet.gin", DETECTIONS=detections)
             head = self.built("detector").head
             self.assertEqual(head.detections, detections)
-            found = detector.detections, proposal.proposals, proposal.candidates, head.candidates
+            found = detector.detections, proposal.proposals, proposal.candidates, head.nms.candidates
             self.assertEqual(found, expected)
 
     @pytest.mark.slow

@@ -20,8 +20,8 @@ small_mask/BatchNorm.momentum = 0.5
 MaskHead.convs = 1
 MaskHead.filters = 8
 MaskHead.samples = 8
-BoxCascade.score_threshold = 0.01
-BoxCascade.detections = 10
+box/NMS.score_threshold = 0.01
+box/NMS.detections = 10
 """
 
 

@@ -23,7 +23,7 @@ FEW_STEPS = [
     "small_head/BatchNorm.momentum = 0.2",
 ]
 DENSE_LOSSES = ("class_loss", "box_loss")
-FIND_MORE = "DenseHead.score_threshold = 0.001"  # scores start at 0.01 and have not come far
+FIND_MORE = "dense/NMS.score_threshold = 0.001"  # scores start at 0.01 and have not come far
 
 
 @pytest.mark.slow

@@ -141,7 +141,7 @@ class FitToBoxesTest(tf.test.TestCase):
             with self.subTest(file):
                 self.load(*write(self.get_temp_dir(), 5), file=file)
                 experiment.pin_computed()
-                self.assertEqual(head().anchor_scale, 2.0)
+                self.assertEqual(head().anchors.scale, 2.0)
 
     def test_a_number_wins_and_anchors_follow_it(self):
         self.load(*write(self.get_temp_dir(), 5), "FRAME = (200, 200)")

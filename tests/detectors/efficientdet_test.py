@@ -62,7 +62,7 @@ class EfficientDetTest(tf.test.TestCase):
         self.assertEqual(detector.head.filters, detector.neck.filters)
         self.assertEqual(detector.neck.max_level, 8 if name == "d7x" else 7)
         self.assertEqual(detector.neck.fusion, "sum" if name in ("d6", "d7x") else "fast")
-        self.assertEqual((detector.head.anchor_scale, detector.head.separable), (4.0, True))
+        self.assertEqual((detector.head.anchors.scale, detector.head.separable), (4.0, True))
         norms = (detector.neck.norm, detector.head.norm)
         self.assertEqual({(norm.momentum, norm.epsilon, norm.synchronized) for norm in norms}, {(0.99, 1e-3, True)})
         return detector, parameters
@@ -93,7 +93,7 @@ class EfficientDetTest(tf.test.TestCase):
 
     def test_d7_is_d6_on_larger_images_with_larger_anchors(self):
         d6, d7 = (set(self.load(name).splitlines()) for name in ("d6", "d7"))
-        self.assertEqual(d7 - d6, {"FRAME = (1536, 1536)", "DenseHead.anchor_scale = 5.0"})
+        self.assertEqual(d7 - d6, {"FRAME = (1536, 1536)", "dense/Anchors.scale = 5.0"})
 
     def test_the_settings_of_every_size(self):
         for name, settings in SETTINGS.items():

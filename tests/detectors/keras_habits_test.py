@@ -16,6 +16,7 @@ from tf_frozen.heads.box_cascade import BoxCascade
 from tf_frozen.heads.box_head import BoxHead
 from tf_frozen.heads.dense_head import DenseHead
 from tf_frozen.heads.mask_head import MaskHead
+from tf_frozen.heads.nms import NMS
 from tf_frozen.heads.region_proposal import RegionProposal
 from tf_frozen.heads.roi_align import RoIAlign
 from tf_frozen.keras_flavor import keras
@@ -44,7 +45,7 @@ def make(kind=SingleStage, mode="frozen", backbone=None, **options):
         neck = PlainConvs(8, 1, 3, 3)
         heads = [
             RegionProposal(8, candidates=(20, 20), proposals=(8, 8)),
-            BoxCascade(head, (0.5,), ((10, 10, 5, 5),), samples=8, detections=5),
+            BoxCascade(head, (0.5,), ((10, 10, 5, 5),), samples=8, nms=NMS(detections=5)),
             *([MaskHead(2, convs=0, filters=4, roi_align=RoIAlign(4))] if kind is MaskRCNN else []),
         ]
     return kind(backbone, neck, *heads, frame=(SIDE, SIDE), **options)

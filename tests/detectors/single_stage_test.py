@@ -13,6 +13,7 @@ from tf_frozen.backbones.efficientnet_lite import EfficientNetLite
 from tf_frozen.detectors.single_stage import SingleStage
 from tf_frozen.freezing.savings import savings
 from tf_frozen.heads.dense_head import DenseHead
+from tf_frozen.heads.nms import NMS
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.building import build, unallocated
 from tf_frozen.layers.norm import default_norm
@@ -28,7 +29,7 @@ def single_stage(mode="frozen", norm=None, separable=False):
     return SingleStage(
         EfficientNetLite(levels=(3,), mode=mode),
         NASFPN(6, 1, 3, 4, CELL, norm=neck_norm),
-        DenseHead(2, 6, 1, score_threshold=0.0, detections=DETECTIONS, norm=norm, separable=separable),
+        DenseHead(2, 6, 1, nms=NMS(score_threshold=0.0, detections=DETECTIONS), norm=norm, separable=separable),
         frame=(tiny.SIZE, tiny.SIZE),
     )
 

@@ -23,6 +23,7 @@ from tf_frozen.heads.box_head import BoxHead
 from tf_frozen.heads.region_proposal import RegionProposal
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.norm import default_norm
+from tf_frozen.losses.sigmoid_cross_entropy import SigmoidCrossEntropy
 
 FRAME, LEVELS, CLASSES = (256, 256), range(3, 6), 3
 SIZE = tf.constant([FRAME, FRAME], tf.float32)
@@ -269,9 +270,13 @@ class DetectorTest(tf.test.TestCase):
             [f"NUM_CLASSES = {CLASSES}", "DETECTIONS = 100"],
         )
         samples = [gin.query_parameter(name) for name in ("RegionProposal.samples", "BoxCascade.samples")]
-        self.assertEqual(gin.query_parameter("RegionProposal.score_loss_weight"), samples[0] / samples[1])
+        self.assertEqual(gin.query_parameter("proposal/SigmoidCrossEntropy.weight"), samples[0] / samples[1])
         proposal = RegionProposal(
-            16, samples=10**6, score_loss_weight=sampled / ROIS, candidates=(200, 100), proposals=(PROPOSALS, 25)
+            16,
+            samples=10**6,
+            class_loss=SigmoidCrossEntropy(sampled / ROIS),
+            candidates=(200, 100),
+            proposals=(PROPOSALS, 25),
         )
         cascade = BoxCascade(BoxHead(convs=2, filters=8, fc_units=16), samples=ROIS, positive_fraction=0.9)
         return proposal, cascade

@@ -7,8 +7,10 @@ from tests.layer_suite import LayerSuite, VariantSuite
 from tf_frozen.errors import ConfigError
 from tf_frozen.heads.box_cascade import BoxCascade
 from tf_frozen.heads.box_head import BoxHead
+from tf_frozen.heads.nms import NMS
 from tf_frozen.heads.roi_align import RoIAlign
 from tf_frozen.layers.norm import default_norm
+from tf_frozen.losses.sigmoid_cross_entropy import SigmoidCrossEntropy
 
 SIZE = tf.constant([[100.0, 100.0]])
 PROPOSALS = tf.constant([[[10.0, 10, 30, 50], [50, 50, 90, 90]]])
@@ -69,9 +71,9 @@ class ClassAwareBoxCascadeTest(BoxCascadeCase, VariantSuite, tf.test.TestCase):
 
     def layer(self):
         head = BoxHead(3, convs=0, fcs=1, fc_units=8, class_agnostic=False)
-        options = {"score_ensemble": "logits", "loss_reduction": "sum", "nms_soft_sigma": 0.5}
-        roi_align = RoIAlign(2, 2, aligned=False)
-        return BoxCascade(head, (0.5, 0.6, 0.7, 0.8), CODERS, roi_align=roi_align, nms_class_agnostic=True, **options)
+        parts = {"roi_align": RoIAlign(2, 2, aligned=False), "nms": NMS(soft_sigma=0.5, class_agnostic=True)}
+        options = {"score_ensemble": "logits", "loss_reduction": "sum", "class_loss": SigmoidCrossEntropy()}
+        return BoxCascade(head, (0.5, 0.6, 0.7, 0.8), CODERS, **parts, **options)
 
 
 class DetectTest(tf.test.TestCase):
@@ -80,7 +82,7 @@ class DetectTest(tf.test.TestCase):
         return {name: value.numpy()[0] for name, value in found.items()}
 
     def test_heads_that_change_nothing_give_back_the_proposals(self):
-        found = self.detect(cascade(logits=[0.0, 0.0, 3.0], detections=4, score_threshold=0.1))
+        found = self.detect(cascade(logits=[0.0, 0.0, 3.0], nms=NMS(detections=4, score_threshold=0.1)))
         score = math.exp(3) / (math.exp(3) + 2)
         self.assertEqual(found["count"], 2)
         self.assertCountEqual([tuple(box) for box in found["boxes"][:2]], [tuple(b) for b in PROPOSALS[0].numpy()])
@@ -126,13 +128,13 @@ class DetectTest(tf.test.TestCase):
         scores = np.exp([1.0, 1.5]) / np.sum(np.exp([0.0, 1.0, 1.5]))
         for options, expected in (
             ({}, [scores[1], scores[0]]),
-            ({"nms_class_agnostic": True}, [scores[1]]),
+            ({"class_agnostic": True}, [scores[1]]),
             (
-                {"nms_class_agnostic": True, "nms_soft_sigma": 0.5},
+                {"class_agnostic": True, "soft_sigma": 0.5},
                 [scores[1], scores[0] * math.exp(-((2 / 3) ** 2) / 0.5)],
             ),
         ):
-            layer = cascade(class_agnostic=False, logits=[0.0, 1.0, 1.5], deltas=deltas, **options)
+            layer = cascade(class_agnostic=False, logits=[0.0, 1.0, 1.5], deltas=deltas, nms=NMS(**options))
             found = self.detect(layer, valid=(True, False))
             self.assertAllClose(found["scores"][: found["count"]], expected, msg=options)
 
@@ -158,7 +160,7 @@ class DetectTest(tf.test.TestCase):
 
     def test_a_class_aware_head_has_a_box_for_each_class(self):
         deltas = [[9.0] * 4, [0.0] * 4, [0.0, 2.0, 0.0, 0.0]]  # the background's is of no use
-        layer = cascade(class_agnostic=False, logits=[0.0, 1.0, 1.5], deltas=deltas, nms_iou=0.9)
+        layer = cascade(class_agnostic=False, logits=[0.0, 1.0, 1.5], deltas=deltas, nms=NMS(iou=0.9))
         found = self.detect(layer, valid=(True, False))
         moved = [10, 10 + 40 * 0.2, 30, 50 + 40 * 0.2]
         self.assertAllEqual(found["classes"][:2], [2, 1])
@@ -339,10 +341,8 @@ class ArgumentsTest(tf.test.TestCase):
             ({"loss_reduction": "average"}, "loss_reduction is 'average'; it must be one of 'mean', 'sum'"),
             ({"samples": 0}, "samples is 0; it must be an integer from 1"),
             ({"roi_align": 7}, "BoxCascade.roi_align is 7; it must be an instance of RoIAlign"),
-            ({"detections": -1}, "detections is -1; it must be an integer from 1"),
+            ({"nms": 0.5}, "BoxCascade.nms is 0.5; it must be an instance of NMS or None"),
             ({"positive_fraction": 25}, "positive_fraction is 25; it must be a number from 0 to 1"),
-            ({"nms_iou": 1.5}, "nms_iou is 1.5; it must be a number from 0 to 1"),
-            ({"nms_soft_sigma": -0.5}, "nms_soft_sigma is -0.5; it must be a finite number of at least 0"),
         ):
             with self.assertRaisesRegex(ConfigError, message):
                 BoxCascade(BoxHead(1), **arguments)

@@ -9,10 +9,13 @@ from official.vision.ops import anchor
 from official.vision.tasks.retinanet import RetinaNetTask
 
 from tests.layer_suite import LayerSuite, VariantSuite
-from tf_frozen.errors import ConfigError
+from tf_frozen.heads.anchors import Anchors
 from tf_frozen.heads.dense_head import DenseHead
+from tf_frozen.heads.matcher import Matcher
+from tf_frozen.heads.nms import NMS
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.norm import default_norm
+from tf_frozen.losses.huber import Huber
 
 FRAME = (32, 32)
 # The anchor of the cell whose centre is at (12, 12), with 16-pixel anchors 8 pixels apart, and its place among 4 × 4.
@@ -22,8 +25,7 @@ CLASSES, LEVELS = 3, (3, 4, 5)
 
 def small(**options):
     """Two classes, one square anchor of twice the stride a place."""
-    settings = {"anchor_scale": 2.0, "anchor_octaves": 1, "anchor_ratios": (1.0,), "detections": 5}
-    return DenseHead(2, 4, 1, **{**settings, **options})
+    return DenseHead(2, 4, 1, Anchors(2.0, 1, (1.0,)), **options)
 
 
 def outputs(logits=(5.0, -9.0), deltas=(0.0, 0.0, 0.0, 0.0), others=-9.0):
@@ -59,12 +61,12 @@ class DenseHeadCase:
 
 class DenseHeadSuiteTest(DenseHeadCase, LayerSuite, tf.test.TestCase):
     def layer(self):
-        return DenseHead(CLASSES, 5, convs=2, anchor_octaves=2, norm=default_norm())
+        return DenseHead(CLASSES, 5, convs=2, anchors=Anchors(octaves=2), norm=default_norm())
 
 
 class SeparableDenseHeadTest(DenseHeadCase, VariantSuite, tf.test.TestCase):
     def layer(self):
-        return DenseHead(CLASSES, 5, convs=1, anchor_octaves=2, separable=True, activation="relu")
+        return DenseHead(CLASSES, 5, convs=1, anchors=Anchors(octaves=2), separable=True, activation="relu")
 
 
 class LayerTest(tf.test.TestCase):
@@ -95,10 +97,6 @@ class LayerTest(tf.test.TestCase):
             logits, deltas = head(pyramid(2, (64, 64), 6, (3,)), training=True)[3]
             self.assertAllInRange(tf.sigmoid(logits), 0.01, 0.04)
             self.assertAllInRange(deltas, -0.4, 0.4)
-
-    def test_thresholds_the_wrong_way_round(self):
-        with self.assertRaisesRegex(ConfigError, "negative_iou is 0.6 and its positive_iou 0.5"):
-            DenseHead(2, negative_iou=0.6)
 
 
 class ModelGardenTest(tf.test.TestCase):
@@ -195,7 +193,7 @@ class ModelGardenTest(tf.test.TestCase):
             config = configs.RetinaNetTask(model=configs.RetinaNet(num_classes=CLASSES))
             model_outputs = {"cls_outputs": logits, "box_outputs": deltas}
             total, class_loss, box_loss, _ = RetinaNetTask(config).build_losses(model_outputs, labels)
-            head = DenseHead(CLASSES, positive_iou=positive, negative_iou=negative)
+            head = DenseHead(CLASSES, matcher=Matcher(positive, negative))
             parts = head.loss_parts(ours, self.SIZE, {"boxes": boxes, "classes": classes})
             self.assertGreater(tf.reduce_sum(labels["box_weights"]), 10)
             self.assertEqual(bool(tf.reduce_all(labels["cls_weights"] == 1)), positive == negative)
@@ -212,7 +210,7 @@ class ModelGardenTest(tf.test.TestCase):
             padded[level] = tf.reshape(tf.pad(rows, [[0, 0]] * 4 + [[1, 0]]), [*x.shape[:3], -1])
         boxes = {level: tf.tile(x[tf.newaxis], [self.BATCH, 1, 1, 1]) for level, x in self.anchors().items()}
         size = tf.constant([[64.0, 96.0], [60.0, 90.0], [40.0, 96.0]])
-        found = DenseHead(CLASSES, candidates=5000).detect(ours, self.SIZE, size)
+        found = DenseHead(CLASSES, nms=NMS(candidates=5000)).detect(ours, self.SIZE, size)
         self.assertAllEqual(found["count"], [100] * self.BATCH)
         for version in ("v1", "v2", "batched"):
             theirs = MultilevelDetectionGenerator(nms_version=version, max_num_detections=200)
@@ -228,7 +226,7 @@ class ModelGardenTest(tf.test.TestCase):
 
 class DetectTest(tf.test.TestCase):
     def detect(self, raw, image_size=FRAME, **options):
-        found = small(**options).detect(raw, FRAME, tf.constant([image_size], tf.float32))
+        found = small(nms=NMS(detections=5, **options)).detect(raw, FRAME, tf.constant([image_size], tf.float32))
         self.assertEqual(found["boxes"].shape, (1, 5, 4))
         return {name: value.numpy()[0] for name, value in found.items()}
 
@@ -250,13 +248,13 @@ class DetectTest(tf.test.TestCase):
         logits = tf.constant([[[3.0, 2.0], [1.0, 4.0]] + [[0.0, 0.0]] * 14])
         coarse = tf.constant([[[1.5, -9.0]] + [[-9.0, -9.0]] * 3])
         raw = {3: (logits, tf.zeros([1, 16, 4])), 4: (coarse, tf.zeros([1, 4, 4]))}
-        found = self.detect(raw, candidates=2, nms_iou=1.0, score_threshold=0.05)
+        found = self.detect(raw, candidates=2, iou=1.0)
         self.assertAllClose(found["scores"], tf.sigmoid([4.0, 3.0, 1.5]).numpy().tolist() + [0, 0])
         self.assertAllEqual(found["classes"], [2, 1, 1, 0, 0])
 
     def test_the_largest_logits_keep_their_order(self):
         logits = tf.constant([[[40.0, 50.0]] * 8 + [[60.0, 30.0]] + [[20.0, 70.0]] * 7])
-        found = self.detect({3: (logits, tf.zeros([1, 16, 4]))}, candidates=8, nms_iou=1.0)
+        found = self.detect({3: (logits, tf.zeros([1, 16, 4]))}, candidates=8, iou=1.0)
         self.assertAllEqual(found["classes"], [2] * 5)
         self.assertAllClose(found["boxes"][0], [12.0, 4.0, 28.0, 20.0])  # the tenth place
 
@@ -295,7 +293,7 @@ class LossTest(tf.test.TestCase):
         # One positive anchor, plus one in the denominator; weight 50.
         loss = self.losses(outputs(deltas=(1, 0, 0, 0)), BOX)[1]
         self.assertAllClose(loss, 50 * 0.5 * 0.1 * (1 - 0.1 / 2) / 4, rtol=1e-5)
-        loss = self.losses(outputs(deltas=(0, 0, 0.05, 0)), BOX, box_loss_weight=1.0)[1]
+        loss = self.losses(outputs(deltas=(0, 0, 0.05, 0)), BOX, box_loss=Huber(0.1))[1]
         self.assertAllClose(loss, 0.5 * 0.5 * 0.05**2 / 4, rtol=1e-5)
 
     def test_a_box_that_no_anchor_fits_claims_its_best(self):
@@ -309,7 +307,7 @@ class LossTest(tf.test.TestCase):
         for neighbour in (PLACE - 1, PLACE + 1, PLACE - 4, PLACE + 4):  # they overlap the box by a third
             logits[0, neighbour] = 30.0
         raw = {3: (tf.constant(logits), raw[3][1])}
-        self.assertAllClose(self.losses(raw, BOX, negative_iou=0.3)[0], 0.0, atol=1e-6)
+        self.assertAllClose(self.losses(raw, BOX, matcher=Matcher(0.5, 0.3))[0], 0.0, atol=1e-6)
         self.assertGreater(self.losses(raw, BOX)[0], 1.0)
 
     def test_without_boxes_all_is_background_and_losses_finite(self):

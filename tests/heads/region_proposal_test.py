@@ -5,18 +5,22 @@ import tensorflow as tf
 
 from tests.layer_suite import LayerSuite, VariantSuite
 from tf_frozen.errors import ConfigError
+from tf_frozen.heads.anchors import Anchors
 from tf_frozen.heads.region_proposal import RegionProposal
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.norm import default_norm
+from tf_frozen.losses.huber import Huber
+from tf_frozen.losses.sigmoid_cross_entropy import SigmoidCrossEntropy
 
 FRAME = (32, 32)
 # The anchor of the cell whose centre is at (12, 12), with 16-pixel anchors 8 pixels apart, and its place among 4 × 4.
 BOX, PLACE = [4.0, 4.0, 20.0, 20.0], 5
 
 
-def small():
+def small(**options):
     """One square anchor of twice the stride a place."""
-    return RegionProposal(4, anchor_scale=2.0, anchor_ratios=(1.0,), candidates=(16, 12), proposals=(6, 4))
+    settings = {"anchors": Anchors(2.0, 1, (1.0,)), "candidates": (16, 12), "proposals": (6, 4)}
+    return RegionProposal(4, **settings, **options)
 
 
 def outputs(logit_at_place=5.0, deltas=(0.0, 0.0, 0.0, 0.0), others=-5.0):
@@ -45,12 +49,12 @@ class RegionProposalCase:
 
 class RegionProposalSuiteTest(RegionProposalCase, LayerSuite, tf.test.TestCase):
     def layer(self):
-        return RegionProposal(5, convs=2, anchor_octaves=2, norm=default_norm())
+        return RegionProposal(5, convs=2, anchors=Anchors(8.0, 2), norm=default_norm())
 
 
 class SeparableRegionProposalTest(RegionProposalCase, VariantSuite, tf.test.TestCase):
     def layer(self):
-        return RegionProposal(5, anchor_octaves=2, separable=True, activation="relu")
+        return RegionProposal(5, anchors=Anchors(8.0, 2), separable=True, activation="relu")
 
 
 class LayerTest(tf.test.TestCase):
@@ -111,7 +115,7 @@ class ProposeTest(tf.test.TestCase):
         self.assertLen(self.propose(outputs(), training=False)[0], 4)
 
     def test_only_the_best_of_a_level_are_candidates(self):
-        head = RegionProposal(4, 1, 2.0, 1, (1.0,), candidates=(2, 3), proposals=(8, 8), nms_iou=1.0)
+        head = RegionProposal(4, 1, Anchors(2.0, 1, (1.0,)), candidates=(2, 3), proposals=(8, 8), nms_iou=1.0)
         for training, count in ((True, 2), (False, 3)):
             self.assertEqual(self.propose(outputs(), training=training, head=head)[1].sum(), count)
 
@@ -121,7 +125,7 @@ class ProposeTest(tf.test.TestCase):
         deltas[0, 1] = [0.0, -0.5, 0.0, 0.0]  # lands on the first anchor
         coarse, half = np.full([1, 4], -5.0, np.float32), np.zeros([1, 4, 4], np.float32)
         coarse[0, 0], half[0, 0] = 3.0, [-0.125, -0.125, math.log(0.5), math.log(0.5)]  # so does this, 16 of 32 px
-        head = RegionProposal(4, 1, 2.0, 1, (1.0,), candidates=(3, 3), proposals=(8, 8))
+        head = RegionProposal(4, 1, Anchors(2.0, 1, (1.0,)), candidates=(3, 3), proposals=(8, 8))
         raw = {3: (tf.constant(logits), tf.constant(deltas)), 4: (tf.constant(coarse), tf.constant(half))}
         boxes, valid = self.propose(raw, head=head)
         first = [0.0, 0.0, 12.0, 12.0]
@@ -154,9 +158,9 @@ class LossTest(tf.test.TestCase):
 
     def test_its_weight_counts_for_the_box_loss_alone(self):
         raw = outputs(0.0, (0, 0, 0.1, 0), others=0.0)
-        heavy = RegionProposal.from_config({**small().get_config(), "box_loss_weight": 10.0})
+        heavy = small(box_loss=Huber(1 / 9, weight=10.0))
         self.assertAllClose(self.losses(raw, [BOX], head=heavy), [math.log(2), 10 * 0.5 * 0.1**2 / 4])
-        light = RegionProposal.from_config({**small().get_config(), "score_loss_weight": 0.5})
+        light = small(class_loss=SigmoidCrossEntropy(weight=0.5))
         self.assertAllClose(self.losses(raw, [BOX], head=light), [0.5 * math.log(2), 0.5 * 0.1**2 / 4])
 
     def test_box_loss_of_each_level_by_itself_counts_all_positives(self):
@@ -165,8 +169,7 @@ class LossTest(tf.test.TestCase):
         fine, coarse = np.zeros([1, 16, 4], np.float32), np.zeros([1, 4, 4], np.float32)
         fine[..., 2], coarse[..., 3] = 0.1, 0.2
         raw = {3: (tf.zeros([1, 16]), tf.constant(fine)), 4: (tf.zeros([1, 4]), tf.constant(coarse))}
-        options = {"samples": 2, "box_loss_weight": 3.0, "box_loss_delta": 1.0, "box_loss_per_level": True}
-        head = RegionProposal.from_config({**small().get_config(), **options})
+        head = small(samples=2, box_loss=Huber(1.0, weight=3.0), box_loss_per_level=True)
         means = 0.5 * 0.1**2 / 4, 0.5 * 0.2**2 / 4
         self.assertAllClose(self.losses(raw, boxes, head=head)[1], 3 * sum(means), rtol=0.003)
         self.assertAllClose(self.losses(raw, [], head=head), [math.log(2), 0.0])
@@ -196,12 +199,12 @@ class LossTest(tf.test.TestCase):
         cost_1 = math.log(math.e - 1)  # softplus(x) = 1
         boxes = [[8.0 * y, 8.0 * x, 8.0 * y + 8, 8.0 * x + 8] for y in range(2) for x in range(4)]
         raw = {3: (tf.constant([[-cost_1] * 8 + [-30.0] * 8]), tf.zeros([1, 16, 4]))}
-        head = RegionProposal(4, 1, 1.0, 1, (1.0,), samples=8)
+        head = RegionProposal(4, 1, Anchors(1.0, 1, (1.0,)), samples=8)
         self.assertAlmostEqual(self.losses(raw, boxes, head=head)[0], 0.5, places=5)
 
     def test_the_sample_is_a_function_of_the_seed(self):
         raw = {3: (tf.random.stateless_normal([1, 16], [1, 2]), tf.zeros([1, 16, 4]))}
-        head = RegionProposal(4, 1, 2.0, 1, (1.0,), samples=4)
+        head = RegionProposal(4, 1, Anchors(2.0, 1, (1.0,)), samples=4)
         draws = [self.losses(raw, [BOX], (1, seed), head)[0] for seed in (2, 2, 3, 4, 5, 6)]
         self.assertEqual(draws[0], draws[1])
         self.assertGreater(len(set(draws)), 2)
@@ -213,8 +216,7 @@ class ArgumentsTest(tf.test.TestCase):
             ({"candidates": 2000}, r"candidates is 2000; it must be a sequence of 2 integers"),
             ({"proposals": (1000,)}, r"proposals is \(1000,\); it must be a sequence of 2 integers"),
             ({"proposals": (1000, 0)}, r"proposals is \(1000, 0\); .* 2 integers from 1"),
-            ({"positive_iou": 0.2}, "negative_iou is 0.3 and its positive_iou 0.2; the first must not be above"),
-            ({"positive_iou": 70}, "positive_iou is 70; it must be a number from 0 to 1"),
+            ({"anchors": 8.0}, "RegionProposal.anchors is 8.0; it must be an instance of Anchors or None"),
         ):
             with self.assertRaisesRegex(ConfigError, message):
                 RegionProposal(**arguments)

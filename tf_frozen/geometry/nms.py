@@ -1,4 +1,4 @@
-"""Non-maximum suppression, hard and soft, within classes or pyramid levels, and a detector's final selection."""
+"""Non-maximum suppression, hard and soft, within classes or pyramid levels."""
 
 from __future__ import annotations
 
@@ -85,54 +85,10 @@ def batched_soft_nms(
     return tf.where(valid, indices, 0), valid, best
 
 
-def select_detections(
-    boxes: tf.Tensor,
-    probabilities: tf.Tensor,
-    score_threshold: float,
-    nms_iou: float,
-    maximum: int,
-    candidates: int = 5000,
-    soft_sigma: float = 0.0,
-    class_agnostic: bool = False,
-) -> dict[str, tf.Tensor]:
-    """The best detections of every image, after suppression within each class.
-
-    `boxes` [B, n, 4], or [B, n, K, 4] when every class has its own box; `probabilities` [B, n, K] without
-    the background. Only the `candidates` largest probabilities of an image compete. See `suppress` for the rest.
-    """
-    found = best_candidates(boxes, probabilities, candidates)
-    return suppress(*found, score_threshold, nms_iou, maximum, soft_sigma, class_agnostic)
-
-
-def suppress(
-    boxes: tf.Tensor,
-    scores: tf.Tensor,
-    classes: tf.Tensor,
-    score_threshold: float,
-    nms_iou: float,
-    maximum: int,
-    soft_sigma: float = 0.0,
-    class_agnostic: bool = False,
-) -> dict[str, tf.Tensor]:
-    """The best of boxes [B, n, 4] with scores [B, n] and classes [B, n] int32 in 1..K, after suppression.
-
-    Boxes of different classes leave one another alone unless `class_agnostic`. A `soft_sigma` above 0 asks for soft
-    suppression, which lowers scores instead of cutting at `nms_iou`. Returns boxes [B, maximum, 4], scores
-    [B, maximum], classes [B, maximum] int32 and count [B] int32; rows from count on are zeros.
-    """
-    groups = tf.zeros_like(classes) if class_agnostic else classes
-    if soft_sigma > 0.0:
-        kept, valid, lowered = batched_soft_nms(boxes, scores, groups, soft_sigma, maximum, score_threshold)
-        found = gather_detections(boxes, scores, classes, kept, valid)
-        return {**found, "scores": tf.where(valid, lowered, 0.0)}
-    kept, valid = batched_nms(boxes, scores, groups, nms_iou, maximum, score_threshold)
-    return gather_detections(boxes, scores, classes, kept, valid)
-
-
 def gather_detections(
     boxes: tf.Tensor, scores: tf.Tensor, classes: tf.Tensor, kept: tf.Tensor, valid: tf.Tensor
 ) -> dict[str, tf.Tensor]:
-    """What `batched_nms` kept of boxes [B, n, 4], scores [B, n] and classes [B, n]; see `suppress`."""
+    """What `batched_nms` kept of boxes [B, n, 4], scores [B, n] and classes [B, n], and count [B]; the rest is 0."""
     return {
         "boxes": tf.where(valid[..., tf.newaxis], tf.gather(boxes, kept, batch_dims=1), 0.0),
         "scores": tf.where(valid, tf.gather(scores, kept, batch_dims=1), 0.0),

@@ -8,19 +8,22 @@ from typing import NamedTuple
 import gin
 import tensorflow as tf
 
-from tf_frozen.config.ranges import Fraction, NonNegativeFloat, PositiveFloat, PositiveFraction, PositiveInt
+from tf_frozen.config.ranges import Fraction, PositiveFloat, PositiveFraction, PositiveInt
 from tf_frozen.errors import ConfigError
 from tf_frozen.geometry import boxes as box_ops
-from tf_frozen.geometry.matching import match_boxes
-from tf_frozen.geometry.nms import select_detections
 from tf_frozen.geometry.sampling import sample_balanced
 from tf_frozen.heads.box_head import BoxHead
+from tf_frozen.heads.matcher import Matcher
+from tf_frozen.heads.nms import NMS
 from tf_frozen.heads.roi_align import RoIAlign
 from tf_frozen.heads.targets import checked
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.configured import ConfiguredLayer
 from tf_frozen.layers.norm import copy_of
-from tf_frozen.losses.huber import huber
+from tf_frozen.losses.box_loss import BoxLoss
+from tf_frozen.losses.class_loss import ClassLoss
+from tf_frozen.losses.huber import Huber
+from tf_frozen.losses.softmax_cross_entropy import SoftmaxCrossEntropy
 
 SCORE_ENSEMBLES = ("probabilities", "logits", None)
 LOSS_REDUCTIONS = ("mean", "sum")
@@ -48,8 +51,8 @@ class BoxCascade(ConfiguredLayer):
     `head` is the pattern of all of them. Boxes of a later stage are matched anew, neither sampled nor mixed with
     ground truth (official YAMLs). `score_ensemble` says what is averaged over the stages: class 'probabilities'
     (the cascade's paper) or 'logits' (Model Garden); with None the last stage alone decides. `loss_reduction`
-    over the stages is 'mean' (Model Garden) or 'sum' (detectron2). `nms_soft_sigma` and `nms_class_agnostic` are those
-    of `select_detections`. `roi_align` is `RoIAlign(7)` where none is given. Raises ConfigError when `ious` and
+    over the stages is 'mean' (Model Garden) or 'sum' (detectron2). Defaults, where None is given: `RoIAlign(7)`,
+    `SoftmaxCrossEntropy()`, `Huber(1)` and `NMS()`, as the official YAMLs have them. Raises ConfigError when `ious` and
     `coder_weights` differ in length or a value makes no sense.
     """
 
@@ -61,15 +64,11 @@ class BoxCascade(ConfiguredLayer):
         samples: PositiveInt = 512,
         positive_fraction: Fraction = 0.25,
         roi_align: RoIAlign | None = None,
-        box_loss_delta: PositiveFloat = 1.0,
-        score_threshold: Fraction = 0.05,
-        nms_iou: Fraction = 0.5,
-        candidates: PositiveInt = 5000,
-        detections: PositiveInt = 100,
+        class_loss: ClassLoss | None = None,
+        box_loss: BoxLoss | None = None,
+        nms: NMS | None = None,
         score_ensemble: str | None = "probabilities",
         loss_reduction: str = "mean",
-        nms_soft_sigma: NonNegativeFloat = 0.0,
-        nms_class_agnostic: bool = False,
         **kwargs,
     ):
         # No autocast: half precision would round the boxes to whole pixels and worse. The heads cast for themselves.
@@ -80,12 +79,15 @@ class BoxCascade(ConfiguredLayer):
         self.head, self.ious = head, tuple(ious)
         self.coder_weights = tuple(tuple(weights) for weights in coder_weights)
         self.samples, self.positive_fraction = samples, positive_fraction
-        self.roi_align, self.box_loss_delta = roi_align or RoIAlign(size=7), box_loss_delta
-        self.score_threshold, self.nms_iou = score_threshold, nms_iou
-        self.candidates, self.detections = candidates, detections
+        self.roi_align, self.nms = roi_align or RoIAlign(size=7), nms or NMS()
+        self.class_loss, self.box_loss = class_loss or SoftmaxCrossEntropy(), box_loss or Huber(delta=1.0)
         self.score_ensemble, self.loss_reduction = score_ensemble, loss_reduction
-        self.nms_soft_sigma, self.nms_class_agnostic = nms_soft_sigma, nms_class_agnostic
         self.heads = [copy_of(head, f"head_{stage}") for stage in range(len(self.ious))]
+
+    @property
+    def detections(self) -> int:
+        """The most that an image is given."""
+        return self.nms.detections
 
     def call(self, inputs: tuple, training: bool | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """Refines boxes: (pyramid, boxes [batch, n, 4], image_size [batch, 2]) → probabilities [batch, n, K], boxes.
@@ -111,16 +113,7 @@ class BoxCascade(ConfiguredLayer):
         probabilities, boxes = self((pyramid, proposals, image_size), training=False)
         probabilities *= tf.cast(valid, tf.float32)[..., tf.newaxis]
         boxes = boxes[:, :, 0] if self.head.class_agnostic else boxes
-        return select_detections(
-            boxes,
-            probabilities,
-            self.score_threshold,
-            self.nms_iou,
-            self.detections,
-            self.candidates,
-            self.nms_soft_sigma,
-            self.nms_class_agnostic,
-        )
+        return self.nms.select(boxes, probabilities)
 
     def loss_parts(
         self,
@@ -130,7 +123,7 @@ class BoxCascade(ConfiguredLayer):
         targets: Mapping[str, tf.Tensor],
         seed: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
-        """Softmax cross entropy of all RoIs and Huber loss of positive ones, over the stages: two scalars."""
+        """`class_loss` of all RoIs and `box_loss` of positive ones, over the stages: two scalars."""
         return self.losses_and_rois(pyramid, proposals, valid, targets, seed)[0]
 
     def losses_and_rois(
@@ -172,7 +165,7 @@ class BoxCascade(ConfiguredLayer):
         logits = tf.stack(stages if self.score_ensemble else stages[-1:])
         if self.score_ensemble == "logits":
             logits = tf.reduce_mean(logits, 0, keepdims=True)
-        return tf.reduce_mean(tf.nn.softmax(logits), 0)[..., 1:]
+        return tf.reduce_mean(self.class_loss.probabilities(logits), 0)[..., 1:]
 
     def _refine(self, stage: int, deltas: tf.Tensor, boxes: tf.Tensor, image_size: tf.Tensor) -> tf.Tensor:
         refined = box_ops.decode(deltas, boxes[:, :, tf.newaxis], self.coder_weights[stage])
@@ -194,8 +187,8 @@ class BoxCascade(ConfiguredLayer):
         return tf.gather(boxes, index, batch_dims=1), chosen > 0
 
     def _match(self, stage: int, boxes, targets) -> tuple[tf.Tensor, tf.Tensor]:
-        iou = self.ious[stage]
-        return match_boxes(boxes, targets["boxes"], targets["classes"] > 0, iou, iou)
+        matcher = Matcher(self.ious[stage], self.ious[stage], force_match=False)
+        return matcher(boxes, targets["boxes"], targets["classes"] > 0)
 
     def _assign(self, stage: int, boxes, valid, targets) -> RoIs:
         index, label = self._match(stage, boxes, targets)
@@ -204,15 +197,15 @@ class BoxCascade(ConfiguredLayer):
 
     def _stage_losses(self, stage: int, logits, deltas, rois: RoIs, targets) -> tuple[tf.Tensor, tf.Tensor]:
         weight, positive = tf.cast(rois.valid, tf.float32), tf.cast(rois.classes > 0, tf.float32)
-        cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(rois.classes, logits)
+        class_loss = self.class_loss(logits, tf.one_hot(rois.classes, self.head.num_classes + 1), targets)
         own = deltas[:, :, 0] if self.head.class_agnostic else tf.gather(deltas, rois.classes, batch_dims=2)
         matched = tf.gather(targets["boxes"], rois.index, batch_dims=1)
         true_deltas = box_ops.encode(matched, rois.boxes, self.coder_weights[stage])
         # An empty (padding) RoI has no finite target; it must not reach the sum, not even times zero.
         true_deltas = tf.where(positive[..., tf.newaxis] > 0, true_deltas, tf.stop_gradient(own))
-        box_loss = tf.reduce_mean(huber(own - true_deltas, self.box_loss_delta), -1)
+        box_loss = self.box_loss(own, true_deltas)
         return (
-            tf.math.divide_no_nan(tf.reduce_sum(cross_entropy * weight), tf.reduce_sum(weight)),
+            tf.math.divide_no_nan(tf.reduce_sum(class_loss * weight), tf.reduce_sum(weight)),
             tf.math.divide_no_nan(tf.reduce_sum(box_loss * positive), tf.reduce_sum(positive)),
         )
 

@@ -13,21 +13,22 @@ from tf_frozen.config.ranges import (
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
-    PositiveLayerCount,
     Width,
 )
-from tf_frozen.errors import ConfigError
 from tf_frozen.geometry import boxes as box_ops
-from tf_frozen.geometry.anchors import pyramid_anchors
-from tf_frozen.geometry.matching import match_boxes
 from tf_frozen.geometry.nms import batched_nms
 from tf_frozen.geometry.sampling import sample_balanced
+from tf_frozen.heads.anchors import Anchors
+from tf_frozen.heads.matcher import Matcher
 from tf_frozen.heads.targets import checked
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.configured import ConfiguredLayer
 from tf_frozen.layers.conv_block import conv
 from tf_frozen.layers.norm import copy_of
-from tf_frozen.losses.huber import huber
+from tf_frozen.losses.box_loss import BoxLoss
+from tf_frozen.losses.class_loss import ClassLoss
+from tf_frozen.losses.huber import Huber
+from tf_frozen.losses.sigmoid_cross_entropy import SigmoidCrossEntropy
 
 
 @gin.configurable
@@ -36,55 +37,42 @@ class RegionProposal(ConfiguredLayer):
     """Scores anchors and refines them to proposals, with the same convolutions on every level.
 
     Norms are each level's own: batch statistics differ between levels, and one moving average can't fit them all.
-    An anchor's side is `anchor_scale`·2^level·2^(octave/octaves) pixels. `candidates` a level go into NMS and
-    `proposals` an image come out of it, both given as (training, inference). `box_loss_weight` and `score_loss_weight`
-    multiply the losses. With `box_loss_per_level` the box loss is Model Garden's: the mean over every positive anchor
-    of a level, sampled or not, summed over the levels; without it the mean over all sampled positives. Kernels start
-    with a variance of `conv_scale` over their fan out, those of the outputs with a standard deviation `output_stddev`.
-    Defaults: the official YAMLs. Raises ConfigError when a value makes no sense.
+    `candidates` a level go into NMS and `proposals` an image come out of it, both given as (training, inference).
+    With `box_loss_per_level` the box loss is Model Garden's: the mean over every positive anchor of a level, sampled or
+    not, summed over the levels; without it the mean over all sampled positives. Kernels start with a variance of
+    `conv_scale` over their fan out, those of the outputs with a standard deviation `output_stddev`. Defaults, where
+    None is given: `Anchors(8, 1)`, `Matcher(0.7, 0.3)`, `SigmoidCrossEntropy()` and `Huber(1/9)`, as the official YAMLs
+    have them.
     """
 
     def __init__(
         self,
         filters: Width = 256,
         convs: LayerCount = 1,
-        anchor_scale: PositiveFloat = 8.0,
-        anchor_octaves: PositiveLayerCount = 1,
-        anchor_ratios: Sequence[PositiveFloat] = (0.5, 1.0, 2.0),
-        positive_iou: Fraction = 0.7,
-        negative_iou: Fraction = 0.3,
+        anchors: Anchors | None = None,
+        matcher: Matcher | None = None,
         samples: PositiveInt = 256,
         positive_fraction: Fraction = 0.5,
-        box_loss_delta: PositiveFloat = 1 / 9,
-        box_loss_weight: NonNegativeFloat = 1.0,
+        class_loss: ClassLoss | None = None,
+        box_loss: BoxLoss | None = None,
         nms_iou: Fraction = 0.7,
         candidates: tuple[PositiveInt, PositiveInt] = (2000, 1000),
         proposals: tuple[PositiveInt, PositiveInt] = (1000, 1000),
         activation: str = "swish",
         norm: keras.layers.Layer | None = None,
         separable: bool = False,
-        score_loss_weight: NonNegativeFloat = 1.0,
         box_loss_per_level: bool = False,
         conv_scale: PositiveFloat = 2.0,
         output_stddev: NonNegativeFloat = 0.01,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if negative_iou > positive_iou:
-            raise ConfigError(
-                f"RegionProposal's negative_iou is {negative_iou!r} and its positive_iou {positive_iou!r}; "
-                f"the first must not be above the second."
-            )
         self.filters, self.convs, self.separable = filters, convs, separable
-        self.anchor_scale, self.anchor_octaves, self.anchor_ratios = (
-            anchor_scale,
-            anchor_octaves,
-            tuple(anchor_ratios),
-        )
-        self.positive_iou, self.negative_iou = positive_iou, negative_iou
+        self.anchors = anchors or Anchors(scale=8.0, octaves=1)
+        self.matcher = matcher or Matcher(positive_iou=0.7, negative_iou=0.3)
         self.samples, self.positive_fraction = samples, positive_fraction
-        self.box_loss_delta, self.box_loss_weight, self.nms_iou = box_loss_delta, box_loss_weight, nms_iou
-        self.score_loss_weight, self.box_loss_per_level = score_loss_weight, box_loss_per_level
+        self.class_loss, self.box_loss = class_loss or SigmoidCrossEntropy(), box_loss or Huber(delta=1 / 9)
+        self.box_loss_per_level, self.nms_iou = box_loss_per_level, nms_iou
         self.candidates, self.proposals = tuple(candidates), tuple(proposals)
         self.activation, self.norm = activation, norm
         self.activate = keras.activations.get(activation)
@@ -93,9 +81,8 @@ class RegionProposal(ConfiguredLayer):
             conv(filters, 3, separable, bias=norm is None, name=f"conv_{index}", scale=conv_scale)
             for index in range(convs)
         ]
-        anchors = anchor_octaves * len(self.anchor_ratios)
-        self.score = _output_conv(anchors, output_stddev, "score")
-        self.delta = _output_conv(anchors * 4, output_stddev, "delta")
+        self.score = _output_conv(self.anchors.per_place, output_stddev, "score")
+        self.delta = _output_conv(self.anchors.per_place * 4, output_stddev, "delta")
 
     def build(self, input_shape: Mapping[int, tf.TensorShape]) -> None:
         """Creates the norms, one for each convolution and level."""
@@ -120,10 +107,6 @@ class RegionProposal(ConfiguredLayer):
             scores = tf.cast(tf.reshape(self.score(x), [batch, -1]), tf.float32)
             outputs[level] = scores, tf.cast(tf.reshape(self.delta(x), [batch, -1, 4]), tf.float32)
         return outputs
-
-    def anchors(self, frame: tuple[int, int], levels: Sequence[int]) -> dict[int, tf.Tensor]:
-        """The anchors [h·w·A, 4] of each level for frames of (height, width) pixels."""
-        return pyramid_anchors(frame, levels, self.anchor_scale, self.anchor_octaves, self.anchor_ratios)
 
     def propose(
         self, outputs: Mapping[int, tuple], frame: tuple[int, int], image_size: tf.Tensor, training: bool
@@ -151,7 +134,7 @@ class RegionProposal(ConfiguredLayer):
         targets: Mapping[str, tf.Tensor],
         seed: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
-        """Sigmoid cross entropy over sampled anchors and Huber loss over positive ones: two scalars.
+        """`class_loss` of sampled anchors and `box_loss` of positive ones: two scalars.
 
         Anchors that cross the border take part, as in Model Garden. `seed` is int32 [2]: the draw of the sample.
         """
@@ -160,17 +143,18 @@ class RegionProposal(ConfiguredLayer):
         logits, deltas = (tf.concat(parts, 1) for parts in zip(*(outputs[level] for level in by_level), strict=True))
         targets = checked(targets, where=type(self).__name__)
         truth, classes = targets["boxes"], targets["classes"]
-        index, label = match_boxes(anchors[tf.newaxis], truth, classes > 0, self.positive_iou, self.negative_iou, True)
+        index, label = self.matcher(anchors[tf.newaxis], truth, classes > 0)
         positive, negative = sample_balanced(label == 1, label == 0, self.samples, self.positive_fraction, seed)
-        cross_entropy = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(positive, tf.float32), logits)
+        labels = tf.cast(positive, tf.float32)
+        score_loss = self.class_loss(logits[..., tf.newaxis], labels[..., tf.newaxis], targets)
         true_deltas = box_ops.encode(tf.gather(truth, index, batch_dims=1), anchors[tf.newaxis])
-        error = self.box_loss_weight * tf.reduce_mean(huber(deltas - true_deltas, self.box_loss_delta), -1)
+        error = self.box_loss(deltas, true_deltas)
         if self.box_loss_per_level:
             box_loss = _sum_of_level_means(error, label == 1, [level.shape[0] for level in by_level.values()])
         else:
             box_loss = _mean(error, positive)
         return {
-            "rpn_score_loss": self.score_loss_weight * _mean(cross_entropy, positive | negative),
+            "rpn_score_loss": _mean(score_loss, positive | negative),
             "rpn_box_loss": box_loss,
         }
 

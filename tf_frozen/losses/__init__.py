@@ -1,1 +1,1 @@
-"""Losses that TensorFlow does not have: pure TensorFlow functions, not reduced."""
+"""Losses that heads take as `class_loss` and `box_loss`: one file each, not reduced."""
