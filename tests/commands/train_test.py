@@ -69,7 +69,7 @@ class WholeJobTest(tf.test.TestCase):
         summary = self.read("summary.json")
         names = "seconds training_seconds scoring_seconds images_per_second peak_memory_bytes metrics seed saved_model"
         self.assertEqual(set(summary), {*names.split(), "trainable_parameters", "frozen_parameters"})
-        self.assertEqual(set(summary["metrics"]), {"AP", "AP50", "AP75", "APs", "APm", "APl", "AR100"})
+        self.assertContainsSubset({"AP", "AP50", "AP75", "APs", "APm", "APl", "AR100"}, set(summary["metrics"]))
         self.assertBetween(summary["seconds"], 1, 3600)
         self.assertBetween(summary["images_per_second"], 0.1, 1000)
         scoring, training = summary["scoring_seconds"], summary["training_seconds"]

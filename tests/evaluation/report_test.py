@@ -1,11 +1,13 @@
 import tensorflow as tf
 
 from tf_frozen.evaluation import report
+from tf_frozen.evaluation.metrics.coco import CocoMasks
 
 
 class TableTest(tf.test.TestCase):
     def test_figures_of_more_detections_are_explained(self):
-        rows = [line.split(maxsplit=2) for line in report.table({"AP@300": 0.5, "mask_AR@300": None}).splitlines()]
+        figures = {"AP@300": 0.5, "mask_AR@300": None}
+        rows = [line.split(maxsplit=2) for line in report.table(figures, meanings=CocoMasks.meanings).splitlines()]
         self.assertEqual(rows[1], ["AP@300", "0.500", "average precision with 300 boxes an image"])
         self.assertEqual(rows[2], ["mask_AR@300", "n/a", "masks: recall with 300 masks an image"])
 

@@ -1,4 +1,4 @@
-"""Tests of evaluation/fonts.py, with the fonts that Pillow and matplotlib bring as the only ones installed."""
+"""Tests of export/fonts.py, with the fonts that Pillow and matplotlib bring as the only ones installed."""
 
 import os
 from pathlib import Path

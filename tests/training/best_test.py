@@ -20,11 +20,11 @@ class BestTest(tf.test.TestCase):
         self.checkpoints = Checkpoints(str(self.folder), self.model, self.optimizer, keep=2)
         self.best = Best(self.folder)
 
-    def score(self, step, value, images=8):
+    def score(self, step, value, images=8, metric="AP"):
         """A score of `value` after the state of that step, whose kernel is filled with its number."""
         self.optimizer.iterations.assign(step)
         self.model.inside.kernel.assign(tf.fill(self.model.inside.kernel.shape, float(step)))
-        better = self.best.offer(self.checkpoints.save, step, "AP", value, images)
+        better = self.best.offer(self.checkpoints.save, step, metric, value, images)
         self.checkpoints.save()
         return better
 
@@ -49,7 +49,8 @@ class BestTest(tf.test.TestCase):
     def test_scores_on_other_images_are_not_compared(self):
         self.score(1, 0.5, images=8)
         self.assertTrue(self.score(2, 0.1, images=20))
-        self.assertEqual(self.kept(), 2)
+        self.assertTrue(self.score(3, 0.05, images=20, metric="AP50"))
+        self.assertEqual(self.kept(), 3)
 
     def test_nothing_is_the_best_before_there_is_a_score(self):
         self.assertIsNone(self.best.path)

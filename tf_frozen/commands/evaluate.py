@@ -30,7 +30,6 @@ def run(args: argparse.Namespace) -> None:
     """Prints the table; writes metrics.jsonl, predictions/ and metrics.json in the run directory."""
     from tf_frozen import experiment
     from tf_frozen.errors import RunError
-    from tf_frozen.evaluation.report import table
     from tf_frozen.files import write_atomic
     from tf_frozen.training.run import Run
 
@@ -45,4 +44,4 @@ def run(args: argparse.Namespace) -> None:
         scorer.write(job.model_dir / "predictions")
     except RunError as error:  # a run that may only be read can be scored
         _LOGGER.warning("%s", error)
-    print(metrics if args.json else table(scorer.metrics, scorer.per_class))
+    print(metrics if args.json else scorer.table())

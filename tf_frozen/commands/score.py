@@ -28,11 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Print the figures; DataError when a file is missing, broken, or not what it should be."""
     from tf_frozen.data.sources import coco_file
-    from tf_frozen.evaluation import coco, coco_reasons, report
+    from tf_frozen.evaluation import coco_reasons, report
+    from tf_frozen.evaluation.metrics.coco import CocoBoxes, CocoMasks
 
+    metric = CocoMasks() if args.masks else CocoBoxes()
     ground_truth, results = coco_file.read(args.annotations), coco_file.load(args.results)
     try:
-        metrics, per_class = coco.evaluate(ground_truth, results, args.masks)
+        metrics, per_class = metric.evaluate(ground_truth, results)
         warnings = coco_reasons.check_conventions(ground_truth, results)
     except DataError as error:
         files = f"Ground truth: {args.annotations}\nResults: {args.results}"
@@ -41,6 +43,6 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         print(json.dumps({"metrics": metrics, "per_class": per_class, "warnings": warnings}, indent=2))
         return
-    print(report.table(metrics, per_class))
+    print(report.table(metrics, per_class, metric.meanings))
     for warning in warnings:
         print(f"Warning: {warning}", file=sys.stderr)

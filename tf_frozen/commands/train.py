@@ -17,7 +17,6 @@ EXAMPLE = """tf-frozen train --gin_file quickstart.gin --model_dir runs/quicksta
     --gin_param 'TRAIN_ANNOTATIONS = "train.json"' --gin_param 'TRAIN_IMAGES = "photos"' \\
     --gin_param 'VAL_ANNOTATIONS = "val.json"'     --gin_param 'VAL_IMAGES = "photos"'"""
 
-_SUMMARY_METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100", "mask_AP", "mask_AP50", "mask_AP75")
 _VERIFIED_IMAGES = 4
 _LOGGER = logging.getLogger(__name__)
 
@@ -63,11 +62,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _finish(job: Any, model_dir: str, started: float) -> None:
     """Scores, draws and exports the trained detector; writes the figures to summary.json."""
-    from tf_frozen.evaluation.report import table
     from tf_frozen.files import write_atomic
 
     scorer = job.evaluate()
-    _LOGGER.info("\nScores on the val split\n%s\n", table(scorer.metrics, scorer.per_class))
+    _LOGGER.info("\nScores on the val split\n%s\n", scorer.table())
     scorer.write(job.model_dir / "predictions")
     saved_model, export_memory = _export(job, scorer)
     parameters = job.parameters()
@@ -77,7 +75,7 @@ def _finish(job: Any, model_dir: str, started: float) -> None:
         "scoring_seconds": round(job.scoring_seconds, 1),
         "images_per_second": job.images_per_second and round(job.images_per_second, 2),
         "peak_memory_bytes": _peak_memory_bytes() + export_memory,
-        "metrics": {name: value for name, value in scorer.metrics.items() if name in _SUMMARY_METRICS or "@" in name},
+        "metrics": scorer.metrics,
         "seed": job.seed,
         "trainable_parameters": parameters["trainable"],
         "frozen_parameters": parameters["frozen"],

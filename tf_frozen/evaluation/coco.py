@@ -74,7 +74,7 @@ def evaluate(
     names = {entry["id"]: str(entry.get("name", entry["id"])) for entry in ground_truth["categories"]}
     instances = Counter(annotation["category_id"] for annotation in annotations if not annotation["iscrowd"])
     return _figures(runs), [
-        {"category": names[category], **_class_precisions(runs, number), "instances": instances[number]}
+        {"category": names[category], "instances": instances[number], **_class_precisions(runs, number)}
         for category, number in categories.items()
     ]
 

@@ -5,44 +5,29 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 
-_MEANINGS = {
-    "AP": "average precision, mean of IoU 0.50 to 0.95",
-    "AP50": "average precision at IoU 0.50",
-    "AP75": "average precision at IoU 0.75",
-    "APs": "AP of small objects, below 32 x 32 px",
-    "APm": "AP of medium objects",
-    "APl": "AP of large objects, above 96 x 96 px",
-    "AR1": "recall with 1 box an image",
-    "AR10": "recall with 10 boxes an image",
-    "AR100": "recall with 100 boxes an image",
-    "ARs": "AR100 of small objects",
-    "ARm": "AR100 of medium objects",
-    "ARl": "AR100 of large objects",
-}
-_AT_MORE = {"AP": "average precision", "AR": "recall"}
 
-
-def table(metrics: Mapping[str, float | None], per_class: Sequence[Mapping] = ()) -> str:
-    """Return the metrics (fractions or None), then the rows of `coco.per_class`, as aligned lines."""
-    rows = [(name, _figure(value), _meaning(name)) for name, value in metrics.items()]
+def table(
+    figures: Mapping[str, float | None], per_class: Sequence[Mapping] = (), meanings: Mapping[str, str] | None = None
+) -> str:
+    """Returns the figures and their `meanings`, then the rows of each class, all as of a Metric, as aligned lines."""
+    rows = [(name, _cell(value), _meaning(name, meanings or {})) for name, value in figures.items()]
     blocks = [_aligned([("metric", "value", "meaning"), *rows], "<><")]
     if per_class:
-        figures = [name for name in per_class[0] if name not in ("category", "instances")]
-        rows = [(r["category"], str(r["instances"]), *(_figure(r[name]) for name in figures)) for r in per_class]
-        blocks.append(_aligned([("category", "instances", *figures), *rows], "<" + ">" * (1 + len(figures))))
+        names = [name for name in per_class[0] if name != "category"]
+        rows = [(row["category"], *(_cell(row.get(name)) for name in names)) for row in per_class]
+        blocks.append(_aligned([("category", *names), *rows], "<" + ">" * len(names)))
     return "\n\n".join(blocks)
 
 
-def _meaning(name: str) -> str:
-    figure, _, boxes = name.removeprefix("mask_").partition("@")
-    meaning = f"{_AT_MORE[figure]} with {boxes} boxes an image" if boxes else _MEANINGS.get(figure, "")
-    if not name.startswith("mask_") or not meaning:
-        return meaning
-    return f"masks: {meaning.replace('boxes', 'masks').replace('box', 'mask')}"
+def _meaning(name: str, meanings: Mapping[str, str]) -> str:
+    figure, at, count = name.partition("@")
+    return meanings.get(f"{figure}@n", "").replace(" n ", f" {count} ") if at else meanings.get(name, "")
 
 
-def _figure(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.3f}"
+def _cell(value: float | None) -> str:
+    if value is None:
+        return "n/a"
+    return str(value) if isinstance(value, int) else f"{value:.3f}"
 
 
 def _aligned(rows: Sequence[Sequence[str]], sides: str) -> str:

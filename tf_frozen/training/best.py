@@ -50,11 +50,12 @@ class Best:
     def offer(self, save: Callable[[], str], step: int, metric: str, value: float | None, images: int) -> bool:
         """Keeps what `save()` writes if the score of `step` is the best so far or as good; returns whether it is.
 
-        None, a missing score, is never better. Scores on another number of images are not compared; the
-        new one is kept. Raises RunError where the copy cannot be written.
+        None, a missing score, is never better. Scores of another metric or on another number of images are not
+        compared; the new one is kept. Raises RunError where the copy cannot be written.
         """
         before = self.record
-        if value is None or before is not None and before["images"] == images and value < before["value"]:
+        comparable = before is not None and (before["metric"], before["images"]) == (metric, images)
+        if value is None or comparable and value < before["value"]:
             if before is not None:
                 self._write({**before, "since": before["since"] + 1})
             return False

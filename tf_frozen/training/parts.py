@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
 from tf_frozen.data.source import DataSource
 from tf_frozen.detectors.detector import Detector
 from tf_frozen.errors import ConfigError
+from tf_frozen.evaluation.metric import Metric, check_metrics
 from tf_frozen.keras_flavor import keras
 
 _MAKE_IT = "Give what makes it instead, which the run calls where it has to be made: detector=lambda: ..."
@@ -56,3 +57,13 @@ def makes_optimizer(
         return part
     config = part.get_config()
     return lambda: type(part).from_config(dict(config))
+
+
+def made_metrics(parts: Sequence[Metric | Callable[[], Metric]]) -> list[Metric]:
+    """Metrics are kept, callables called; ConfigError for what is no metric, or for metrics of the same figures."""
+    metrics = [part if isinstance(part, Metric) else part() for part in parts]
+    other = [metric for metric in metrics if not isinstance(metric, Metric)]
+    if other:
+        raise ConfigError(f"Run.metrics has {other[0]!r}; each must be a Metric, or a callable that makes one.")
+    check_metrics(metrics)
+    return metrics

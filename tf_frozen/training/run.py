@@ -23,6 +23,7 @@ from tf_frozen.data.reading import named
 from tf_frozen.data.source import DataSource
 from tf_frozen.detectors.detector import Detector
 from tf_frozen.errors import ConfigError, DataError, RunError
+from tf_frozen.evaluation.metric import Metric
 from tf_frozen.feature_cache.cached_batches import CachedBatches
 from tf_frozen.feature_cache.reader import CacheReader
 from tf_frozen.freezing.policy import Policy
@@ -44,7 +45,7 @@ from tf_frozen.training.classes import check_same, check_scored
 from tf_frozen.training.data_sets import read_all
 from tf_frozen.training.environment import environment
 from tf_frozen.training.length import Length, describe_start
-from tf_frozen.training.parts import makes_data, makes_detector, makes_optimizer
+from tf_frozen.training.parts import made_metrics, makes_data, makes_detector, makes_optimizer
 from tf_frozen.training.precision import PRECISIONS
 from tf_frozen.training.run_audit import RunAudit
 from tf_frozen.training.run_config import KeepsConfiguration, in_configuration
@@ -72,7 +73,8 @@ class Run(Checked, metaclass=KeepsConfiguration):
     nothing. `feature_cache` is the folder of a cache that `tf-frozen cache` made of this configuration:
     steps read the backbone's features there and open no image. `policy` decides what trains, and until which step; None
     is what gin binds for Policy: the backbone's mode alone, if nothing. `rates` are factors of the learning rate for
-    parts, as ('backbone/.*', 0.1).
+    parts, as ('backbone/.*', 0.1). `metrics` are instances or called without arguments, and score the val split; the
+    headline of the first decides which checkpoint is the best. If there are none, they are COCO's.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Run(Checked, metaclass=KeepsConfiguration):
         length: Length | None = None,
         validation: Validation | None = None,
         rates: Sequence[tuple[str, NonNegativeFloat]] = (),
+        metrics: Sequence[Metric | Callable[[], Metric]] = (),
     ):
         self.directory = RunDirectory(model_dir)
         self._train_data, self._val_data = makes_data(train_data), makes_data(val_data)
@@ -104,6 +107,7 @@ class Run(Checked, metaclass=KeepsConfiguration):
         self.precision, self.checkpoints, self.feature_cache = precision, checkpoints, feature_cache
         self._policy = Policy() if policy is None else policy
         self._length, self._validation = length, Validation() if validation is None else validation
+        self._metrics = made_metrics(metrics)
         self._scorer: Scorer | None = None
         self._best, self._stopped = Best(self.model_dir), False
         self._length_record: dict[str, Any] | None = None
@@ -144,7 +148,7 @@ class Run(Checked, metaclass=KeepsConfiguration):
         self._record(train_data.categories, step)
         log_schedule(detector.optimizer, self.train_steps)
         start_report.check_until(self._policy.until, self.train_steps)
-        self._scorer = Scorer(detector, val_data, train_data.categories, self.model_dir, self.batch_size)
+        self._scorer = Scorer(detector, val_data, train_data.categories, self.model_dir, self.batch_size, self._metrics)
         if not step:
             self._best.forget()
         elif self._best.path is None:
@@ -216,7 +220,7 @@ class Run(Checked, metaclass=KeepsConfiguration):
         detector, step = self._restored(checkpoint)
         if scorer is None:
             start_report.check_magnification(self.magnification, detector, val_data)
-            scorer = Scorer(detector, val_data, self.categories, self.model_dir, self.batch_size)
+            scorer = Scorer(detector, val_data, self.categories, self.model_dir, self.batch_size, self._metrics)
         scorer.score(step)
         return scorer
 

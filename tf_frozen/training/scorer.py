@@ -17,7 +17,10 @@ from tf_frozen.data.reading import named
 from tf_frozen.data.source import DataSource
 from tf_frozen.data.subset import Subset
 from tf_frozen.detectors.detector import Detector
-from tf_frozen.evaluation.coco import evaluate
+from tf_frozen.errors import ConfigError
+from tf_frozen.evaluation.metric import Metric, evaluate_all
+from tf_frozen.evaluation.metrics.coco import CocoBoxes, CocoMasks
+from tf_frozen.evaluation.report import table
 from tf_frozen.export import fonts
 from tf_frozen.export.drawing import draw
 from tf_frozen.export.image_detector import ImageDetector, detect_all
@@ -35,7 +38,9 @@ class Scorer:
     """Holds `metrics`, `per_class` and `results` (COCO rows) of the last `score` of `detector`; `sample` says what of.
 
     What is found of `categories` that the data do not list is drawn, but not scored nor among the results. With
-    `images` that many of the split are scored, spread evenly over it; without `views` by one view of each.
+    `images` that many of the split are scored, spread evenly over it; without `views` by one view of each. `scored_by`
+    are the metrics; if there are none, COCO's, of masks too where the detector finds them. Raises ConfigError for a
+    metric that needs masks where it does not.
     """
 
     def __init__(
@@ -45,17 +50,23 @@ class Scorer:
         categories: Sequence[Category],
         model_dir: Path,
         batch_size: int,
+        scored_by: Sequence[Metric] = (),
         images: int | None = None,
         views: bool = True,
     ):
         self.detector = detector
-        self._arguments = (detector, data, categories, model_dir, batch_size)
+        self._arguments = (detector, data, categories, model_dir, batch_size, scored_by)
         self._data = data if images is None else Subset(data, _spread(len(data.examples), images))
         self.examples, self._ground_truth = self._data.examples, self._data.ground_truth
         self._listed = {category.id for category in data.categories}
         self._categories, self._model_dir, self._batch_size = categories, model_dir, batch_size
         self._batches = eval_batches(self._data, None if detector.tiles else detector.frame, batch_size)
-        self._masks, self._most = detector.finds_masks, detector.detections
+        self._masks = detector.finds_masks
+        coco = CocoMasks if self._masks else CocoBoxes
+        self._scored_by = scored_by or [coco(detections=detector.detections)]
+        unfit = [type(metric).__name__ for metric in self._scored_by if metric.needs_masks and not self._masks]
+        if unfit:
+            raise ConfigError(f"Run.metrics: {' and '.join(unfit)} needs masks, and the detector finds boxes alone.")
         few = f"{len(self.examples)} of {len(data.examples)}" if images else str(len(self.examples))
         self.sample = f"{few} val images" + ("" if views or detector.views is None else ", one view of each")
         # Here, so that it is traced once for all the times that a run is scored.
@@ -75,13 +86,28 @@ class Scorer:
             batches = counter.over(self._batches, lambda batch: len(batch[0]))
             self._found = detect_all(self._detect, batches, self.examples)
         self.results = [row for row in self._found if row["category_id"] in self._listed]
-        self.metrics, self.per_class = evaluate(self._ground_truth, self.results, self._masks, self._most)
+        self.metrics, self.per_class = evaluate_all(self._scored_by, self._ground_truth, self.results)
         RunDirectory(self._model_dir).add_metrics(step, {"images": len(self.examples), **self.metrics})
         board = TensorBoard(str(self._model_dir / "tensorboard"), self._batch_size)
         board.scalars(step, {f"val/{name}": value for name, value in self.metrics.items() if value is not None})
         for name, picture in self.pictures():
             board.images(step, f"val/{name}", picture)
         return self.metrics
+
+    @property
+    def headline(self) -> str:
+        """The name of the figure by which checkpoints are compared."""
+        return self._scored_by[0].headline
+
+    @property
+    def brief(self) -> list[str]:
+        """The names of the figures that a line has room for."""
+        return [name for metric in self._scored_by for name in metric.names[:2]]
+
+    def table(self) -> str:
+        """The figures of the last score and their meanings, and those of each class, as lines."""
+        meanings = {name: text for metric in self._scored_by for name, text in metric.meanings.items()}
+        return table(self.metrics, self.per_class, meanings)
 
     def images(self, count: int) -> list[np.ndarray]:
         """The first images of the split, uint8 [h, w, 3]."""

@@ -13,9 +13,10 @@ from tf_frozen.training.validation import Validation
 
 
 class Scores:
-    """Stands in for a scorer: gives the AP of a list, and notes the step and the weights that it is called with."""
+    """Stands in for a scorer: gives the recall of a list, and notes the step and the weights that it is called with."""
 
     examples, sample = [None] * 8, "8 of 20 val images"
+    headline, brief = "recall", ["recall", "IoU"]
 
     def __init__(self, model, values):
         self.model, self.values, self.seen = model, iter(values), []
@@ -23,7 +24,7 @@ class Scores:
     def score(self, step):
         self.seen.append((step, self.model.out.kernel.numpy()))
         value = next(self.values)
-        return {"AP": value, "AP50": value}
+        return {"recall": value, "IoU": value}
 
 
 class ValidateTest(tf.test.TestCase):
@@ -44,8 +45,8 @@ class ValidateTest(tf.test.TestCase):
         self.assertEqual([step for step, _ in self.scores.seen], [3, 6, 9, 10])
         self.assertEqual((self.best.record["step"], self.best.record["since"]), (6, 2))
         self.assertFalse(self.callback.stopped)
-        self.assertIn("step 6: AP 0.200, AP50 0.200 on 8 of 20 val images | best so far", said)
-        self.assertIn("step 9: AP 0.150, AP50 0.150 on 8 of 20 val images\n", said)
+        self.assertIn("step 6: recall 0.200, IoU 0.200 on 8 of 20 val images | best so far", said)
+        self.assertIn("step 9: recall 0.150, IoU 0.150 on 8 of 20 val images\n", said)
         self.assertIn("step 10: no score on", said)
         average = self.model.optimizer._model_variables_moving_average[-2]
         np.testing.assert_array_equal(self.scores.seen[-1][1], average)

@@ -14,7 +14,6 @@ from tf_frozen.training.scorer import Scorer
 from tf_frozen.training.validation import Validation
 
 _LOGGER = logging.getLogger(__name__)
-_HEADLINE = "AP"
 
 
 class Validate(StepCallback):
@@ -56,8 +55,10 @@ class Validate(StepCallback):
         with averaged_weights(self.model, self.model.optimizer):
             metrics = self._scorer.score(step)
         images = len(self._scorer.examples)
-        better = self._best.offer(self._checkpoints.save, step, _HEADLINE, metrics[_HEADLINE], images)
-        figures = ", ".join(f"{name} {metrics[name]:.3f}" for name in ("AP", "AP50") if metrics[name] is not None)
+        headline = self._scorer.headline
+        better = self._best.offer(self._checkpoints.save, step, headline, metrics[headline], images)
+        brief = [name for name in self._scorer.brief if metrics[name] is not None]
+        figures = ", ".join(f"{name} {metrics[name]:.3f}" for name in brief)
         _LOGGER.info("step %d: %s on %s%s", step, figures or "no score", self._scorer.sample, " | best so far" * better)
         if self._validation.exhausted(self._best.record) and step != self._last:
             self.stopped = self.model.stop_training = True
