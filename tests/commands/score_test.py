@@ -134,6 +134,29 @@ class ScoreTest(tf.test.TestCase):
         (both,) = warnings(fractions, in_fractions)
         self.assertIn("both files look like fractions", both)
 
+    def test_results_of_another_convention_within_their_images(self):
+        with open(resolve(NEON), encoding="utf-8") as file:
+            truth = json.load(file)
+        for image in truth["images"]:  # so large that boxes stay within them in any convention
+            image.update(height=2000, width=2000)
+        annotations = self.file(truth)
+        mistakes = {
+            "corners [x1, y1, x2, y2]": lambda x, y, w, h: [x, y, x + w, y + h],
+            "[y, x, height, width]": lambda x, y, w, h: [y, x, h, w],
+            "centers [center x, center y, width, height]": lambda x, y, w, h: [x + w / 2, y + h / 2, w, h],
+            "corners [y1, x1, y2, x2]": lambda x, y, w, h: [y, x, y + h, x + w],
+        }
+        for name, mistake in mistakes.items():
+            rows = [
+                {**self.box, "image_id": row["image_id"], "bbox": mistake(*row["bbox"]), "score": k / 300}
+                for k, row in enumerate(truth["annotations"])
+            ]
+            printed = json.loads(run("--annotations", annotations, "--results", self.file(rows), "--json")[1])
+            self.assertLess(printed["metrics"]["AP50"], 0.1)
+            (warning,) = printed["warnings"]
+            self.assertIn(f"read as {name}, 277 would", warning)
+            self.assertEndsWith(warning, "A box is [x, y, width, height] in pixels; x and y are its top left corner.")
+
     def test_warnings_of_the_table_go_to_stderr(self):
         with contextlib.redirect_stderr(io.StringIO()) as errors:
             _, printed = run("--annotations", NEON, "--results", self.file([]))

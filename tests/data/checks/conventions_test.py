@@ -1,9 +1,10 @@
 import json
+import re
 
 import numpy as np
 import tensorflow as tf
 
-from tf_frozen.data.checks.conventions import check_convention
+from tf_frozen.data.checks.conventions import check_convention, check_matches
 from tf_frozen.data.paths import resolve
 
 MISTAKES = {
@@ -117,6 +118,50 @@ class CheckConventionTest(tf.test.TestCase):
         self.assertEqual(check_convention((boxes / 500).tolist(), unknown).kind, "normalized_boxes")
         self.assertIsNone(check_convention([], []))
         self.assertIsNone(check_convention([None, [1, 2], "text", [10**400, 1, 1, 1]], [(9, 9)] * 4))
+
+
+class CheckMatchesTest(tf.test.TestCase):
+    """Results beside the objects that they were found for, all as [n, 4] by image."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        boxes, _ = neon("val")
+        cls.objects = np.split(boxes, np.arange(40, len(boxes), 40))
+
+    def found(self, noise, seed=0):
+        """Results as a detector gives them: shifted and scaled by this part of a box."""
+        random = np.random.default_rng(seed)
+        return [
+            np.abs(boxes + random.normal(0, noise, boxes.shape) * np.tile(boxes[:, 2:], 2)) for boxes in self.objects
+        ]
+
+    def check(self, found):
+        return check_matches(zip(found, self.objects, strict=True))
+
+    def test_each_mistake_is_found_of_good_and_of_fair_detectors(self):
+        for noise in (0.05, 0.25):
+            for name, mistake in MISTAKES.items():
+                problem = self.check([np.stack(mistake(*boxes.T), axis=1) for boxes in self.found(noise)])
+                self.assertEqual(problem.kind, "suspected_box_convention")
+                self.assertRegex(problem.message, rf"of the 277 most confident .* read as {re.escape(name)}, \d+ would")
+
+    def test_a_poor_detector_is_not_another_convention(self):
+        for noise in (0.05, 0.4, 0.8):
+            for seed in range(5):
+                self.assertIsNone(self.check(self.found(noise, seed)), noise)
+        for seed in range(20):  # anywhere, of any size
+            self.assertIsNone(self.check([scattered(60, 0.02, 0.3, seed=seed)[0] for _ in self.objects]), seed)
+        for box in ([0, 0, 400, 300], [100, 100, 20, 20], [30, 200, 40, 30]):  # one everywhere
+            self.assertIsNone(self.check([np.tile(np.float64(box), [60, 1]) for _ in self.objects]), box)
+
+    def test_only_as_many_results_as_objects_are_judged(self):
+        mistaken = [np.stack(MISTAKES["corners [x1, y1, x2, y2]"](*boxes.T), axis=1) for boxes in self.found(0.05)]
+        rest = [scattered(500, 0.02, 0.3)[0] for _ in self.objects]
+        self.assertIsNotNone(self.check([np.concatenate(both) for both in zip(mistaken, rest, strict=True)]))
+        self.assertIsNone(self.check([np.concatenate(both) for both in zip(rest, mistaken, strict=True)]))
+        self.assertIsNone(check_matches([]))
+        self.assertIsNone(check_matches([(mistaken[0][:6], self.objects[0][:6])]), "six boxes decide nothing")
 
 
 if __name__ == "__main__":

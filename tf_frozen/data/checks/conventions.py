@@ -6,10 +6,11 @@ A few odd rows decide nothing: a convention is judged by how many boxes it leave
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from pycocotools import mask as coco_mask
 
 from tf_frozen.data.checks.boxes import is_finite, is_number
 from tf_frozen.data.faults import Problem
@@ -18,6 +19,9 @@ _UNIT_SLACK = 0.05  # of the image, that fractions reach beyond it
 _EDGE_SLACK = 0.1  # of a box's side, beside a pixel, that it may reach beyond its image; annotators draw so
 _CERTAIN, _GUESS = 7, 3  # boxes that do not fit and would fit otherwise; by chance, 1 in 2⁷ sets
 _MOST_UNFIT = 0.1  # of those, that may not fit the other convention either
+_MATCH_IOU = 0.5
+_TIMES_AS_MANY = 3  # matches that another convention must have, beside those of a certain one
+_LEAST_MATCHED = 0.2  # of the boxes that are judged
 _LEAST_Z = 3.0  # standard errors of a rank correlation
 
 
@@ -69,6 +73,35 @@ def check_convention(boxes: Sequence[Any], sizes: Sequence[tuple[float | None, f
         message = f"{unit.sum()} of {len(values)} boxes lie within the first pixel of their images, as fractions do"
         return Problem("some_normalised_boxes", message)
     return problem
+
+
+def check_matches(images: Iterable[tuple[np.ndarray, np.ndarray]]) -> Problem | None:
+    """Returns the convention in which results match objects that they miss as [x, y, width, height]; a warning.
+
+    `images` holds for each image the boxes found [n, 4], most confident first, and those of its objects [m, 4], which
+    are [x, y, width, height]. The first m boxes found are judged: one matches where its IoU with an object is at least
+    0.5. Another convention is named if it has at least 7 matches more than three times those of the given one, and
+    matches at least a fifth of the boxes: those of a poor detector match few objects in any convention.
+    """
+    judged = [(found[: len(objects)], objects) for found, objects in images if len(found) and len(objects)]
+    given = _matches(_sizes, judged)
+    most, name = max(((_matches(read, judged), name) for name, read in _OTHERS.items()), key=lambda pair: pair[0])
+    count = sum(len(found) for found, _ in judged)
+    if most < _CERTAIN + _TIMES_AS_MANY * given or most < _LEAST_MATCHED * count:
+        return None
+    message = f"of the {count} most confident boxes {given or 'none'} match an object; read as {name}, {most} would"
+    return Problem("suspected_box_convention", message)
+
+
+def _matches(convention: Callable, images: Sequence[tuple[np.ndarray, np.ndarray]]) -> int:
+    """Returns how many of the boxes found have IoU 0.5 with an object of their image when read in a convention."""
+    count = 0
+    for found, objects in images:
+        x1, y1, x2, y2 = convention(*found.T)
+        boxes = np.stack([x1, y1, np.maximum(x2 - x1, 0), np.maximum(y2 - y1, 0)], axis=1)
+        overlaps = coco_mask.iou(boxes, objects, np.zeros(len(objects), np.uint8))
+        count += int((overlaps.max(axis=1) >= _MATCH_IOU).sum())
+    return count
 
 
 def _fractions(values: np.ndarray, count: int) -> Problem:
