@@ -119,12 +119,43 @@ class TrainingTest(tf.test.TestCase):
         fit(model, [batch()])
         for old, new in zip(before, model.neck.get_weights(), strict=True):
             self.assertAllEqual(old, new)
-        for trains in (False, True):
-            model.neck.trainable = trains
-            pyramid = model._pyramid_of(batch()[0])
-            with tf.GradientTape() as tape:
-                pyramid()
-            self.assertEqual(bool(tape.watched_variables()), trains)
+        ids = {id(weight) for weight in model.neck.weights} | {id(weight) for weight in model.backbone.weights}
+        others = [weight for weight in model.weights if id(weight) not in ids]
+        self.assertEmpty(TracedStep(tiny.traced_step(model), variable_paths(model.neck), others).backward_ops())
+
+    def test_features_stand_between_the_backbone_and_the_rest(self):
+        images, targets = batch()
+        for mode in ("frozen", "fine_tune"):
+            model, other = detector(mode), untrained()
+            features = model.features(images)
+            self.assertIs(features.images, None)
+            # `other` reads the maps of the same backbone, which has trained in neither.
+            for each in (model, other):
+                self.assertAllClose(each.detect_from(features, targets["image_size"]), each(images), rtol=0, atol=0)
+            parts = model.losses_from(features, targets)
+            losses = model.test_step((images, targets))
+            self.assertAllClose({**parts, "loss": tf.add_n([*parts.values()])}, losses, rtol=0, atol=0)
+        with self.assertRaisesRegex(ConfigError, "features in place of images"):
+            model.losses_from(features, targets, training=True)
+
+    def test_a_step_is_its_gradients_and_their_application(self):
+        model, same = detector(), detector()
+        logs = model.train_step(batch())
+        gradients, losses = same.gradients(batch())
+        self.assertLen(gradients, len(same.trainable_variables))
+        self.assertAllClose(losses, logs, rtol=0, atol=0)
+        same.apply(gradient / 2 + gradient / 2 for gradient in gradients)  # as one that accumulates them
+        for expected, found in zip(model.get_weights(), same.get_weights(), strict=True):
+            self.assertAllEqual(found, expected)
+
+    def test_gradients_are_those_of_the_loss_whatever_its_scale(self):
+        found = []
+        for scale in (1.0, 1024.0):
+            model = detector()
+            optimizer = keras.mixed_precision.LossScaleOptimizer(keras.optimizers.SGD(), False, initial_scale=scale)
+            model.compile(optimizer)
+            found.append(model.gradients(batch())[0])
+        self.assertAllClose(*found, rtol=1e-5)
 
     def test_weight_decay_covers_the_kernels_that_train_and_no_frozen_one(self):
         model = detector()

@@ -1,8 +1,9 @@
-"""The feature maps of a frozen backbone for a batch, instead of its images."""
+"""Features: the feature maps of a batch, which stand between a backbone and the rest of a detector."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Optional
 
 import tensorflow as tf
 
@@ -10,11 +11,13 @@ import tensorflow as tf
 class Features(tf.experimental.BatchableExtensionType):
     """The feature maps of images [batch, *frame, 3], by level as str, and the frame's (height, width) in pixels.
 
-    The maps do not determine the frame: a map of 12 rows of stride 32 is one of 384 rows and of 380.
+    The maps do not determine the frame: a map of 12 rows of stride 32 is one of 384 rows and of 380. Where a backbone
+    trains, `images` are its preprocessed ones, and the maps are those that `Backbone.frozen_features` gives.
     """
 
     maps: Mapping[str, tf.Tensor]
     frame: tuple[int, int]
+    images: Optional[tf.Tensor] = None  # noqa: UP045 (extension types do not know X | None)
 
     class Spec:
         """The type of features; tf.distribute divides a batch by the shape that this gives."""
@@ -24,7 +27,21 @@ class Features(tf.experimental.BatchableExtensionType):
             """That of the batch alone, as maps differ in all else."""
             return next(iter(self.maps.values())).shape[:1]
 
+    @classmethod
+    def of(cls, maps: Mapping[int, tf.Tensor], frame: tuple[int, int], images: tf.Tensor | None = None) -> Features:
+        """Features of maps by level (int), as a backbone returns them."""
+        return cls({str(level): features for level, features in maps.items()}, frame, images)
+
     @property
     def pyramid(self) -> dict[int, tf.Tensor]:
         """The maps by level (int), as a backbone returns them."""
         return {int(level): features for level, features in self.maps.items()}
+
+    @property
+    def batch_size(self) -> tf.Tensor:
+        """How many images these are of."""
+        return tf.shape(next(iter(self.maps.values())) if self.images is None else self.images)[0]
+
+    def cast(self, dtype: tf.DType | str) -> Features:
+        """The same with maps of this type."""
+        return Features({level: tf.cast(maps, dtype) for level, maps in self.maps.items()}, self.frame, self.images)

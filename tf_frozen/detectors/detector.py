@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -100,16 +100,45 @@ class Detector(Configured, keras.Model):
         """Detects on RGB frames [batch, H, W, 3] in 0…255; `image_size` [batch, 2] is the part that is not padding."""
         if self.views is None:
             return self.detect_once(images, image_size, training)
-        image_size = _whole(images) if image_size is None else image_size
+        image_size = _whole(_frame(images), tf.shape(images)[0]) if image_size is None else image_size
         return self.views.detect(functools.partial(self.detect_once, training=training), images, image_size)
 
     def detect_once(
         self, images: tf.Tensor, image_size: tf.Tensor | None = None, training: bool | None = None
     ) -> dict[str, tf.Tensor]:
         """What `call` gives where there are no views: one forward pass."""
-        features = self.backbone(self.backbone.preprocess(images), training=training)
-        image_size = _whole(images) if image_size is None else image_size
-        return self.detect(self.neck(features, training=training), _frame(images), image_size)
+        return self.detect_from(self.features(images, bool(training)), image_size, bool(training))
+
+    def features(self, images: tf.Tensor | Features, training: bool = False) -> Features:
+        """The backbone's feature maps of RGB frames [batch, H, W, 3] in 0…255; features, as of a cache, pass through.
+
+        With `training` those maps alone that no trained weight changes, and the images from which the others are made
+        inside the gradient tape. Another detector on the same backbone may use them too.
+        """
+        if isinstance(images, Features):
+            return images.cast(self.backbone.compute_dtype)
+        frame, preprocessed = _frame(images), self.backbone.preprocess(images)
+        if training and not self.backbone.frozen:
+            return Features.of(self.backbone.frozen_features(preprocessed), frame, preprocessed)
+        return Features.of(self.backbone(preprocessed, training=False), frame)
+
+    def detect_from(
+        self, features: Features, image_size: tf.Tensor | None = None, training: bool = False
+    ) -> dict[str, tf.Tensor]:
+        """What `detect` gives from `features(images, training)`; `image_size` as in `call`. Views play no part."""
+        image_size = _whole(features.frame, features.batch_size) if image_size is None else image_size
+        return self.detect(self._pyramid(features, training), features.frame, image_size)
+
+    def losses_from(
+        self, features: Features, targets: Mapping, seed: tf.Tensor | None = None, training: bool = False
+    ) -> dict[str, tf.Tensor]:
+        """The scalar losses of the heads by name, from `features(images, training)`, without weight decay.
+
+        `seed` int32 [2] decides what is sampled, the detector's own where it is None. Raises ConfigError for `training`
+        with a backbone that trains on features without images, as those of a cache.
+        """
+        seed = tf.constant([self.seed, 0]) if seed is None else seed
+        return self.loss_parts(self._pyramid(features, training), features.frame, targets, seed, training)
 
     def compile(
         self,
@@ -198,30 +227,48 @@ class Detector(Configured, keras.Model):
 
     def training_losses(self, images: tf.Tensor | Features, targets: Mapping) -> dict[str, tf.Tensor]:
         """The loss parts of a batch as a training step has them, without a gradient: for counting its work."""
-        return self.loss_parts(self._pyramid_of(images)(), _frame(images), targets, tf.constant([self.seed, 0]))
+        return self.losses_from(self.features(images, training=True), targets, training=True)
 
     def train_step(self, data: tuple[tf.Tensor | Features, Mapping]) -> dict[str, tf.Tensor]:
         """One step on (images, targets); gives the loss parts and their sum as 'loss'.
 
         Features of a frozen backbone may stand instead of its images; ConfigError where it is not frozen.
         """
+        gradients, losses = self.gradients(data)
+        self.apply(gradients)
+        self._means.update(losses)
+        # Keras sums over replicas what a step returns: each gives its share of the mean.
+        return {name: loss / _replicas() for name, loss in losses.items()}
+
+    def gradients(
+        self, data: tuple[tf.Tensor | Features, Mapping]
+    ) -> tuple[list[tf.Tensor | None], dict[str, tf.Tensor]]:
+        """The gradients of the loss of (images, targets), for `apply`, and the loss parts with their sum as 'loss'.
+
+        The gradients are in the order of `trainable_variables`, None where the loss does not depend on a variable. They
+        are this replica's share of those of the mean over all replicas.
+        """
         images, targets = data
         # Outside the tape no activation is kept and no backward op is built.
-        pyramid = self._pyramid_of(images)
+        features = self.features(images, training=True)
         variables = self.trainable_variables
+        scaling = isinstance(self.optimizer, keras.mixed_precision.LossScaleOptimizer)  # which float16 needs
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
             seed = tf.stack([self.seed, tf.cast(self.optimizer.iterations, tf.int32)])
-            parts = self.loss_parts(pyramid(), _frame(images), targets, seed)
+            parts = self.losses_from(features, targets, seed, training=True)
             if self.weight_decay:
                 parts["weight_decay"] = self.weight_decay * _half_squares(variables)
-            # Keras sums over replicas, gradients and reported values alike: each gives its share of the mean.
-            replicas = tf.distribute.get_strategy().num_replicas_in_sync
-            shares = {name: part / replicas for name, part in parts.items()}
-            loss = tf.add_n(list(shares.values()))
-        self.optimizer.minimize(loss, variables, tape=tape)  # which scales the loss where float16 needs it
-        self._means.update({"loss": loss * replicas, **parts})
-        return {"loss": loss, **shares}
+            share = tf.add_n([part / _replicas() for part in parts.values()])
+            scaled = self.optimizer.get_scaled_loss(share) if scaling else share
+        gradients = tape.gradient(scaled, variables)
+        if scaling:
+            gradients = self.optimizer.get_unscaled_gradients(gradients)
+        return gradients, {"loss": share * _replicas(), **parts}
+
+    def apply(self, gradients: Iterable[tf.Tensor | None]) -> None:
+        """Updates the trainable variables by gradients in their order, added over the replicas."""
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
 
     def test_step(self, data: tuple[tf.Tensor | Features, Mapping]) -> dict[str, tf.Tensor]:
         """The losses of (images, targets) in inference, and their sum as 'loss', as means over the batches so far.
@@ -229,12 +276,7 @@ class Detector(Configured, keras.Model):
         They exclude weight decay. What is sampled depends on `seed` alone.
         """
         images, targets = data
-        if isinstance(images, Features):
-            features = self._cached_features(images)
-        else:
-            features = self.backbone(self.backbone.preprocess(images), training=False)
-        seed = tf.constant([self.seed, 0])
-        parts = self.loss_parts(self.neck(features, training=False), _frame(images), targets, seed, training=False)
+        parts = self.losses_from(self.features(images), targets)
         return self._means.update({"loss": tf.add_n(list(parts.values())), **parts})
 
     def _check_call(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
@@ -249,41 +291,35 @@ class Detector(Configured, keras.Model):
                 f"Call compile again after setting `trainable`, with a new optimizer."
             )
 
-    def _pyramid_of(self, images: tf.Tensor | Features) -> Callable[[], Mapping[int, tf.Tensor]]:
-        """Runs the frozen part of backbone and neck; the function returned runs the rest and returns the pyramid."""
-        neck_trains = bool(self.neck.trainable_weights)
-        if isinstance(images, Features):
-            features = self._cached_features(images)
-        else:
-            images = self.backbone.preprocess(images)
-            features = self.backbone.frozen_features(images)
-        if self.backbone.frozen and not neck_trains:
-            pyramid = self.neck(features, training=False)
-            return lambda: pyramid
-        return lambda: self.neck(self.backbone.training_features(images, features), training=neck_trains)
-
-    def _cached_features(self, features: Features) -> dict[int, tf.Tensor]:
-        if not self.backbone.frozen:
+    def _pyramid(self, features: Features, training: bool) -> dict[int, tf.Tensor]:
+        """The neck's maps; those that the backbone is trained to make are made first."""
+        maps = features.pyramid
+        if features.images is not None:
+            maps = self.backbone.training_features(features.images, maps)
+        elif training and not self.backbone.frozen:
             raise ConfigError(
                 f"A batch holds features in place of images, but {len(self.backbone.trainable_weights)} weights of the "
                 f"backbone train, which would need the images. Set BACKBONE_MODE = 'frozen', or train without a cache."
             )
-        return {level: tf.cast(maps, self.backbone.compute_dtype) for level, maps in features.pyramid.items()}
+        return self.neck(maps, training=training and bool(self.neck.trainable_weights))
 
 
-def _frame(images: tf.Tensor | Features) -> tuple[int, int]:
+def _frame(images: tf.Tensor) -> tuple[int, int]:
     """Height and width of the frames, which must be known while tracing: anchors are constants of the graph."""
-    if isinstance(images, Features):
-        return images.frame
     height, width = images.shape[1:3]
     if height is None or width is None:
         raise ConfigError(f"The images have shape {images.shape}; a detector needs frames of one fixed size. Fit them.")
     return height, width
 
 
-def _whole(images: tf.Tensor) -> tf.Tensor:
+def _whole(frame: tuple[int, int], batch_size: tf.Tensor) -> tf.Tensor:
     """The image_size [batch, 2] of frames without padding."""
-    return tf.tile(tf.constant([_frame(images)], tf.float32), [tf.shape(images)[0], 1])
+    return tf.tile(tf.constant([frame], tf.float32), [batch_size, 1])
+
+
+def _replicas() -> int:
+    """How many replicas train in step, over which Keras sums gradients and what a step returns."""
+    return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def _half_squares(variables: list[tf.Variable]) -> tf.Tensor:
