@@ -7,6 +7,7 @@ import zipfile
 
 import gin
 import numpy as np
+import pytest
 import tensorflow as tf
 
 import tf_frozen as tff
@@ -42,6 +43,18 @@ class Squares(DataSource):
 
     def read(self, index):
         return tf.numpy_function(lambda index: self.contents_of[index], [index], tf.string)
+
+
+class Vanishing(list):
+    """Images of which one is lost when some have been read."""
+
+    reads = 0
+
+    def __getitem__(self, index):
+        self.reads += 1
+        if index == 4 and self.reads > 10:
+            raise KeyError("it is gone")
+        return super().__getitem__(index)
 
 
 class Broken(Squares):
@@ -189,8 +202,15 @@ class RunTest(tf.test.TestCase):
     def detector(self):
         return tff.retinanet(num_classes=2, frame=(32, 32), gin_params=TINY)
 
+    @pytest.mark.slow
     def test_a_run_trains_is_scored_and_drawn_and_is_opened_again(self):
-        run = tff.Run(self.folder / "run", self.detector(), Squares(6), lambda: Squares(3), train_steps=2, batch_size=2)
+        data = Squares(6)
+        data.contents_of = Vanishing(data.contents_of)
+        settings = {"train_steps": 12, "batch_size": 2, "evaluate_every": 0}
+        run = tff.Run(self.folder / "run", self.detector(), data, lambda: Squares(3), **settings)
+        with self.assertRaisesRegex(DataError, r"Squares\[4\], image 4: cannot be read \(KeyError.*\n.*goes on from"):
+            run.train()
+        data.contents_of.reads = -1000
         self.assertTrue(run.train())
         scorer = run.evaluate()
         self.assertIsNotNone(scorer.metrics["AP"])
