@@ -73,7 +73,7 @@ def copy_block(conv, norm, our_conv, our_norm):
 def copy_region_proposal(theirs, ours):
     for index, conv in enumerate(theirs._convs):
         for level, norms in zip(LEVELS, theirs._norms, strict=True):
-            copy_block(conv, norms[index], ours.hidden[index], ours.norms[f"{level}_{index}"])
+            copy_block(conv, norms[index], ours.tower.hidden[index], ours.tower.norms[f"{level}_{index}"])
     ours.score.set_weights(theirs._classifier.get_weights())
     ours.delta.set_weights(theirs._box_regressor.get_weights())
 
@@ -157,7 +157,7 @@ class PaperSettingsTest(tf.test.TestCase):
         for layer, inputs in ((proposal, {3: maps}), (rpn, {"3": maps}), (head, features), (detection, features)):
             layer(inputs)
         for ours, theirs in (
-            (proposal.hidden[0], rpn._convs[0]),
+            (proposal.tower.hidden[0], rpn._convs[0]),
             (proposal.score, rpn._classifier),
             (proposal.delta, rpn._box_regressor),
             (head.conv_blocks[0].conv, detection._convs[0]),

@@ -23,8 +23,7 @@ from tf_frozen.heads.matcher import Matcher
 from tf_frozen.heads.targets import checked
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.configured import ConfiguredLayer
-from tf_frozen.layers.conv_block import conv
-from tf_frozen.layers.norm import copy_of
+from tf_frozen.layers.conv_tower import ConvTower
 from tf_frozen.losses.box_loss import BoxLoss
 from tf_frozen.losses.class_loss import ClassLoss
 from tf_frozen.losses.huber import Huber
@@ -36,7 +35,6 @@ from tf_frozen.losses.sigmoid_cross_entropy import SigmoidCrossEntropy
 class RegionProposal(ConfiguredLayer):
     """Scores anchors and refines them to proposals, with the same convolutions on every level.
 
-    Norms are each level's own: batch statistics differ between levels, and one moving average can't fit them all.
     `candidates` a level go into NMS and `proposals` an image come out of it, both given as (training, inference).
     With `box_loss_per_level` the box loss is Model Garden's: the mean over every positive anchor of a level, sampled or
     not, summed over the levels; without it the mean over all sampled positives. Kernels start with a variance of
@@ -75,34 +73,17 @@ class RegionProposal(ConfiguredLayer):
         self.box_loss_per_level, self.nms_iou = box_loss_per_level, nms_iou
         self.candidates, self.proposals = tuple(candidates), tuple(proposals)
         self.activation, self.norm = activation, norm
-        self.activate = keras.activations.get(activation)
         self.conv_scale, self.output_stddev = conv_scale, output_stddev
-        self.hidden = [
-            conv(filters, 3, separable, bias=norm is None, name=f"conv_{index}", scale=conv_scale)
-            for index in range(convs)
-        ]
+        self.tower = ConvTower(
+            filters, convs, norm, activation, separable, bias=norm is None, scale=conv_scale, name="tower"
+        )
         self.score = _output_conv(self.anchors.per_place, output_stddev, "score")
         self.delta = _output_conv(self.anchors.per_place * 4, output_stddev, "delta")
-
-    def build(self, input_shape: Mapping[int, tf.TensorShape]) -> None:
-        """Creates the norms, one for each convolution and level."""
-        self.norms = {}
-        if self.norm is not None:
-            for level in input_shape:
-                for index in range(self.convs):
-                    # Keras saves the layers of a flat dict with string keys, and silently none of a nested one.
-                    self.norms[f"{level}_{index}"] = copy_of(self.norm, f"conv_{index}_norm_{level}")
-        super().build(input_shape)
 
     def call(self, pyramid: Mapping[int, tf.Tensor], training: bool | None = None) -> dict[int, tuple]:
         """Maps each level [batch, h, w, c] to logits [batch, h·w·A] and box deltas [batch, h·w·A, 4], float32."""
         outputs = {}
-        for level, x in pyramid.items():
-            for index, hidden in enumerate(self.hidden):
-                x = hidden(x)
-                if self.norm is not None:
-                    x = self.norms[f"{level}_{index}"](x, training=training)
-                x = self.activate(x)
+        for level, x in self.tower(pyramid, training=training).items():
             batch = tf.shape(x)[0]
             scores = tf.cast(tf.reshape(self.score(x), [batch, -1]), tf.float32)
             outputs[level] = scores, tf.cast(tf.reshape(self.delta(x), [batch, -1, 4]), tf.float32)

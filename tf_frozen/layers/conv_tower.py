@@ -17,8 +17,8 @@ class ConvTower(ConfiguredLayer):
     """`convs` times 3×3 convolution, norm, activation: {level: [batch, h, w, c]} → {level: [batch, h, w, filters]}.
 
     The convolutions are the same on every level; norms are each level's own, as batch statistics differ between levels
-    and one moving average can't fit them all. Convolutions have a bias also where a norm follows, as the published
-    networks do (Model Garden, google/automl).
+    and one moving average can't fit them all. With `bias` convolutions have one also where a norm follows, as the
+    published networks do (Model Garden, google/automl). Kernels start with a variance of `scale` over their fan out.
     """
 
     def __init__(
@@ -28,13 +28,15 @@ class ConvTower(ConfiguredLayer):
         norm: keras.layers.Layer | None = None,
         activation: str = "swish",
         separable: bool = False,
+        bias: bool = True,
+        scale: float = 2.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.filters, self.convs, self.separable = filters, convs, separable
-        self.norm, self.activation = norm, activation
+        self.norm, self.activation, self.bias, self.scale = norm, activation, bias, scale
         self.activate = keras.activations.get(activation)
-        self.hidden = [conv(filters, 3, separable, name=f"conv_{index}") for index in range(convs)]
+        self.hidden = [conv(filters, 3, separable, bias, f"conv_{index}", scale=scale) for index in range(convs)]
 
     def build(self, input_shape: Mapping[int, tf.TensorShape]) -> None:
         """Creates the norms, one for each convolution and level."""
