@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tf_frozen.recipes import cascade_rcnn as cascade_rcnn
     from tf_frozen.recipes import mask_rcnn as mask_rcnn
     from tf_frozen.recipes import retinanet as retinanet
+    from tf_frozen.training.callbacks.freezing_audit import FreezingAudit as FreezingAudit
     from tf_frozen.training.opening import load as load
     from tf_frozen.training.opening import open_run as open_run
     from tf_frozen.training.run import Run as Run
@@ -27,6 +28,7 @@ _MODULES = {
     "CocoJson": "data.sources.coco_json",
     "DataSource": "data.source",
     "Example": "data.example",
+    "FreezingAudit": "training.callbacks.freezing_audit",
     "Predictor": "export.predictor",
     "Run": "training.run",
     "cascade_rcnn": "recipes",
