@@ -119,7 +119,7 @@ class RunnableTest(tf.test.TestCase):
         ):
             self.load("runs/train_on_coco_json.gin", DETECTIONS=detections)
             detector = self.built("detector")
-            proposal = detector.region_proposal
+            proposal = detector.region_proposal.nms
             self.load("runs/small_retinanet.gin", DETECTIONS=detections)
             head = self.built("detector").head
             self.assertEqual(head.detections, detections)

@@ -26,6 +26,7 @@ from tf_frozen.freezing.variable_paths import variable_paths
 from tf_frozen.heads.box_cascade import BoxCascade
 from tf_frozen.heads.box_head import BoxHead
 from tf_frozen.heads.nms import NMS
+from tf_frozen.heads.proposal_nms import ProposalNMS
 from tf_frozen.heads.region_proposal import RegionProposal
 from tf_frozen.keras_flavor import keras
 from tf_frozen.necks.nas_fpn import NASFPN
@@ -372,7 +373,7 @@ def rcnn(path):
     return RCNN(
         SavedModelBackbone(path, (3,), deviation=(255.0, 255.0, 255.0)),
         NASFPN(6, 1, 3, 4, CELL, norm=keras.layers.GroupNormalization(groups=2)),
-        RegionProposal(6, candidates=(20, 20), proposals=(10, 10)),
+        RegionProposal(6, nms=ProposalNMS(candidates=(20, 20), proposals=(10, 10))),
         BoxCascade(head, (0.5,), ((10, 10, 5, 5),), nms=NMS(score_threshold=0.0, detections=7)),
         frame=(tiny.SIZE, tiny.SIZE),
     )

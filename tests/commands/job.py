@@ -36,11 +36,11 @@ small_proposal/BatchNorm.momentum = 0.5
 small_head/BatchNorm.momentum = 0.5
 FPN.filters = 8
 RegionProposal.filters = 8
-RegionProposal.candidates = (50, 50)
-RegionProposal.proposals = (20, 20)
-RegionProposal.samples = 32
+ProposalNMS.candidates = (50, 50)
+ProposalNMS.proposals = (20, 20)
+proposal/BalancedSampler.samples = 32
 BoxHead.fc_units = 16
-BoxCascade.samples = 16
+box/BalancedSampler.samples = 16
 BoxCascade.ious = (0.5,)
 BoxCascade.coder_weights = ((10, 10, 5, 5),)
 """

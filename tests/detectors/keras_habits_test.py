@@ -12,11 +12,13 @@ from tf_frozen.backbones.residual_adapters import ResidualAdapters
 from tf_frozen.detectors.mask_rcnn import MaskRCNN
 from tf_frozen.detectors.single_stage import SingleStage
 from tf_frozen.errors import ConfigError, DataError
+from tf_frozen.heads.balanced_sampler import BalancedSampler
 from tf_frozen.heads.box_cascade import BoxCascade
 from tf_frozen.heads.box_head import BoxHead
 from tf_frozen.heads.dense_head import DenseHead
 from tf_frozen.heads.mask_head import MaskHead
 from tf_frozen.heads.nms import NMS
+from tf_frozen.heads.proposal_nms import ProposalNMS
 from tf_frozen.heads.region_proposal import RegionProposal
 from tf_frozen.heads.roi_align import RoIAlign
 from tf_frozen.keras_flavor import keras
@@ -44,8 +46,8 @@ def make(kind=SingleStage, mode="frozen", backbone=None, **options):
         head = BoxHead(2, convs=0, fcs=1, fc_units=8)
         neck = PlainConvs(8, 1, 3, 3)
         heads = [
-            RegionProposal(8, candidates=(20, 20), proposals=(8, 8)),
-            BoxCascade(head, (0.5,), ((10, 10, 5, 5),), samples=8, nms=NMS(detections=5)),
+            RegionProposal(8, nms=ProposalNMS(candidates=(20, 20), proposals=(8, 8))),
+            BoxCascade(head, (0.5,), ((10, 10, 5, 5),), sampler=BalancedSampler(8, 0.25), nms=NMS(detections=5)),
             *([MaskHead(2, convs=0, filters=4, roi_align=RoIAlign(4))] if kind is MaskRCNN else []),
         ]
     return kind(backbone, neck, *heads, frame=(SIDE, SIDE), **options)

@@ -8,10 +8,12 @@ from tf_frozen.detectors.mask_rcnn import MaskRCNN
 from tf_frozen.evaluation.coco import score
 from tf_frozen.export.image_detector import ImageDetector, detect_all
 from tf_frozen.heads.anchors import Anchors
+from tf_frozen.heads.balanced_sampler import BalancedSampler
 from tf_frozen.heads.box_cascade import BoxCascade
 from tf_frozen.heads.box_head import BoxHead
 from tf_frozen.heads.mask_head import MaskHead
 from tf_frozen.heads.nms import NMS
+from tf_frozen.heads.proposal_nms import ProposalNMS
 from tf_frozen.heads.region_proposal import RegionProposal
 from tf_frozen.keras_flavor import keras
 from tf_frozen.necks.nas_fpn import NASFPN
@@ -42,9 +44,18 @@ def _detector():
         EfficientNetLite(levels=(2, 3, 4)),
         NASFPN(24, 1, 2, 6, norm=norm),
         RegionProposal(
-            24, anchors=Anchors(8.0, 1, (1.0,)), samples=64, candidates=(100, 100), proposals=(60, 60), norm=norm
+            24,
+            anchors=Anchors(8.0, 1, (1.0,)),
+            sampler=BalancedSampler(64),
+            nms=ProposalNMS(candidates=(100, 100), proposals=(60, 60)),
+            norm=norm,
         ),
-        BoxCascade(BoxHead(3, 0, fcs=2, fc_units=128), (0.5, 0.6, 0.7), samples=48, nms=NMS(detections=10)),
+        BoxCascade(
+            BoxHead(3, 0, fcs=2, fc_units=128),
+            (0.5, 0.6, 0.7),
+            sampler=BalancedSampler(48, 0.25),
+            nms=NMS(detections=10),
+        ),
         MaskHead(3, convs=2, filters=32, samples=16, norm=norm),
         frame=FRAME,
         weight_decay=0.0,

@@ -15,9 +15,11 @@ from tf_frozen.detectors.rcnn import RCNN
 from tf_frozen.evaluation.coco import score
 from tf_frozen.export.image_detector import ImageDetector, detect_all
 from tf_frozen.heads.anchors import Anchors
+from tf_frozen.heads.balanced_sampler import BalancedSampler
 from tf_frozen.heads.box_cascade import BoxCascade
 from tf_frozen.heads.box_head import BoxHead
 from tf_frozen.heads.nms import NMS
+from tf_frozen.heads.proposal_nms import ProposalNMS
 from tf_frozen.heads.region_proposal import RegionProposal
 from tf_frozen.keras_flavor import keras
 from tf_frozen.necks.nas_fpn import NASFPN
@@ -74,9 +76,18 @@ def _detector():
         EfficientNetLite(levels=(2, 3, 4)),
         NASFPN(32, 1, 2, 6, norm=norm),
         RegionProposal(
-            32, anchors=Anchors(8.0, 1, (1.0,)), samples=64, candidates=(100, 100), proposals=(60, 60), norm=norm
+            32,
+            anchors=Anchors(8.0, 1, (1.0,)),
+            sampler=BalancedSampler(64),
+            nms=ProposalNMS(candidates=(100, 100), proposals=(60, 60)),
+            norm=norm,
         ),
-        BoxCascade(BoxHead(1, 0, fcs=2, fc_units=128), (0.5, 0.6, 0.7), samples=48, nms=NMS(detections=20)),
+        BoxCascade(
+            BoxHead(1, 0, fcs=2, fc_units=128),
+            (0.5, 0.6, 0.7),
+            sampler=BalancedSampler(48, 0.25),
+            nms=NMS(detections=20),
+        ),
         frame=(SIDE, SIDE),
         weight_decay=0.0,
     )

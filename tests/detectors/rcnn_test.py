@@ -8,6 +8,7 @@ from tf_frozen.detectors.rcnn import RCNN
 from tf_frozen.heads.box_cascade import BoxCascade
 from tf_frozen.heads.box_head import BoxHead
 from tf_frozen.heads.nms import NMS
+from tf_frozen.heads.proposal_nms import ProposalNMS
 from tf_frozen.heads.region_proposal import RegionProposal
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.norm import default_norm
@@ -24,7 +25,7 @@ def rcnn(mode="frozen", class_agnostic=True, norm=None):
     return RCNN(
         EfficientNetLite(levels=(3,), mode=mode),
         NASFPN(6, 1, 3, 4, CELL, norm=neck_norm),
-        RegionProposal(6, candidates=(20, 20), proposals=(10, 10), norm=norm),
+        RegionProposal(6, nms=ProposalNMS(candidates=(20, 20), proposals=(10, 10)), norm=norm),
         BoxCascade(head, (0.5, 0.6), ((10, 10, 5, 5),) * 2, nms=NMS(score_threshold=0.0, detections=DETECTIONS)),
         frame=(tiny.SIZE, tiny.SIZE),
     )

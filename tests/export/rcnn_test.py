@@ -14,6 +14,7 @@ from tf_frozen.export.verify import detections, verify
 from tf_frozen.heads.box_cascade import BoxCascade
 from tf_frozen.heads.box_head import BoxHead
 from tf_frozen.heads.nms import NMS
+from tf_frozen.heads.proposal_nms import ProposalNMS
 from tf_frozen.heads.region_proposal import RegionProposal
 from tf_frozen.keras_flavor import keras
 from tf_frozen.necks.nas_fpn import NASFPN
@@ -28,7 +29,7 @@ def _tiny_rcnn():
     detector = RCNN(
         EfficientNetLite(),
         NASFPN(filters=16, repeats=1),
-        RegionProposal(filters=16, candidates=(100, 100), proposals=(50, 50)),
+        RegionProposal(filters=16, nms=ProposalNMS(candidates=(100, 100), proposals=(50, 50))),
         BoxCascade(head, nms=NMS(score_threshold=0.01, detections=20)),
         frame=(128, 128),
     )

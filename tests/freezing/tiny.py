@@ -4,9 +4,11 @@ import tensorflow as tf
 
 from tf_frozen.backbones.efficientnet_lite import EfficientNetLite
 from tf_frozen.detectors.rcnn import RCNN
+from tf_frozen.heads.balanced_sampler import BalancedSampler
 from tf_frozen.heads.box_cascade import BoxCascade
 from tf_frozen.heads.box_head import BoxHead
 from tf_frozen.heads.nms import NMS
+from tf_frozen.heads.proposal_nms import ProposalNMS
 from tf_frozen.heads.region_proposal import RegionProposal
 from tf_frozen.keras_flavor import keras
 from tf_frozen.necks.nas_fpn import NASFPN
@@ -18,9 +20,13 @@ STEM_MEAN = "backbone/stage_2/stem_bn/moving_mean"
 
 def detector(mode="frozen", kind=RCNN):
     box_heads = BoxCascade(
-        BoxHead(2, convs=1, filters=8, fcs=1, fc_units=16), (0.5,), ((10, 10, 5, 5),), samples=8, nms=NMS(detections=5)
+        BoxHead(2, convs=1, filters=8, fcs=1, fc_units=16),
+        (0.5,),
+        ((10, 10, 5, 5),),
+        sampler=BalancedSampler(8, 0.25),
+        nms=NMS(detections=5),
     )
-    proposals = RegionProposal(filters=8, candidates=(20, 20), proposals=(10, 10))
+    proposals = RegionProposal(filters=8, nms=ProposalNMS(candidates=(20, 20), proposals=(10, 10)))
     neck = NASFPN(filters=8, repeats=1)
     model = kind(EfficientNetLite(levels=(2, 3), mode=mode), neck, proposals, box_heads, (SIZE, SIZE))
     model(tf.zeros([1, SIZE, SIZE, 3]))

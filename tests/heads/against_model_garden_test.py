@@ -18,8 +18,10 @@ from official.vision.tasks.maskrcnn import MaskRCNNTask
 
 from tf_frozen import experiment
 from tf_frozen.geometry import boxes as box_ops
+from tf_frozen.heads.balanced_sampler import BalancedSampler
 from tf_frozen.heads.box_cascade import BoxCascade
 from tf_frozen.heads.box_head import BoxHead
+from tf_frozen.heads.proposal_nms import ProposalNMS
 from tf_frozen.heads.region_proposal import RegionProposal
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.norm import default_norm
@@ -174,7 +176,7 @@ class ProposalsTest(tf.test.TestCase):
     """Of images that fill the frame and of one that is half padding."""
 
     def test_same_as_model_garden(self):
-        head = RegionProposal(candidates=(150, 60), proposals=(120, 50))
+        head = RegionProposal(nms=ProposalNMS(candidates=(150, 60), proposals=(120, 50)))
         anchors = Anchor(3, 5, 1, [0.5, 1.0, 2.0], 8.0, FRAME).multilevel_boxes
         random, raw, scores, boxes = np.random.default_rng(0), {}, {}, {}
         for level in LEVELS:
@@ -269,16 +271,15 @@ class DetectorTest(tf.test.TestCase):
             ["norms/batch_norm.gin", "heads/region_proposal.gin", box_heads],
             [f"NUM_CLASSES = {CLASSES}", "DETECTIONS = 100"],
         )
-        samples = [gin.query_parameter(name) for name in ("RegionProposal.samples", "BoxCascade.samples")]
+        samples = [gin.query_parameter(f"{head}/BalancedSampler.samples") for head in ("proposal", "box")]
         self.assertEqual(gin.query_parameter("proposal/SigmoidCrossEntropy.weight"), samples[0] / samples[1])
         proposal = RegionProposal(
             16,
-            samples=10**6,
+            sampler=BalancedSampler(10**6),
             class_loss=SigmoidCrossEntropy(sampled / ROIS),
-            candidates=(200, 100),
-            proposals=(PROPOSALS, 25),
+            nms=ProposalNMS(candidates=(200, 100), proposals=(PROPOSALS, 25)),
         )
-        cascade = BoxCascade(BoxHead(convs=2, filters=8, fc_units=16), samples=ROIS, positive_fraction=0.9)
+        cascade = BoxCascade(BoxHead(convs=2, filters=8, fc_units=16), sampler=BalancedSampler(ROIS, 0.9))
         return proposal, cascade
 
 

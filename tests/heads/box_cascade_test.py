@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from tests.layer_suite import LayerSuite, VariantSuite
 from tf_frozen.errors import ConfigError
+from tf_frozen.heads.balanced_sampler import BalancedSampler
 from tf_frozen.heads.box_cascade import BoxCascade
 from tf_frozen.heads.box_head import BoxHead
 from tf_frozen.heads.nms import NMS
@@ -206,12 +207,12 @@ class LossTest(tf.test.TestCase):
     def test_box_loss_is_that_of_positive_rois_in_the_coder_s_units(self):
         """A RoI two pixels off in y of 20: the target is 10 · 2 / 20 = 1, Huber's ½, over four coordinates."""
         proposals = PROPOSALS[:, :1]
-        _, loss = self.losses(cascade(positive_fraction=1.0), [[12.0, 10, 32, 50]], [1], proposals)
+        _, loss = self.losses(cascade(sampler=BalancedSampler(512, 1.0)), [[12.0, 10, 32, 50]], [1], proposals)
         self.assertAllClose(loss, (0.5 / 4 + 0.0) / 2)  # the other positive is the ground truth itself
 
     def test_class_aware_boxes_learn_from_their_own_class(self):
         deltas = [[9.0] * 4, [9.0] * 4, [1.0, 0.0, 0.0, 0.0]]
-        layer = cascade(class_agnostic=False, deltas=deltas, positive_fraction=1.0)
+        layer = cascade(class_agnostic=False, deltas=deltas, sampler=BalancedSampler(512, 1.0))
         _, loss = self.losses(layer, [[12.0, 10, 32, 50]], [2], PROPOSALS[:, :1])
         self.assertAllClose(loss, (0.0 + 0.5 / 4) / 2)  # right for the proposal, one unit off for the ground truth
 
@@ -230,7 +231,7 @@ class LossTest(tf.test.TestCase):
     def test_few_rois_are_drawn_by_the_seed(self):
         rois = tf.random.stateless_uniform([1, 50, 2], [1, 2], maxval=50.0)
         proposals = tf.concat([rois, rois + 40.0], -1)
-        layer = cascade(samples=4)
+        layer = cascade(sampler=BalancedSampler(4, 0.25))
         layer.heads[0].classes.kernel.assign(tf.random.stateless_normal([4, 3], [1, 1]))
         draws = [self.losses(layer, [[10, 10, 50, 50]], [1], proposals, seed)[0] for seed in ((1, 2), (1, 2), (1, 3))]
         self.assertEqual(draws[0], draws[1])
@@ -293,7 +294,7 @@ class RoIsTest(tf.test.TestCase):
         return [value.numpy()[0] for value in rois]
 
     def test_proposals_and_ground_truth_with_its_row_and_class(self):
-        layer = cascade(positive_fraction=1.0)
+        layer = cascade(sampler=BalancedSampler(512, 1.0))
         boxes, valid, classes, index = self.rois(layer, [[0] * 4, [48, 50, 88, 90], [8, 10, 28, 50]], [0, 2, 1])
         found = {tuple(b): (bool(v), int(c), int(i)) for b, v, c, i in zip(boxes, valid, classes, index, strict=True)}
         self.assertEqual(found[10, 10, 30, 50], (True, 1, 2))
@@ -339,10 +340,9 @@ class ArgumentsTest(tf.test.TestCase):
             ),
             ({"score_ensemble": "mean"}, "score_ensemble is 'mean'; it must be one of 'probabilities', 'logits', None"),
             ({"loss_reduction": "average"}, "loss_reduction is 'average'; it must be one of 'mean', 'sum'"),
-            ({"samples": 0}, "samples is 0; it must be an integer from 1"),
             ({"roi_align": 7}, "BoxCascade.roi_align is 7; it must be an instance of RoIAlign"),
             ({"nms": 0.5}, "BoxCascade.nms is 0.5; it must be an instance of NMS or None"),
-            ({"positive_fraction": 25}, "positive_fraction is 25; it must be a number from 0 to 1"),
+            ({"sampler": 512}, "BoxCascade.sampler is 512; it must be an instance of BalancedSampler or None"),
         ):
             with self.assertRaisesRegex(ConfigError, message):
                 BoxCascade(BoxHead(1), **arguments)

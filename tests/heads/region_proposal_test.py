@@ -6,6 +6,8 @@ import tensorflow as tf
 from tests.layer_suite import LayerSuite, VariantSuite
 from tf_frozen.errors import ConfigError
 from tf_frozen.heads.anchors import Anchors
+from tf_frozen.heads.balanced_sampler import BalancedSampler
+from tf_frozen.heads.proposal_nms import ProposalNMS
 from tf_frozen.heads.region_proposal import RegionProposal
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.norm import default_norm
@@ -19,7 +21,7 @@ BOX, PLACE = [4.0, 4.0, 20.0, 20.0], 5
 
 def small(**options):
     """One square anchor of twice the stride a place."""
-    settings = {"anchors": Anchors(2.0, 1, (1.0,)), "candidates": (16, 12), "proposals": (6, 4)}
+    settings = {"anchors": Anchors(2.0, 1, (1.0,)), "nms": ProposalNMS(0.7, (16, 12), (6, 4))}
     return RegionProposal(4, **settings, **options)
 
 
@@ -115,7 +117,7 @@ class ProposeTest(tf.test.TestCase):
         self.assertLen(self.propose(outputs(), training=False)[0], 4)
 
     def test_only_the_best_of_a_level_are_candidates(self):
-        head = RegionProposal(4, 1, Anchors(2.0, 1, (1.0,)), candidates=(2, 3), proposals=(8, 8), nms_iou=1.0)
+        head = RegionProposal(4, 1, Anchors(2.0, 1, (1.0,)), nms=ProposalNMS(1.0, (2, 3), (8, 8)))
         for training, count in ((True, 2), (False, 3)):
             self.assertEqual(self.propose(outputs(), training=training, head=head)[1].sum(), count)
 
@@ -125,7 +127,7 @@ class ProposeTest(tf.test.TestCase):
         deltas[0, 1] = [0.0, -0.5, 0.0, 0.0]  # lands on the first anchor
         coarse, half = np.full([1, 4], -5.0, np.float32), np.zeros([1, 4, 4], np.float32)
         coarse[0, 0], half[0, 0] = 3.0, [-0.125, -0.125, math.log(0.5), math.log(0.5)]  # so does this, 16 of 32 px
-        head = RegionProposal(4, 1, Anchors(2.0, 1, (1.0,)), candidates=(3, 3), proposals=(8, 8))
+        head = RegionProposal(4, 1, Anchors(2.0, 1, (1.0,)), nms=ProposalNMS(candidates=(3, 3), proposals=(8, 8)))
         raw = {3: (tf.constant(logits), tf.constant(deltas)), 4: (tf.constant(coarse), tf.constant(half))}
         boxes, valid = self.propose(raw, head=head)
         first = [0.0, 0.0, 12.0, 12.0]
@@ -169,7 +171,7 @@ class LossTest(tf.test.TestCase):
         fine, coarse = np.zeros([1, 16, 4], np.float32), np.zeros([1, 4, 4], np.float32)
         fine[..., 2], coarse[..., 3] = 0.1, 0.2
         raw = {3: (tf.zeros([1, 16]), tf.constant(fine)), 4: (tf.zeros([1, 4]), tf.constant(coarse))}
-        head = small(samples=2, box_loss=Huber(1.0, weight=3.0), box_loss_per_level=True)
+        head = small(sampler=BalancedSampler(2), box_loss=Huber(1.0, weight=3.0), box_loss_per_level=True)
         means = 0.5 * 0.1**2 / 4, 0.5 * 0.2**2 / 4
         self.assertAllClose(self.losses(raw, boxes, head=head)[1], 3 * sum(means), rtol=0.003)
         self.assertAllClose(self.losses(raw, [], head=head), [math.log(2), 0.0])
@@ -199,12 +201,12 @@ class LossTest(tf.test.TestCase):
         cost_1 = math.log(math.e - 1)  # softplus(x) = 1
         boxes = [[8.0 * y, 8.0 * x, 8.0 * y + 8, 8.0 * x + 8] for y in range(2) for x in range(4)]
         raw = {3: (tf.constant([[-cost_1] * 8 + [-30.0] * 8]), tf.zeros([1, 16, 4]))}
-        head = RegionProposal(4, 1, Anchors(1.0, 1, (1.0,)), samples=8)
+        head = RegionProposal(4, 1, Anchors(1.0, 1, (1.0,)), sampler=BalancedSampler(8))
         self.assertAlmostEqual(self.losses(raw, boxes, head=head)[0], 0.5, places=5)
 
     def test_the_sample_is_a_function_of_the_seed(self):
         raw = {3: (tf.random.stateless_normal([1, 16], [1, 2]), tf.zeros([1, 16, 4]))}
-        head = RegionProposal(4, 1, Anchors(2.0, 1, (1.0,)), samples=4)
+        head = RegionProposal(4, 1, Anchors(2.0, 1, (1.0,)), sampler=BalancedSampler(4))
         draws = [self.losses(raw, [BOX], (1, seed), head)[0] for seed in (2, 2, 3, 4, 5, 6)]
         self.assertEqual(draws[0], draws[1])
         self.assertGreater(len(set(draws)), 2)
@@ -213,9 +215,7 @@ class LossTest(tf.test.TestCase):
 class ArgumentsTest(tf.test.TestCase):
     def test_what_makes_no_sense_is_refused_with_its_value(self):
         for arguments, message in (
-            ({"candidates": 2000}, r"candidates is 2000; it must be a sequence of 2 integers"),
-            ({"proposals": (1000,)}, r"proposals is \(1000,\); it must be a sequence of 2 integers"),
-            ({"proposals": (1000, 0)}, r"proposals is \(1000, 0\); .* 2 integers from 1"),
+            ({"nms": 0.7}, "RegionProposal.nms is 0.7; it must be an instance of ProposalNMS or None"),
             ({"anchors": 8.0}, "RegionProposal.anchors is 8.0; it must be an instance of Anchors or None"),
         ):
             with self.assertRaisesRegex(ConfigError, message):

@@ -9,6 +9,7 @@ from tf_frozen.freezing.savings import savings
 from tf_frozen.freezing.variable_paths import variable_paths
 from tf_frozen.heads.box_cascade import BoxCascade
 from tf_frozen.heads.box_head import BoxHead
+from tf_frozen.heads.proposal_nms import ProposalNMS
 from tf_frozen.heads.region_proposal import RegionProposal
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.building import build, is_allocated, unallocated
@@ -21,7 +22,7 @@ def detector(fc_units=8):
     return RCNN(
         EfficientNetLite(levels=(3, 4, 5), mode="frozen_random"),
         NASFPN(8, 1),
-        RegionProposal(8, norm=default_norm(), candidates=(20, 20), proposals=(10, 10)),
+        RegionProposal(8, norm=default_norm(), nms=ProposalNMS(candidates=(20, 20), proposals=(10, 10))),
         BoxCascade(BoxHead(2, 0, fcs=2, fc_units=fc_units), (0.5,), ((10, 10, 5, 5),)),
         frame=(64, 96),
     )

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import gin
 import tensorflow as tf
 
-from tf_frozen.config.ranges import Fraction, PositiveFloat, PositiveFraction, PositiveInt
+from tf_frozen.config.ranges import PositiveFloat, PositiveFraction
 from tf_frozen.errors import ConfigError
 from tf_frozen.geometry import boxes as box_ops
-from tf_frozen.geometry.sampling import sample_balanced
+from tf_frozen.heads.balanced_sampler import BalancedSampler
 from tf_frozen.heads.box_head import BoxHead
 from tf_frozen.heads.matcher import Matcher
 from tf_frozen.heads.nms import NMS
@@ -51,8 +51,9 @@ class BoxCascade(ConfiguredLayer):
     `head` is the pattern of all of them. Boxes of a later stage are matched anew, neither sampled nor mixed with
     ground truth (official YAMLs). `score_ensemble` says what is averaged over the stages: class 'probabilities'
     (the cascade's paper) or 'logits' (Model Garden); with None the last stage alone decides. `loss_reduction`
-    over the stages is 'mean' (Model Garden) or 'sum' (detectron2). Defaults, where None is given: `RoIAlign(7)`,
-    `SoftmaxCrossEntropy()`, `Huber(1)` and `NMS()`, as the official YAMLs have them. Raises ConfigError when `ious` and
+    over the stages is 'mean' (Model Garden) or 'sum' (detectron2). Defaults, where None is given:
+    `BalancedSampler(512, 0.25)`, `RoIAlign(7)`, `SoftmaxCrossEntropy()`, `Huber(1)` and `NMS()`, as the official YAMLs
+    have them. Raises ConfigError when `ious` and
     `coder_weights` differ in length or a value makes no sense.
     """
 
@@ -61,8 +62,7 @@ class BoxCascade(ConfiguredLayer):
         head: BoxHead,
         ious: Sequence[PositiveFraction] = (0.5, 0.7, 0.8),
         coder_weights: Sequence[CoderWeights] = ((10, 10, 5, 5), (20, 20, 10, 10), (30, 30, 15, 15)),
-        samples: PositiveInt = 512,
-        positive_fraction: Fraction = 0.25,
+        sampler: BalancedSampler | None = None,
         roi_align: RoIAlign | None = None,
         class_loss: ClassLoss | None = None,
         box_loss: BoxLoss | None = None,
@@ -78,7 +78,7 @@ class BoxCascade(ConfiguredLayer):
         _check_choice("loss_reduction", loss_reduction, LOSS_REDUCTIONS)
         self.head, self.ious = head, tuple(ious)
         self.coder_weights = tuple(tuple(weights) for weights in coder_weights)
-        self.samples, self.positive_fraction = samples, positive_fraction
+        self.sampler = sampler or BalancedSampler(samples=512, positive_fraction=0.25)
         self.roi_align, self.nms = roi_align or RoIAlign(size=7), nms or NMS()
         self.class_loss, self.box_loss = class_loss or SoftmaxCrossEntropy(), box_loss or Huber(delta=1.0)
         self.score_ensemble, self.loss_reduction = score_ensemble, loss_reduction
@@ -178,12 +178,10 @@ class BoxCascade(ConfiguredLayer):
         return tf.gather(refined, tf.argmax(logits[..., 1:], -1) + 1, batch_dims=2)
 
     def _sample(self, boxes, valid, targets, seed) -> tuple[tf.Tensor, tf.Tensor]:
-        """Draws `samples` RoIs an image, at most `positive_fraction` of them positive; short draws are padded."""
+        """Draws as many RoIs of an image as `sampler` has samples; short draws are padded."""
         _, label = self._match(0, boxes, targets)
-        positive, negative = sample_balanced(
-            (label == 1) & valid, (label != 1) & valid, self.samples, self.positive_fraction, seed
-        )
-        chosen, index = tf.math.top_k(tf.cast(positive | negative, tf.int32), min(self.samples, boxes.shape[1]))
+        positive, negative = self.sampler((label == 1) & valid, (label != 1) & valid, seed)
+        chosen, index = tf.math.top_k(tf.cast(positive | negative, tf.int32), min(self.sampler.samples, boxes.shape[1]))
         return tf.gather(boxes, index, batch_dims=1), chosen > 0
 
     def _match(self, stage: int, boxes, targets) -> tuple[tf.Tensor, tf.Tensor]:

@@ -7,19 +7,12 @@ from collections.abc import Mapping, Sequence
 import gin
 import tensorflow as tf
 
-from tf_frozen.config.ranges import (
-    Fraction,
-    LayerCount,
-    NonNegativeFloat,
-    PositiveFloat,
-    PositiveInt,
-    Width,
-)
+from tf_frozen.config.ranges import LayerCount, NonNegativeFloat, PositiveFloat, Width
 from tf_frozen.geometry import boxes as box_ops
-from tf_frozen.geometry.nms import batched_nms
-from tf_frozen.geometry.sampling import sample_balanced
 from tf_frozen.heads.anchors import Anchors
+from tf_frozen.heads.balanced_sampler import BalancedSampler
 from tf_frozen.heads.matcher import Matcher
+from tf_frozen.heads.proposal_nms import ProposalNMS
 from tf_frozen.heads.targets import checked
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.configured import ConfiguredLayer
@@ -35,12 +28,11 @@ from tf_frozen.losses.sigmoid_cross_entropy import SigmoidCrossEntropy
 class RegionProposal(ConfiguredLayer):
     """Scores anchors and refines them to proposals, with the same convolutions on every level.
 
-    `candidates` a level go into NMS and `proposals` an image come out of it, both given as (training, inference).
     With `box_loss_per_level` the box loss is Model Garden's: the mean over every positive anchor of a level, sampled or
     not, summed over the levels; without it the mean over all sampled positives. Kernels start with a variance of
     `conv_scale` over their fan out, those of the outputs with a standard deviation `output_stddev`. Defaults, where
-    None is given: `Anchors(8, 1)`, `Matcher(0.7, 0.3)`, `SigmoidCrossEntropy()` and `Huber(1/9)`, as the official YAMLs
-    have them.
+    None is given: `Anchors(8, 1)`, `Matcher(0.7, 0.3)`, `BalancedSampler(256, 0.5)`, `SigmoidCrossEntropy()`,
+    `Huber(1/9)` and `ProposalNMS()`, as the official YAMLs have them.
     """
 
     def __init__(
@@ -49,13 +41,10 @@ class RegionProposal(ConfiguredLayer):
         convs: LayerCount = 1,
         anchors: Anchors | None = None,
         matcher: Matcher | None = None,
-        samples: PositiveInt = 256,
-        positive_fraction: Fraction = 0.5,
+        sampler: BalancedSampler | None = None,
         class_loss: ClassLoss | None = None,
         box_loss: BoxLoss | None = None,
-        nms_iou: Fraction = 0.7,
-        candidates: tuple[PositiveInt, PositiveInt] = (2000, 1000),
-        proposals: tuple[PositiveInt, PositiveInt] = (1000, 1000),
+        nms: ProposalNMS | None = None,
         activation: str = "swish",
         norm: keras.layers.Layer | None = None,
         separable: bool = False,
@@ -68,10 +57,9 @@ class RegionProposal(ConfiguredLayer):
         self.filters, self.convs, self.separable = filters, convs, separable
         self.anchors = anchors or Anchors(scale=8.0, octaves=1)
         self.matcher = matcher or Matcher(positive_iou=0.7, negative_iou=0.3)
-        self.samples, self.positive_fraction = samples, positive_fraction
+        self.sampler = sampler or BalancedSampler(samples=256, positive_fraction=0.5)
         self.class_loss, self.box_loss = class_loss or SigmoidCrossEntropy(), box_loss or Huber(delta=1 / 9)
-        self.box_loss_per_level, self.nms_iou = box_loss_per_level, nms_iou
-        self.candidates, self.proposals = tuple(candidates), tuple(proposals)
+        self.box_loss_per_level, self.nms = box_loss_per_level, nms or ProposalNMS()
         self.activation, self.norm = activation, norm
         self.conv_scale, self.output_stddev = conv_scale, output_stddev
         self.tower = ConvTower(
@@ -94,7 +82,7 @@ class RegionProposal(ConfiguredLayer):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """The best boxes after NMS within each level: boxes [batch, P, 4] in pixels, and which are real [batch, P]."""
         anchors = self.anchors(frame, sorted(outputs))
-        candidates, proposals = (pair[0 if training else 1] for pair in (self.candidates, self.proposals))
+        candidates = self.nms.candidates[0 if training else 1]
         boxes, scores, levels = [], [], []
         for level, (logits, deltas) in outputs.items():
             best, index = tf.math.top_k(logits, min(candidates, anchors[level].shape[0]))
@@ -104,8 +92,7 @@ class RegionProposal(ConfiguredLayer):
             scores.append(tf.where(box_ops.area(decoded) > 0, tf.sigmoid(best), -1.0))
             levels.append(tf.fill(tf.shape(best), level))
         boxes, scores, levels = (tf.concat(parts, 1) for parts in (boxes, scores, levels))
-        index, valid = batched_nms(boxes, scores, levels, self.nms_iou, proposals, score_threshold=0.0)
-        boxes = tf.gather(boxes, index, batch_dims=1) * tf.cast(valid, tf.float32)[..., tf.newaxis]
+        boxes, valid = self.nms(boxes, scores, levels, training)
         return tf.stop_gradient(boxes), valid
 
     def loss_parts(
@@ -125,7 +112,7 @@ class RegionProposal(ConfiguredLayer):
         targets = checked(targets, where=type(self).__name__)
         truth, classes = targets["boxes"], targets["classes"]
         index, label = self.matcher(anchors[tf.newaxis], truth, classes > 0)
-        positive, negative = sample_balanced(label == 1, label == 0, self.samples, self.positive_fraction, seed)
+        positive, negative = self.sampler(label == 1, label == 0, seed)
         labels = tf.cast(positive, tf.float32)
         score_loss = self.class_loss(logits[..., tf.newaxis], labels[..., tf.newaxis], targets)
         true_deltas = box_ops.encode(tf.gather(truth, index, batch_dims=1), anchors[tf.newaxis])
