@@ -42,7 +42,7 @@ class BuildTest(tf.test.TestCase):
 
     def test_a_layer_that_refuses_the_shapes_is_named_with_its_reason(self):
         refused = detector()
-        refused.neck = FPN(8, norm=keras.layers.GroupNormalization(groups=5))
+        refused.neck = FPN(8, 3, 5, norm=keras.layers.GroupNormalization(groups=5))
         with self.assertRaises(ConfigError) as raised:
             build(refused)
         reason = "FPN: Number of groups (5) must be a multiple of the number of channels (8)."
