@@ -94,7 +94,7 @@ def _of_matplotlib() -> list[str]:
 def _of_fontconfig(characters: str) -> list[str]:
     """The font files that have all the characters, by fontconfig's fc-list; none where that is not installed."""
     charset = " ".join(f"{ord(character):x}" for character in characters)
-    command = ["fc-list", f":charset={charset}", "--format=%{file}\n"]
+    command = ["fc-list", "-f", "%{file}\n", f":charset={charset}"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.splitlines()
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):

@@ -18,7 +18,7 @@ _LOG = logging.getLogger(__name__)
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 
 
-def find(patterns: Sequence[str], ignore: str | None = None) -> dict[str, str]:
+def find(images: Sequence[str], ignore: str | None = None) -> dict[str, str]:
     """Returns the name of each image file by its absolute path, sorted.
 
     A name is the path below the folder or glob that matched, or, if two files would share one, below the
@@ -27,17 +27,17 @@ def find(patterns: Sequence[str], ignore: str | None = None) -> dict[str, str]:
     Files of a folder that have another suffix are counted in a warning.
 
     Args:
-      patterns: each an image file, a folder (its images and those of its subfolders) or a glob.
+      images: each an image file, a folder (its images and those of its subfolders) or a glob.
       ignore: a folder whose images do not count if there are others, as that of earlier results.
 
     Raises:
       DataError: a pattern that matches no image.
     """
     roots: dict[str, str] = {}
-    for pattern in patterns:
+    for pattern in images:
         found = _matches(resolve(pattern))
         if not found:
-            raise DataError(f"--images {pattern}: {_why_none(pattern)}")
+            raise DataError(f"`images` {pattern}: {_why_none(pattern)}")
         kept = [path for path in found if not _is_below(path, ignore)] or found
         _warn_of_skipped(resolve(pattern), ignore)
         roots = {**dict.fromkeys(kept, _root(resolve(pattern))), **roots}
@@ -58,20 +58,20 @@ def ids(paths: Sequence[str], annotations: str) -> dict[str, int | str]:
         rows = coco_file.read(annotations)["images"]
         known = {PurePath(row["file_name"]).parts: row["id"] for row in rows}
     except (KeyError, TypeError) as error:
-        raise DataError(f"--annotations {annotations} has an image without file_name or id: {error!r}.") from error
+        raise DataError(f"`annotations` {annotations} has an image without file_name or id: {error!r}.") from error
     found = {path: _longest_tail(PurePath(path).parts, known) for path in paths}
     unknown = [path for path, image_id in found.items() if image_id is None]
     if unknown:
         raise DataError(
-            f"--annotations {annotations} does not name {len(unknown)} of {len(paths)} images, "
-            f"first {unknown[0]}. Leave --annotations out to use file names as image ids."
+            f"`annotations` {annotations} does not name {len(unknown)} of {len(paths)} images, "
+            f"first {unknown[0]}. Without `annotations` file names are the image ids."
         )
     first: dict[int | str, str] = {}
     for path, image_id in found.items():
         if first.setdefault(image_id, path) != path:
             raise DataError(
-                f"--annotations {annotations} has one image id, {image_id!r}, for {first[image_id]} and {path}: its "
-                "file_name tells no folder. Predict on one folder at a time, or leave --annotations out."
+                f"`annotations` {annotations} has one image id, {image_id!r}, for {first[image_id]} and {path}: its "
+                "file_name tells no folder. Predict on one folder at a time, or without `annotations`."
             )
     return found
 

@@ -27,7 +27,7 @@ class PredictionWriter:
     Until that is complete, `predictions.partial.jsonl` holds the rows of the images so far, one a line.
 
     Args:
-      folder: where to write; made if it does not exist.
+      output: the folder to write; made if it does not exist.
       names: the name of each image path within the folder.
       categories: the name of each category id.
       image_ids: the id of each image path in the results.
@@ -38,17 +38,17 @@ class PredictionWriter:
 
     def __init__(
         self,
-        folder: str,
+        output: str,
         names: Mapping[str, str],
         categories: Mapping[int, str],
         image_ids: Mapping[str, int | str],
     ):
-        self._folder = Path(folder).expanduser().absolute()
+        self._folder = Path(output).expanduser().absolute()
         self._pictures = {path: self._folder / _picture_name(name) for path, name in names.items()}
         self._labels, self._image_ids = fonts.labels(categories), image_ids
         originals = [path for path, picture in self._pictures.items() if str(picture) in names]
         if originals:
-            raise RunError(f"--output {folder} would replace the image {originals[0]}: choose another folder.")
+            raise RunError(f"`output` {output} would replace the image {originals[0]}: choose another folder.")
         self._make(self._folder)
         self._write(self._folder / PARTIAL, b"")
 

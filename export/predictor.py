@@ -137,8 +137,7 @@ def _from_folder(folder: Path) -> _Served:
     except Exception as error:  # TensorFlow has no one error for what its parsers do not understand
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise RunError(
-            f"Cannot load {folder}: {reason}. It is not a whole export of tf-frozen; write it again: tf-frozen "
-            f"export --model_dir RUN --output {folder}"
+            f"Cannot load {folder}: {reason}. It is not a whole export of tf-frozen; export its run again."
         ) from error
     return _Served(detect, names, trained_on, model)
 
@@ -164,8 +163,7 @@ def _saved_model(folder: Path) -> Path:
         if (candidate / "saved_model.pb").is_file():
             return candidate
     if not folder.is_dir():
-        raise RunError(f"--model {folder}: there is no such folder.")
+        raise RunError(f"`model` {folder}: there is no such folder.")
     if (folder / "config.gin").is_file():
-        export = f"tf-frozen export --model_dir {folder} --output {folder / 'saved_model'}"
-        raise RunError(f"The run {folder} has not been exported yet. Run: {export}")
-    raise RunError(f"--model {folder} is neither a SavedModel (no saved_model.pb) nor a run (no config.gin).")
+        raise RunError(f"The run {folder} has not been exported yet: export it to {folder / 'saved_model'}.")
+    raise RunError(f"`model` {folder} is neither a SavedModel (no saved_model.pb) nor a run (no config.gin).")

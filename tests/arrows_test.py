@@ -3,6 +3,7 @@
 import ast
 import functools
 import graphlib
+import re
 import unittest
 from pathlib import Path
 
@@ -95,6 +96,15 @@ class ArrowsTest(unittest.TestCase):
 
     def test_a_room_uses_only_rooms_below_it(self):
         self.assertEqual(violations(), set())
+
+    def test_the_library_speaks_of_arguments_and_commands_of_flags(self):
+        """A message has the name of an argument in backticks; the command line makes it a flag."""
+        library = {name: path for name, path in modules().items() if room(name) not in ("cli", "commands")}
+        for name, path in library.items():
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+            flags = [text for text in texts if isinstance(text, str) and re.search(r"(?<!-)--[a-z]", text)]
+            self.assertEqual(flags, [], name)
 
     def test_no_modules_import_one_another_in_a_circle(self):
         try:

@@ -182,6 +182,19 @@ class EndTest(CliTest):
             self.assertEqual(self.run_cli("talking", "--model_dir", "here"), (0, "step 3\n", "odd\n"))
         self.assertEqual((logger.level, logger.propagate, list(logger.handlers)), before)
 
+    def test_names_of_arguments_become_flags(self):
+        body = """
+            import logging
+            from tf_frozen.errors import ConfigError
+            logging.getLogger('tf_frozen').warning('unused: A = 1 (`gin_params` 2)')
+            raise ConfigError("`model_dir` x: give `gin_params` 'A = 2', or leave `bbox` out")
+            """
+        self.command("failing", body)
+        _, _, errors = self.run_cli("failing", "--model_dir", "here")
+        unused, error = errors.splitlines()
+        self.assertEqual(unused, "unused: A = 1 (--gin_param 2)")
+        self.assertEqual(error, "--model_dir x: give --gin_param 'A = 2', or leave `bbox` out")
+
     def test_an_interrupt_ends_with_130(self):
         self.command("waiting", "import logging, time; logging.getLogger('tf_frozen').info('ready'); time.sleep(60)")
         process = self.process("waiting", "--model_dir", "here")

@@ -130,7 +130,7 @@ class SaveTest(GinTest):
             experiment.pin_macro("NO_MACRO", 5, "what was counted")
             self.assertEqual(self.build().name, 5)
         message = self.fault(experiment.pin_macro, "NUM", 6, "what was counted")
-        self.assertIn("NUM is 5, but what was counted is 6. Give the right one with --gin_param 'NUM = 6'", message)
+        self.assertIn("NUM is 5, but what was counted is 6. Give the right one with `gin_params` 'NUM = 6'", message)
 
     def test_a_folder_without_a_run(self):
         self.assertIn("nowhere", self.fault(experiment.load_run, "nowhere", error=RunError))

@@ -9,11 +9,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import functools
 import importlib
 import io
 import logging
 import os
 import pkgutil
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -41,13 +43,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     _quiet_tensorflow()
     _print_any_text()
+    flags: set[str] = set()  # of the command, once it is known
     try:
-        with to_console(_BareHandler), raised():
-            code = _run(sys.argv[1:] if argv is None else argv)
+        with to_console(functools.partial(_BareHandler, flags)), raised():
+            code = _run(sys.argv[1:] if argv is None else argv, flags)
         sys.stdout.flush()
         return code
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(_with_flags(str(error), flags), file=sys.stderr)
         return WRONG_USE
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -75,7 +78,7 @@ def find_commands() -> dict[str, ModuleType]:
     return {name: found[name] for name in [*known, *sorted(set(found) - set(known))]}
 
 
-def _run(argv: Sequence[str]) -> int:
+def _run(argv: Sequence[str], flags: set[str]) -> int:
     modules = find_commands()
     parser = _parser(modules)
     _check_text(argv)
@@ -93,8 +96,19 @@ def _run(argv: Sequence[str]) -> int:
         if value == "" and name in ("model", "model_dir", "output"):
             raise UserError(f"--{name} is empty. Is a variable of the shell not set?")
         setattr(args, name, _with_home(value))
+    flags.update(vars(args))
     with explained():
         return modules[args.command].run(args) or 0
+
+
+def _with_flags(text: str, flags: set[str]) -> str:
+    """Replaces names of arguments, which the library's messages have in backticks, by the flags that give them."""
+
+    def flag(match: re.Match) -> str:
+        known = [name for name in (match[1], match[1].removesuffix("s")) if name in flags]
+        return f"--{known[0]}" if known else match[0]
+
+    return re.sub(r"`(\w+)`", flag, text)
 
 
 def _with_home(value: Any) -> Any:
@@ -175,6 +189,13 @@ def _check_text(argv: Sequence[str]) -> None:
 
 class _BareHandler(logging.StreamHandler):
     """Writes messages alone; where no more can be written, as to a full disk, the command goes on without them."""
+
+    def __init__(self, flags: set[str], stream: TextIO):
+        super().__init__(stream)
+        self._flags = flags
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _with_flags(super().format(record), self._flags)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         error = sys.exc_info()[1]

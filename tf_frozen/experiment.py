@@ -97,6 +97,6 @@ def pin_macro(name: str, value: int, meaning: str) -> None:
     if binding is None:
         return
     if isinstance(binding.value, int) and binding.value != value:
-        advice = f"Give the right one with --gin_param '{name} = {value}'"
+        advice = f"Give the right one with `gin_params` '{name} = {value}'"
         raise ConfigError(f"{binding.where}: {name} is {binding.value}, but {meaning} is {value}. {advice}")
     gin.bind_parameter((name, bindings.MACRO, "value"), value)

@@ -79,7 +79,7 @@ class BindingTypesTest(GinTest):
     def test_the_value_of_a_macro_is_shown_where_it_is_given(self):
         text = self.fault(self.load, "ToyZoo.size = %A\nA = %B\nB = 1", "B = 512")
         self.assertStartsWith(
-            text, "--gin_param 1: B is 512; it must be a sequence of 2 integers. Did you mean (512, 512)?"
+            text, "`gin_params` 1: B is 512; it must be a sequence of 2 integers. Did you mean (512, 512)?"
         )
         self.assertIn("ToyZoo.size (run.gin:1) takes its value.", text)
 

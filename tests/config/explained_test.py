@@ -15,8 +15,8 @@ class ExplainedTest(GinTest):
             data()
         first, second = str(raised.exception).splitlines()
         self.assertStartsWith(first, "run.gin:12: 'TRAIN_ANNOTATIONS' has no value (COCO JSON of the training")
-        self.assertEndsWith(first, """--gin_param 'TRAIN_ANNOTATIONS = "..."'""")
-        self.assertEndsWith(second, """--gin_param 'TRAIN_IMAGES = "..."'""")
+        self.assertEndsWith(first, """`gin_params` 'TRAIN_ANNOTATIONS = "..."'""")
+        self.assertEndsWith(second, """`gin_params` 'TRAIN_IMAGES = "..."'""")
 
     def test_arguments_that_nothing_gives(self):
         cases = {
@@ -30,7 +30,7 @@ class ExplainedTest(GinTest):
                 lines = self.fault(self.build).splitlines()
                 self.assertLen(lines, len(missing))
                 for line, name in zip(lines, missing, strict=True):
-                    self.assertIn(f"--gin_param '{name} = ...'", line)
+                    self.assertIn(f"`gin_params` '{name} = ...'", line)
 
     def test_a_keyword_that_keras_refuses_is_found_in_its_gin_file(self):
         self.load("\nToyLayer.units = 3\nToyRun.neck = @ToyLayer()")

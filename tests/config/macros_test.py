@@ -8,14 +8,14 @@ class WithoutValueTest(GinTest):
         message = self.fault(self.load, "ToyRun.steps = %STEPS\nToyRun.name = %STEPS\nToyRun.data = [%DATA]")
         self.assertEqual(message.count("'STEPS'"), 1)
         self.assertIn("run.gin:3: ", message)
-        self.assertIn("--gin_param 'DATA = ...'", message)
+        self.assertIn("`gin_params` 'DATA = ...'", message)
 
 
 class WithoutUseTest(GinTest):
     def test_a_misspelt_macro_is_an_error_wherever_it_stands(self):
         self.assertEqual(
             self.fault(self.load, RUN, "TRAIN_STEP = 5"),
-            "--gin_param 1: Nothing uses the macro 'TRAIN_STEP'. Did you mean 'TRAIN_STEPS'?\n    TRAIN_STEP = 5",
+            "`gin_params` 1: Nothing uses the macro 'TRAIN_STEP'. Did you mean 'TRAIN_STEPS'?\n    TRAIN_STEP = 5",
         )
         self.assertStartsWith(self.fault(self.load, f"{RUN}TRAIN_STEP = 5"), "run.gin:6: Nothing uses the macro")
 
@@ -34,7 +34,7 @@ class WithoutUseTest(GinTest):
     def test_a_macro_whose_only_user_was_bound_anew(self):
         self.load(RUN, "ToyRun.steps = 5")
         message = self.fault(self.load, RUN, "ToyRun.steps = 5", "TRAIN_STEPS = 7")
-        self.assertIn("'TRAIN_STEPS'. --gin_param 1 gives ToyRun.steps another value.", message)
+        self.assertIn("'TRAIN_STEPS'. `gin_params` 1 gives ToyRun.steps another value.", message)
 
     def test_a_macro_may_be_used_by_a_later_parameter(self):
         self.load(RUN, "NAME = 'a'", "ToyRun.name = %NAME")

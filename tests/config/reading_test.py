@@ -35,7 +35,7 @@ class FaultTest(GinTest):
                 for name in expected:
                     self.assertIn(name, message)
                 parameter = self.fault(self.load, RUN, "ToyNeck.repeats = 3", line)
-                self.assertStartsWith(parameter, "--gin_param 2: ")
+                self.assertStartsWith(parameter, "`gin_params` 2: ")
 
     def test_counts_lines_inside_a_list_and_a_block(self):
         self.assertIn("run.gin:3: ", self.fault(self.load, "ToyRun.name = [\n  1,\n  @ToyNek()\n]\n"))
@@ -85,8 +85,8 @@ class FaultTest(GinTest):
                 self.assertStartsWith(message, "run.gin:6: ")
                 self.assertIn(f": {expected}\n    {line}", message)
                 message = self.fault(self.load, RUN, line)
-                self.assertStartsWith(message, "--gin_param 1: ")
-                self.assertIn(f"--gin_param '{expected}'\n    {line}", message)
+                self.assertStartsWith(message, "`gin_params` 1: ")
+                self.assertIn(f"`gin_params` '{expected}'\n    {line}", message)
 
     def test_any_other_text_that_is_not_gin_is_a_config_error_too(self):
         lines = (
@@ -106,7 +106,7 @@ class FaultTest(GinTest):
         )
         for line in lines:
             with self.subTest(ascii(line[:40])):
-                self.assertStartsWith(self.fault(experiment.load, [], [f"\n{line}"]), "--gin_param 1: ")
+                self.assertStartsWith(self.fault(experiment.load, [], [f"\n{line}"]), "`gin_params` 1: ")
 
     def test_values_nested_deeper_than_python_goes(self):
         for depth in range(100, 500, 50):

@@ -57,7 +57,7 @@ class UnusedTest(GinTest):
         neck = "ToyRun.neck = %NECK\nNECK = @ToyNeck()\nToyNeck.filters = 16\nToyNeck.repeats = 5"
         self.load(neck, "NECK = @ToyLayer()", "ToyNeck.filters = 8")
         self.build()
-        self.assertEqual(experiment.unused_bindings(), ["ToyNeck.filters = 8 (--gin_param 2)"])
+        self.assertEqual(experiment.unused_bindings(), ["ToyNeck.filters = 8 (`gin_params` 2)"])
 
     def test_a_macro_is_not_reported_beside_the_parameter_that_takes_it(self):
         self.load(f"{RUN}ToyLayer.filters = %LAYER_FILTERS\nLAYER_FILTERS = 3")

@@ -179,7 +179,7 @@ class EveryConfigurableTest(tf.test.TestCase):
                 line = f"{configurable.selector}.{name} = {make(number)!r}".replace("'1e999'", "1e999")
                 with self.assertRaises(ConfigError, msg=line) as raised:
                     experiment.load([], [line])
-                self.assertStartsWith(str(raised.exception), f"--gin_param 1: {configurable.selector}.{name} is ")
+                self.assertStartsWith(str(raised.exception), f"`gin_params` 1: {configurable.selector}.{name} is ")
                 self.assertIn(limits.describe("").strip(), str(raised.exception))
 
     def test_constructors_refuse_them_in_python(self):
@@ -200,7 +200,7 @@ class EveryConfigurableTest(tf.test.TestCase):
             line = f"{configurable.selector}.{name} = {wrong!r}"
             with self.subTest(line), self.assertRaises(ConfigError) as raised:
                 experiment.load([], [line])
-            self.assertStartsWith(str(raised.exception), f"--gin_param 1: {configurable.selector}.{name} is {wrong!r}")
+            self.assertStartsWith(str(raised.exception), f"`gin_params` 1: {configurable.selector}.{name} is {wrong!r}")
             self.assertEndsWith(str(raised.exception), f"\n    {line}")
 
     def test_layers_refuse_them_in_python(self):

@@ -81,7 +81,7 @@ class PredictorTest(tf.test.TestCase):
             folder = Path(self.get_temp_dir(), f"half_{number}")
             shutil.copytree(whole, folder)
             (folder / path.relative_to(whole)).unlink()
-            with self.subTest(path.name), self.assertRaisesRegex(errors.RunError, "write it again: tf-frozen export"):
+            with self.subTest(path.name), self.assertRaisesRegex(errors.RunError, "export its run again"):
                 Predictor(str(folder))
         folder = Path(self.get_temp_dir(), "shapes")
         shutil.copytree(whole, folder)

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 HELP = "list the faults of a COCO JSON and its images, and sum them up; exit 1 for faults, 2 if they are missing"
 EXAMPLE = "tf-frozen check-data --annotations my/train.json --images my/photos"
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from tf_frozen.data import faults
     from tf_frozen.data.checks.inspection import inspect
     from tf_frozen.data.num_detections import detections_for, most_objects
-    from tf_frozen.data.suggestion import suggest_for
+    from tf_frozen.data.suggestion import FIT, suggest_for
     from tf_frozen.data.summary import summarize, table
 
     with _without_progress() if args.json else contextlib.nullcontext():
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     print(table({"": summary}))
     suggestion = None if found.faults else suggest_for(rows, found.places)
     if suggestion:
-        print(suggestion)
+        print(_lines_to_copy(suggestion.small_object, suggestion.gin_params, FIT))
     return code
 
 
@@ -73,6 +73,12 @@ def _without_progress() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+def _lines_to_copy(small_object: float, gin_params: Sequence[str], gin_file: str) -> str:
+    lines = "".join(f"\n  --gin_param '{param}'" for param in gin_params)
+    small = f"For boxes of these sizes (a tenth of them are below {small_object:.0f} px then):"
+    return f"{small}{lines}\nThe same, computed when a run starts:\n  --gin_file {gin_file}"
 
 
 def _count(number: int, noun: str) -> str:

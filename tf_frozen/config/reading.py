@@ -37,7 +37,7 @@ def read(sources: Iterable[Source], gin_params: Iterable[str]) -> None:
         for source in sources:
             _read(source)
         for number, text in enumerate(gin_params, start=1):
-            _read(Source(f"--gin_param {number}", text, pathlib.Path(), is_param=True))
+            _read(Source(f"`gin_params` {number}", text, pathlib.Path(), is_param=True))
         check_macros()
         check_circles()
         check_types()

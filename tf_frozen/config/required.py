@@ -25,7 +25,7 @@ class Required(gin_config.ConfigurableReference):
 def how_to_give(name: str) -> str:
     """Returns the advice to give a parameter or macro a value."""
     value = '"..."' if name in DATA_MACROS else "..."
-    return f" Give it one with --gin_param '{name} = {value}'"
+    return f" Give it one with `gin_params` '{name} = {value}'"
 
 
 def _values_to_give() -> str:

@@ -21,7 +21,7 @@ def syntax_error(source: Source, line: int, problem: str) -> ConfigError:
     meant = _meant(text) if expected_value else ""
     if meant:
         problem += " Text needs quotes: " if meant.endswith(('"', "'")) else " Did you mean: "
-        problem += f"--gin_param '{meant}'" if source.is_param else meant
+        problem += f"`gin_params` '{meant}'" if source.is_param else meant
     return ConfigError(f"{source.where(line)}: This is not valid gin. {problem}\n    {text}")
 
 

@@ -36,7 +36,7 @@ def report_unused(strict: bool = False) -> None:
     lines = unused_bindings()
     text = "\n  ".join(["Nothing used these gin bindings:", *lines])
     if lines and strict:
-        raise ConfigError(f"{text}\nCorrect or remove them, or run without --strict.")
+        raise ConfigError(f"{text}\nCorrect or remove them, or run without `strict`.")
     if lines:
         _logger.warning(text)
 

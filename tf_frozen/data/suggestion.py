@@ -41,11 +41,6 @@ class Suggestion(NamedTuple):
         """The settings as gin bindings."""
         return [f"FRAME = ({self.frame}, {self.frame})", f"ANCHOR_SCALE = {self.anchor_scale}"]
 
-    def __str__(self) -> str:
-        lines = "".join(f"\n  --gin_param '{param}'" for param in self.gin_params)
-        small = f"For boxes of these sizes (a tenth of them are below {self.small_object:.0f} px then):"
-        return f"{small}{lines}\nThe same, computed when a run starts:\n  --gin_file {FIT}"
-
 
 @gin.configurable
 def suggested_frame(annotations: str, images: str, tiles: Any = None) -> tuple[int, int]:

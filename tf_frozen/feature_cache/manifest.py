@@ -95,12 +95,12 @@ class Manifest:
             raise RunError(
                 f"The feature cache {folder} was made with another configuration, so its features would be wrong:\n  "
                 + "\n  ".join(found)
-                + "\nUse that configuration, or make another cache: `tf-frozen cache --output ANOTHER_FOLDER`."
+                + "\nUse that configuration, or make another cache in another folder."
             )
         found = differences(self.settings, {**self.settings, **settings})
         if found:
             raise RunError(
                 f"The feature cache {folder} was started with other settings:\n  "
                 + "\n  ".join(found)
-                + "\nTo go on with it, use those; or make another: `tf-frozen cache --output ANOTHER_FOLDER`."
+                + "\nTo go on with it, use those; or make another cache in another folder."
             )

@@ -63,7 +63,7 @@ class Builder:
             raise ConfigError(
                 f"{error}\nThe checkpoints of {self._directory.path} do not hold {left_out['variables']} frozen "
                 f"variables of the backbone, which came from {left_out['source']}. Put that back, or say where it is "
-                f"now with --gin_param. (A new run keeps them in its checkpoints by Run.checkpoints = 'everything'.)"
+                f"now with `gin_params`. (A new run keeps them in its checkpoints by Run.checkpoints = 'everything'.)"
             ) from error
 
     def enter(self, step: int) -> keras.optimizers.Optimizer:

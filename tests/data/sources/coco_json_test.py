@@ -179,7 +179,7 @@ class CocoJsonTest(SmallSetTestCase):
         self.assertIn("annotation 100, box [0, 0, 0, 9]: the box is 0 px wide and 9 px high", text)
         self.assertIn("gone.jpg, image 1: there is no such file", text)
         self.assertIn("... and 40 more", text)
-        self.assertIn("tf-frozen check-data --annotations", text)
+        self.assertIn("tf-frozen check-data lists all of them", text)
 
     def test_faulty_boxes_can_be_left_out(self):
         self.annotation["bbox"] = [1, 2, 0, 4]

@@ -72,7 +72,7 @@ class CocoJson(Checked, ImageFiles):
         faults = [fault for fault in inspection.faults if fault.kind not in to_drop]
         without = set() if faults else {fault.annotation_id for fault in dropped}
         if faults or len(without) == len(inspection.document["annotations"]):
-            raise DataError(_explain(faults or dropped, annotations, images, masks), faults or dropped)
+            raise DataError(_explain(faults or dropped, annotations, images), faults or dropped)
         if dropped:
             _logger.warning("Left out %d of the boxes of %s: faulty", len(without), annotations)
         if inspection.warnings:
@@ -190,8 +190,7 @@ def _filled(row: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     return {**row, **missing} if missing else row
 
 
-def _explain(faults: Sequence[Fault], annotations: str, images: str, masks: bool) -> str:
+def _explain(faults: Sequence[Fault], annotations: str, images: str) -> str:
     count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
     text = f"{annotations} with the images of {images} has {count}.\n{describe(faults, _FAULTS_SHOWN)}"
-    command = f"tf-frozen check-data --annotations '{annotations}' --images '{images}'{' --masks' if masks else ''}"
-    return text if len(faults) <= 1 else f"{text}\nAll of them: {command}"
+    return text if len(faults) <= _FAULTS_SHOWN else f"{text}\nThe command tf-frozen check-data lists all of them."
