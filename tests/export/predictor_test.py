@@ -61,7 +61,7 @@ class PredictorTest(tf.test.TestCase):
         with self.assertRaisesRegex(errors.RunError, "neither a SavedModel .* nor a run"):
             Predictor(str(folder))
         (folder / "config.gin").write_text("")
-        with self.assertRaisesRegex(errors.RunError, f"tf-frozen export --model_dir {folder} --output"):
+        with self.assertRaisesRegex(errors.RunError, f"has not been exported yet: export it to {folder}"):
             Predictor(str(folder))
 
     def test_a_saved_model_of_others_or_a_broken_one_cannot_be_loaded(self):
