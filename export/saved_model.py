@@ -18,6 +18,7 @@ from tf_frozen.export.serving_module import ServingModule
 from tf_frozen.export.signature import ABOUT, CLASSES
 from tf_frozen.files import write_error
 from tf_frozen.keras_flavor import keras
+from tf_frozen.layers.graph_function import GraphFunction
 
 _CONTENTS = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra"}
 
@@ -74,7 +75,7 @@ def _save(server: ServingModule, folder: str) -> None:
     image_bytes = tf.TensorSpec((None,), tf.string, name="image_bytes")
     signatures = {
         "serving_default": server.function().get_concrete_function(),
-        "image_bytes": tf.function(server.detect_bytes).get_concrete_function(image_bytes),
+        "image_bytes": GraphFunction(server.detect_bytes).get_concrete_function(image_bytes),
     }
     # Only the variables hang on the module: with the Keras model on it, TensorFlow would save the functions
     # of every layer beside the two that are served.

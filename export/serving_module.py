@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -12,6 +12,7 @@ from tf_frozen.data.images import decode_named
 from tf_frozen.export.image_detector import ImageDetector
 from tf_frozen.export.signature import to_outputs
 from tf_frozen.keras_flavor import keras
+from tf_frozen.layers.graph_function import GraphFunction
 
 
 class ServingModule:
@@ -41,10 +42,10 @@ class ServingModule:
         numbered = (tf.range(tf.size(image_bytes)), image_bytes)
         return to_outputs(self._detector.detect_each(numbered, lambda each: _decode(*each)))
 
-    def function(self) -> Callable[..., dict[str, tf.Tensor]]:
+    def function(self) -> GraphFunction:
         """`detect` as a graph, traced once for images of all sizes."""
         images = tf.TensorSpec((None, None, None, 3), tf.uint8, name="images")
-        return tf.function(self.detect, input_signature=[images])
+        return GraphFunction(self.detect, input_signature=[images])
 
 
 def _decode(number: tf.Tensor, contents: tf.Tensor) -> tf.Tensor:

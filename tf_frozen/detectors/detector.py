@@ -18,6 +18,7 @@ from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.building import build
 from tf_frozen.layers.configured import Configured, check_argument, check_call
+from tf_frozen.layers.graph_function import GraphFunction
 
 
 class Detector(Configured, keras.Model):
@@ -180,6 +181,24 @@ class Detector(Configured, keras.Model):
         self._check_call("predict", args, kwargs)
         return super().predict(*args, **kwargs)
 
+    def make_train_function(self, force: bool = False) -> Callable:
+        """As in Keras; traced without AutoGraph where every layer allows that."""
+        if self.train_function is None or force:
+            self.train_function = _graph_function(super().make_train_function(force))
+        return self.train_function
+
+    def make_test_function(self, force: bool = False) -> Callable:
+        """As in Keras; traced without AutoGraph where every layer allows that."""
+        if self.test_function is None or force:
+            self.test_function = _graph_function(super().make_test_function(force))
+        return self.test_function
+
+    def make_predict_function(self, force: bool = False) -> Callable:
+        """As in Keras; traced without AutoGraph where every layer allows that."""
+        if self.predict_function is None or force:
+            self.predict_function = _graph_function(super().make_predict_function(force))
+        return self.predict_function
+
     def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """As in Keras; ConfigError where what trains was set since `compile`."""
         self._check_compiled()
@@ -302,6 +321,13 @@ class Detector(Configured, keras.Model):
                 f"backbone train, which would need the images. Set BACKBONE_MODE = 'frozen', or train without a cache."
             )
         return self.neck(maps, training=training and bool(self.neck.trainable_weights))
+
+
+def _graph_function(function: Callable) -> Callable:
+    """The same for what Keras traces; a function that it runs eagerly or schedules stays as it is."""
+    if not hasattr(function, "python_function"):
+        return function
+    return GraphFunction(function.python_function, reduce_retracing=True)
 
 
 def _frame(images: tf.Tensor) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from tf_frozen.freezing.layers import reasons
 from tf_frozen.freezing.trained_weights import checkpoint_bytes
 from tf_frozen.freezing.variable_paths import parts
 from tf_frozen.keras_flavor import keras
+from tf_frozen.layers.graph_function import GraphFunction
 
 _LANES = 128  # of a TPU's matrix unit
 _FLOPS = ("forward_flops", "step_flops", "step_flops_unfrozen")
@@ -162,11 +163,7 @@ def _stored_bytes(
 
 
 def _traced(function: Callable, *signature: Any) -> tf.types.experimental.ConcreteFunction:
-    try:
-        # Autograph makes tracing three times as long; what spells out its control flow does not need it.
-        return tf.function(function, autograph=False).get_concrete_function(*signature)
-    except tf.errors.OperatorNotAllowedInGraphError:
-        return tf.function(function).get_concrete_function(*signature)
+    return GraphFunction(function).get_concrete_function(*signature)
 
 
 def _targets(batch: int) -> dict[str, tf.TensorSpec]:

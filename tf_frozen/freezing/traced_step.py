@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tf_frozen.freezing.dataflow import DATA, Sources, sourced_ops, union
 from tf_frozen.keras_flavor import keras
+from tf_frozen.layers.graph_function import GraphFunction
 
 TRAINED = "what trains"
 _ADDITIONS = ("AddN", "AddV2", "Add", "Sub")
@@ -144,4 +145,4 @@ def trace(detector: keras.Model, batch: int, frame: tuple[int, int]) -> tf.types
     def step(images: tf.Tensor, targets: Mapping[str, tf.Tensor]) -> Mapping[str, tf.Tensor]:
         return detector.distribute_strategy.run(detector.train_step, args=((images, targets),))
 
-    return tf.function(step).get_concrete_function(tf.TensorSpec([batch, *frame, 3], tf.float32), targets)
+    return GraphFunction(step).get_concrete_function(tf.TensorSpec([batch, *frame, 3], tf.float32), targets)

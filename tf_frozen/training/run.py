@@ -140,7 +140,7 @@ class Run(Checked, metaclass=KeepsConfiguration):
         batches = self._batches(train_data, detector)
         start_report.log_data(train_data, val_data, detector)
         self._complete(train_data, val_data, strict)
-        self._audit.begin(batches.crop, step)
+        self._audit.begin(batches, step)
         start_report.advise(detector, batches, step, self.train_steps)
         self.directory.write("magnification.json", magnification.of_training(self._image_batches(train_data, detector)))
         start_report.check_magnification(self.magnification, detector, val_data)
@@ -166,7 +166,7 @@ class Run(Checked, metaclass=KeepsConfiguration):
             # Keras has left averages instead of weights.
             step = checkpoints.restore(f"ckpt-{end}")
             checkpoints.follow(self._builder.enter(step))
-            self._audit.next_phase(batches.crop)
+            self._audit.next_phase(batches)
 
     def _complete(self, train_data: DataSource, val_data: DataSource, strict: bool) -> None:
         """Makes the configuration one that can be saved: of parts that were made in Python too."""

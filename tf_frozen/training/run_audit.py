@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import tensorflow as tf
+
 from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.errors import FreezeError, RunError
 from tf_frozen.feature_cache.cached_batches import CachedBatches
@@ -29,28 +31,20 @@ class RunAudit:
         self._proven_from = 0
         self.current: Audit | None = None
 
-    def begin(self, crop: tuple[int, int], step: int) -> None:
-        """Begins the audit of the phase that a run starts or goes on with after `step` steps; FreezeError.
+    def begin(self, batches: TrainBatches | CachedBatches, step: int) -> None:
+        """Begins the audit of the phase that a run starts or goes on with after `step` steps; FreezeError."""
+        self._begin(batches, self._earlier(step) if step else None)
 
-        `crop` is the height and width of training images.
-        """
-        self._begin(crop, self._earlier(step) if step else None)
-
-    def next_phase(self, crop: tuple[int, int]) -> None:
+    def next_phase(self, batches: TrainBatches | CachedBatches) -> None:
         """Begins the audit of the phase after the one that is finished; FreezeError."""
-        self._begin(crop, self.current.as_dict())
+        self._begin(batches, self.current.as_dict())
 
     def finish(self, batches: TrainBatches | CachedBatches) -> None:
         """Ends the audit of the present phase, and writes it down; FreezeError where a frozen variable changed."""
-        detector, _, checkpoints = self._builder.built
-        # A phase that had no step left has traced none.
-        step_function = detector.train_function and detector.train_function.get_concrete_function(
-            iter(batches.dataset(0, 1))
-        )
         try:
-            self.current.finish(step_function)
+            self.current.finish(self._train_step(batches))
         finally:
-            summaries = (self._left_out, checkpoints.summary())
+            summaries = (self._left_out, self._builder.built.checkpoints.summary())
             self.write(max(summaries, key=lambda summary: summary["variables"]))
         frozen = self.current.as_dict()["frozen_variables"]
         if frozen:
@@ -67,21 +61,25 @@ class RunAudit:
         earlier = self._directory.freezing()
         detector, step = self._builder.restored()
         audit = Audit(detector, detector.optimizer, earlier, self._builder.built.phases.begin, raises=False)
-        audit.finish(self._trace(crop))
+        with self._builder.strategy.scope():
+            audit.finish(trace(detector, self._batch_size, crop))
         return audit.as_dict() | {"step": step, "proven_from": earlier.get("proven_from", 0)}
 
-    def _begin(self, crop: tuple[int, int], earlier: dict[str, Any] | None) -> None:
+    def _begin(self, batches: TrainBatches | CachedBatches, earlier: dict[str, Any] | None) -> None:
         detector, phases, _ = self._builder.built
         self.current = Audit(detector, detector.optimizer, earlier, from_step=phases.begin)
         try:
-            self.current.look_into(self._trace(crop))
+            self.current.look_into(self._train_step(batches))
         except FreezeError:
             self.write()
             raise
 
-    def _trace(self, crop: tuple[int, int]) -> Any:
-        with self._builder.strategy.scope():
-            return trace(self._builder.built.detector, self._batch_size, crop)
+    def _train_step(self, batches: TrainBatches | CachedBatches) -> tf.types.experimental.ConcreteFunction:
+        """The graph that `fit` runs on such batches, which does not trace it again."""
+        strategy = self._builder.strategy
+        with strategy.scope():
+            iterator = iter(strategy.experimental_distribute_dataset(batches.dataset(0, 1)))
+            return self._builder.built.detector.make_train_function().get_concrete_function(iterator)
 
     def _earlier(self, step: int) -> dict[str, Any] | None:
         """The record of what was frozen up to `step`; where it is lost, logs that the proof starts again there."""

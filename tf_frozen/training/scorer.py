@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
 from tf_frozen.data.category import Category
@@ -25,6 +24,7 @@ from tf_frozen.export import fonts
 from tf_frozen.export.drawing import draw
 from tf_frozen.export.image_detector import ImageDetector, detect_all
 from tf_frozen.files import write_atomic, write_error
+from tf_frozen.layers.graph_function import GraphFunction
 from tf_frozen.training.callbacks.progress import Counter
 from tf_frozen.training.callbacks.tensorboard import TensorBoard
 from tf_frozen.training.run_directory import RunDirectory
@@ -70,7 +70,7 @@ class Scorer:
         few = f"{len(self.examples)} of {len(data.examples)}" if images else str(len(self.examples))
         self.sample = f"{few} val images" + ("" if views or detector.views is None else ", one view of each")
         # Here, so that it is traced once for all the times that a run is scored.
-        self._detect = tf.function(ImageDetector(detector, categories, views).detect)
+        self._detect = GraphFunction(ImageDetector(detector, categories, views).detect)
         self.metrics: dict[str, float | None] = {}
         self.per_class: list[dict] = []
         self.results: list[dict] = []
