@@ -53,6 +53,16 @@ def make(kind=SingleStage, mode="frozen", backbone=None, **options):
     return kind(backbone, neck, *heads, frame=(SIDE, SIDE), **options)
 
 
+class Bounded(FPN):
+    """A neck with a branch that only AutoGraph makes part of a graph."""
+
+    def call(self, pyramid, training=None):
+        pyramid = super().call(pyramid, training=training)
+        if tf.reduce_max(pyramid[3]) > 100.0:
+            return {3: pyramid[3] / 100.0}
+        return pyramid
+
+
 def batches(**targets):
     return tf.data.Dataset.from_tensors((IMAGES, {**TARGETS, **targets}))
 
@@ -106,6 +116,16 @@ class TrainingTest(tf.test.TestCase):
         detector = SingleStage(EfficientNetLite(levels=(3, 4)), FPN(8, 3, 4), head, frame=(SIDE, SIDE))
         detector.compile(keras.optimizers.SGD(1e-3), jit_compile=True)
         self.assertAllInSet(np.isfinite(detector.train_on_batch(IMAGES, TARGETS)), [True])
+
+    def test_a_layer_whose_control_flow_depends_on_tensors_is_trained_and_detects(self):
+        head = DenseHead(2, convs=0, filters=8)
+        detector = SingleStage(
+            EfficientNetLite(levels=(3,), mode="frozen_random"), Bounded(8, 3, 3), head, frame=(64, 64)
+        )
+        detector.compile(keras.optimizers.SGD(1e-3))
+        history = detector.fit(batches(), validation_data=batches(), verbose=0).history
+        self.assertAllInSet(np.isfinite([*history["loss"], *history["val_loss"]]), [True])
+        self.assertEqual(detector.predict(IMAGES, verbose=0)["boxes"].shape[0], 2)
 
     def test_a_loss_metrics_and_what_another_keras_made_are_refused(self):
         detector, schedule = make(), keras_3.optimizers.schedules.CosineDecay(0.1, 10)
