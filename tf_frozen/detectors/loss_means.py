@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import tensorflow as tf
 
@@ -27,7 +28,12 @@ class LossMeans:
         """Takes in the scalar losses of a step; returns their means so far."""
         for name, loss in losses.items():
             if name not in self._means:
-                with tf.init_scope():  # variables of no graph
+                with tf.init_scope(), tf.variable_creator_scope(_of_no_function):
                     self._means[name] = keras.metrics.Mean(name)
             self._means[name].update_state(loss)
         return {name: self._means[name].result() for name in losses}
+
+
+def _of_no_function(next_creator: Callable[..., tf.Variable], **arguments: Any) -> tf.Variable:
+    """Makes a variable that a `tf.function` does not take for its own: it traces a function that makes some twice."""
+    return next_creator(**{**arguments, "experimental_enable_variable_lifting": False})
