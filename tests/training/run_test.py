@@ -1,6 +1,7 @@
 import json
 import shutil
 import tempfile
+from unittest import mock
 
 import gin
 import numpy as np
@@ -53,6 +54,13 @@ class RunTest(tf.test.TestCase):
         self.addCleanup(gin.clear_config)
         self.folder = tiny_run.write(self.enter_context(tempfile.TemporaryDirectory()) + "/job")
         self.model_dir = self.folder / "run"
+
+    def test_a_step_is_traced_once(self):
+        run, traced = self.run_of(), []
+        step = SingleStage.train_step
+        with mock.patch.object(SingleStage, "train_step", lambda *args: traced.append(1) or step(*args)):
+            run.train()
+        self.assertLen(traced, 1)
 
     def run_of(self, *params, files=()):
         """A run of two steps that was set up by these parameters."""
