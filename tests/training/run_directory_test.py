@@ -64,7 +64,7 @@ class SchemaTest(FolderTest):
         record = directory.freezing()
         self.assertEqual((record["verdict"], record["proven_from"]), ("frozen", 0))
         self.assertEqual(directory.left_out(), {"variables": 12, "source": "HeNormal"})
-        directory.write("freezing.json", {"start": record["start"], "from_step": 0})
+        (self.model_dir / "freezing.json").write_text(json.dumps({"start": record["start"], "from_step": 0}))
         self.assertEqual(directory.freezing()["start"], record["start"])
         self.assertEqual(directory.left_out(), {"variables": 0, "source": None})
 

@@ -30,7 +30,6 @@ def run(args: argparse.Namespace) -> None:
     """Prints the table; writes metrics.jsonl, predictions/ and metrics.json in the run directory."""
     from tf_frozen import experiment
     from tf_frozen.errors import RunError
-    from tf_frozen.files import write_atomic
     from tf_frozen.training.run import Run
 
     if args.json:
@@ -38,10 +37,9 @@ def run(args: argparse.Namespace) -> None:
     experiment.load_run(args.model_dir, args.gin_param)
     job = Run(args.model_dir)
     scorer = job.evaluate(args.checkpoint)
-    metrics = json.dumps(scorer.metrics, indent=2)
     try:
-        write_atomic(str(job.model_dir / "metrics.json"), metrics + "\n")
-        scorer.write(job.model_dir / "predictions")
+        job.directory.write_metrics(scorer.metrics)
+        scorer.write(job.directory.predictions)
     except RunError as error:  # a run that may only be read can be scored
         _LOGGER.warning("%s", error)
-    print(metrics if args.json else scorer.table())
+    print(json.dumps(scorer.metrics, indent=2) if args.json else scorer.table())

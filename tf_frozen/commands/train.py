@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import shlex
@@ -56,17 +55,15 @@ def run(args: argparse.Namespace) -> int:
     with job.directory.lock:
         if not job.train(strict=args.strict):
             return 130
-        _finish(job, args.model_dir, started)
+        _finish(job, started)
     return 0
 
 
-def _finish(job: Any, model_dir: str, started: float) -> None:
+def _finish(job: Any, started: float) -> None:
     """Scores, draws and exports the trained detector; writes the figures to summary.json."""
-    from tf_frozen.files import write_atomic
-
     scorer = job.evaluate()
     _LOGGER.info("\nScores on the val split\n%s\n", scorer.table())
-    scorer.write(job.model_dir / "predictions")
+    scorer.write(job.directory.predictions)
     saved_model, export_memory = _export(job, scorer)
     parameters = job.parameters()
     summary = {
@@ -81,8 +78,8 @@ def _finish(job: Any, model_dir: str, started: float) -> None:
         "frozen_parameters": parameters["frozen"],
         "saved_model": saved_model,
     }
-    write_atomic(str(job.model_dir / "summary.json"), json.dumps(summary, indent=2) + "\n")
-    _LOGGER.info("%s", _where(model_dir, summary))
+    job.directory.write_summary(summary)
+    _LOGGER.info("%s", _where(job.directory, summary))
 
 
 def _export(job: Any, scorer: Any) -> tuple[str, int]:
@@ -91,7 +88,7 @@ def _export(job: Any, scorer: Any) -> tuple[str, int]:
     from tf_frozen.export.verify import detections, verify
 
     detector = scorer.detector
-    folder = export(detector, job.categories, str(job.model_dir / "saved_model"), job.magnification)
+    folder = export(detector, job.categories, str(job.directory.saved_model), job.magnification)
     images = scorer.images(_VERIFIED_IMAGES)
     same = verify(folder, images, detections(detector, job.categories, images))
     _LOGGER.info(
@@ -114,18 +111,20 @@ def _peak_memory_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _where(model_dir: str, summary: dict[str, Any]) -> str:
-    logdir = os.path.join(model_dir, "tensorboard")
+def _where(directory: Any, summary: dict[str, Any]) -> str:
+    from tf_frozen.training.run_directory import FREEZING, SUMMARY
+
     python = min(sys.executable, os.path.relpath(sys.executable), key=len)
     rows = {
-        "predictions": "drawn pictures and results.json",
-        "saved_model": "the detector, for TensorFlow anywhere",
-        "tensorboard": shlex.join([python, "-m", "tensorboard.main", "--logdir", logdir]),
-        "checkpoints": "to go on from",
-        "freezing.json": "fingerprints of what stayed frozen",
-        "summary.json": "these figures",
+        directory.predictions: "drawn pictures and results.json",
+        directory.saved_model: "the detector, for TensorFlow anywhere",
+        directory.tensorboard: shlex.join([python, "-m", "tensorboard.main", "--logdir", str(directory.tensorboard)]),
+        directory.checkpoints: "to go on from",
+        directory.path / FREEZING: "fingerprints of what stayed frozen",
+        directory.path / SUMMARY: "these figures",
     }
-    lines = [f"  {os.path.join(model_dir, name):<{len(model_dir) + 16}} {what}" for name, what in rows.items()]
+    width = len(str(directory.path)) + 16
+    lines = [f"  {str(path):<{width}} {what}" for path, what in rows.items()]
     minutes, gigabytes = summary["seconds"] / 60, summary["peak_memory_bytes"] / 1e9
     rate = summary["images_per_second"]
     trained = f"{rate:.1f} images/s in training, " if rate else ""  # a run that had no step left has none

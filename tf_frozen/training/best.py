@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -10,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tf_frozen.files import sync, write_atomic, write_error
+from tf_frozen.files import sync, write_error
 from tf_frozen.training.checkpoint_contents import fault
+from tf_frozen.training.run_directory import RunDirectory
 
-_TYPES = {"step": (int,), "metric": (str,), "value": (int, float), "images": (int,), "since": (int,)}
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -25,8 +24,9 @@ class Best:
     """
 
     def __init__(self, model_dir: str | Path):
-        self._folder = Path(model_dir) / "best"
-        self.record = self._read()
+        self._directory = RunDirectory(model_dir)
+        self._folder = self._directory.best
+        self.record = self._directory.best_record()
 
     @property
     def path(self) -> str | None:
@@ -80,20 +80,5 @@ class Best:
             raise write_error(str(self._folder), error, needed) from error
 
     def _write(self, record: dict[str, Any]) -> None:
-        write_atomic(str(self._folder / "best.json"), json.dumps(record) + "\n")
+        self._directory.write_best(record)
         self.record = record
-
-    def _read(self) -> dict[str, Any] | None:
-        path = self._folder / "best.json"
-        if not path.is_file():
-            return None
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            values = {name: record[name] for name in _TYPES}
-            if all(type(values[name]) in types for name, types in _TYPES.items()):
-                return values
-            error = "its values are of other types"
-        except (OSError, ValueError, TypeError, LookupError, RecursionError) as unreadable:
-            error = unreadable
-        _LOGGER.warning("%s cannot be read (%s): the run has no best checkpoint until its next score.", path, error)
-        return None

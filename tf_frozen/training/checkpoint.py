@@ -29,6 +29,7 @@ from tf_frozen.training.checkpoint_contents import (
 )
 from tf_frozen.training.checkpoint_list import SAVING, CheckpointList, complete_checkpoints, step_in_name
 from tf_frozen.training.left_out import LeftOut, check_same, described, read_left_out
+from tf_frozen.training.run_directory import RunDirectory
 
 HOLDS = ("trained", "everything")
 _LOGGER = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class Checkpoints:
         enter: Callable[[int], keras.optimizers.Optimizer] | None = None,
     ):
         optimizer.build(detector.trainable_variables)
-        self.directory = os.path.join(model_dir, "checkpoints")
+        self.directory = str(RunDirectory(model_dir).checkpoints)
         self._detector, self._optimizer = detector, optimizer
         self._list = CheckpointList(self.directory)
         self._keep, self._enter = keep, enter

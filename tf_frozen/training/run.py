@@ -142,7 +142,7 @@ class Run(Checked, metaclass=KeepsConfiguration):
         self._complete(train_data, val_data, strict)
         self._audit.begin(batches, step)
         start_report.advise(detector, batches, step, self.train_steps)
-        self.directory.write("magnification.json", magnification.of_training(self._image_batches(train_data, detector)))
+        self.directory.write_magnification(magnification.of_training(self._image_batches(train_data, detector)))
         start_report.check_magnification(self.magnification, detector, val_data)
         start_report.check_tiles(detector, train_data)
         self._record(train_data.categories, step)
@@ -157,7 +157,7 @@ class Run(Checked, metaclass=KeepsConfiguration):
         _LOGGER.info("%s", describe_start(step, self.train_steps, self.batch_size, len(train_data.examples)))
         while True:
             start_report.log_phase(phases, detector, self.checkpoints)
-            self.directory.write("policy.json", {"from_step": phases.begin, **policy_as_dict(phases.decisions)})
+            self.directory.write_policy(phases.begin, policy_as_dict(phases.decisions))
             end = phases.end(self.train_steps)
             finished = step >= end or self._stopped or self._fit(detector, checkpoints, batches, step, end)
             self._audit.finish(batches)
@@ -216,7 +216,7 @@ class Run(Checked, metaclass=KeepsConfiguration):
         scorer = self._scorer
         if scorer is None:
             (val_data,) = read_all(self._val_data)
-            check_scored(val_data, self.categories, str(self.model_dir / "classes.json"))
+            check_scored(val_data, self.categories, str(self.directory.classes_path))
         detector, step = self._restored(checkpoint)
         if scorer is None:
             start_report.check_magnification(self.magnification, detector, val_data)
@@ -254,7 +254,7 @@ class Run(Checked, metaclass=KeepsConfiguration):
             _LOGGER.warning(
                 "There is no best checkpoint in %s, though this run is scored every %d steps; the latest one need not "
                 "be its best.",
-                self.model_dir / "best",
+                self.directory.best,
                 every,
             )
 
@@ -297,7 +297,7 @@ class Run(Checked, metaclass=KeepsConfiguration):
             FiniteLoss(batches.image_ids),
             Every(1, lambda now: self.directory.lock.check()),
             progress,
-            TensorBoard(str(self.model_dir / "tensorboard"), self.batch_size),
+            TensorBoard(str(self.directory.tensorboard), self.batch_size),
             Checkpointing(checkpoints, self.checkpoint_seconds),
             validate,
             interrupt,
@@ -325,10 +325,10 @@ class Run(Checked, metaclass=KeepsConfiguration):
         if step:
             start_report.log_changes(self.directory.config())
         experiment.save(str(self.model_dir))
-        self.directory.write("classes.json", [category._asdict() for category in categories])
-        self.directory.write("environment.json", environment())
+        self.directory.write_classes(categories)
+        self.directory.write_environment(environment())
         if self._length_record:
-            self.directory.write("length.json", self._length_record)
+            self.directory.write_length(self._length_record)
         self._audit.write()
 
     def _check_classes(self, train_data: DataSource) -> None:
@@ -340,10 +340,10 @@ class Run(Checked, metaclass=KeepsConfiguration):
         except RunError as error:
             _LOGGER.warning("%s\nWhether the data have the classes that this run was trained on is not checked.", error)
         else:
-            check_same(train_data, known, str(self.model_dir / "classes.json"))
+            check_same(train_data, known, str(self.directory.classes_path))
 
     def _has_checkpoint(self) -> bool:
-        return any(self.model_dir.glob("checkpoints/ckpt-*.index"))
+        return any(self.directory.checkpoints.glob("ckpt-*.index"))
 
     def _check_settings(self) -> None:
         """Raises ConfigError where there is no length, and for a setting that is none of the choices."""

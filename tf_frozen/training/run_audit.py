@@ -53,8 +53,7 @@ class RunAudit:
     def write(self, left_out: dict[str, Any] | None = None) -> None:
         """Writes freezing.json; `left_out` is what checkpoints leave out, by default those written from now on."""
         self._left_out = self._builder.built.checkpoints.summary() if left_out is None else left_out
-        more = {"left_out": self._left_out, "proven_from": self._proven_from}
-        self._directory.write("freezing.json", self.current.as_dict() | more)
+        self._directory.write_freezing(self.current.as_dict(), self._left_out, self._proven_from)
 
     def report(self, crop: tuple[int, int]) -> dict[str, Any]:
         """What the audit finds in the latest checkpoint and in a step traced from it: the content of freezing.json."""

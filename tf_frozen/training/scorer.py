@@ -87,8 +87,9 @@ class Scorer:
             self._found = detect_all(self._detect, batches, self.examples)
         self.results = [row for row in self._found if row["category_id"] in self._listed]
         self.metrics, self.per_class = evaluate_all(self._scored_by, self._ground_truth, self.results)
-        RunDirectory(self._model_dir).add_metrics(step, {"images": len(self.examples), **self.metrics})
-        board = TensorBoard(str(self._model_dir / "tensorboard"), self._batch_size)
+        directory = RunDirectory(self._model_dir)
+        directory.add_metrics(step, {"images": len(self.examples), **self.metrics})
+        board = TensorBoard(str(directory.tensorboard), self._batch_size)
         board.scalars(step, {f"val/{name}": value for name, value in self.metrics.items() if value is not None})
         for name, picture in self.pictures():
             board.images(step, f"val/{name}", picture)
