@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from tf_frozen.data.example import Example as Example
     from tf_frozen.data.source import DataSource as DataSource
     from tf_frozen.data.sources.coco_json import CocoJson as CocoJson
+    from tf_frozen.evaluation.metric import Metric as Metric
+    from tf_frozen.evaluation.metrics.coco import CocoBoxes as CocoBoxes
+    from tf_frozen.evaluation.metrics.coco import CocoMasks as CocoMasks
     from tf_frozen.export.predictor import Predictor as Predictor
     from tf_frozen.recipes import cascade_rcnn as cascade_rcnn
     from tf_frozen.recipes import mask_rcnn as mask_rcnn
@@ -25,10 +28,13 @@ if TYPE_CHECKING:
 # The module of each name: it is imported, and TensorFlow with it, when the name is first used.
 _MODULES = {
     "Category": "data.category",
+    "CocoBoxes": "evaluation.metrics.coco",
     "CocoJson": "data.sources.coco_json",
+    "CocoMasks": "evaluation.metrics.coco",
     "DataSource": "data.source",
     "Example": "data.example",
     "FreezingAudit": "training.callbacks.freezing_audit",
+    "Metric": "evaluation.metric",
     "Predictor": "export.predictor",
     "Run": "training.run",
     "cascade_rcnn": "recipes",

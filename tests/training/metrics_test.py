@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import tempfile
 
 import gin
@@ -12,6 +13,7 @@ from pycocotools import mask as coco_mask
 
 from tests.commands import job
 from tests.training import tiny_run
+from tf_frozen.config.from_objects import gin_value
 from tf_frozen.errors import ConfigError
 from tf_frozen.evaluation.metric import Metric, check_metrics, evaluate_all
 from tf_frozen.evaluation.metrics.coco import CocoBoxes, CocoMasks
@@ -87,6 +89,25 @@ class MetricsTest(tf.test.TestCase):
         )
         with self.assertRaisesRegex(ConfigError, "Odd.evaluate gave no recall75"):
             evaluate_all([Odd()], {}, [{}])
+
+    def test_the_metric_of_the_docs(self):
+        page = pathlib.Path(__file__).parents[2] / "docs" / "python.md"
+        (block,) = re.findall(
+            r"(?ms)^```python\n((?:(?!^```).)*?tff\.Metric\).*?)^```", page.read_text(encoding="utf-8")
+        )
+        names = {"__name__": "counting"}
+        self.addCleanup(lambda: gin.config._REGISTRY.pop("counting.CountError"))
+        exec(block, names)
+        truth = {"images": [{"id": 1}, {"id": 2}], "annotations": [{"image_id": 1}, {"image_id": 2}, {"image_id": 2}]}
+        found = [{"image_id": 1, "score": 0.9}, {"image_id": 2, "score": 0.6}, {"image_id": 2, "score": 0.4}]
+        self.assertEqual(evaluate_all([names["CountError"]()], truth, found), ({"exact": 0.5, "missed": 1 / 3}, []))
+        self.assertEqual(evaluate_all([names["CountError"](0.3)], truth, found), ({"exact": 1.0, "missed": 0.0}, []))
+
+    def test_metrics_of_python_are_written_as_gin(self):
+        self.addCleanup(gin.clear_config)
+        written = gin_value([CocoBoxes(headline="AP50"), BestMatch], "metrics", "Run.metrics")
+        self.assertEqual(repr(written), "[@metrics_0/CocoBoxes(), @BestMatch]")
+        self.assertEqual(gin.query_parameter("metrics_0/CocoBoxes.headline"), "AP50")
 
     def test_no_other_file_names_a_figure(self):
         package = pathlib.Path(__file__).parents[2] / "tf_frozen"
