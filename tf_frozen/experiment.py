@@ -17,7 +17,7 @@ from tf_frozen.config.computed import pin_computed
 from tf_frozen.config.explained import explained
 from tf_frozen.config.imports import with_packages
 from tf_frozen.config.reading import read
-from tf_frozen.config.unused import report_unused, unused_bindings
+from tf_frozen.config.unused import drop_needed_only_by, out_of_use, report_unused, unused_bindings
 from tf_frozen.errors import ConfigError, RunError
 from tf_frozen.files import write_atomic
 from tf_frozen.gin_files import find
@@ -82,7 +82,11 @@ def _hold_all(model_dir: pathlib.Path) -> bool:
 
 
 def save(model_dir: str) -> None:
-    """Writes config.gin, all bindings, and operative_config.gin, the values used; RunError when it cannot."""
+    """Writes config.gin, all bindings, and operative_config.gin, the values used; RunError when it cannot.
+
+    Bindings of parts that later ones replaced are dropped: who opens the run need not give the values they ask for.
+    """
+    drop_needed_only_by(out_of_use())
     texts = {"config.gin": gin.config_str, "operative_config.gin": gin.operative_config_str}
     for name, text in texts.items():
         write_atomic(os.path.join(model_dir, name), with_packages(text(max_line_length=110)))

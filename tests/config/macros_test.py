@@ -10,6 +10,13 @@ class WithoutValueTest(GinTest):
         self.assertIn("run.gin:3: ", message)
         self.assertIn("`gin_params` 'DATA = ...'", message)
 
+    def test_a_part_that_another_replaced_needs_none(self):
+        neck = "ToyRun.neck = @big/ToyNeck()\nbig/ToyNeck.filters = %FILTERS"
+        self.assertIn("The macro 'FILTERS' has no value", self.fault(self.load, neck))
+        self.load(neck, "ToyRun.neck = None")
+        shared = f"{neck}\nToyNeck.filters = %FILTERS"
+        self.assertIn("The macro 'FILTERS' has no value", self.fault(self.load, shared, "ToyRun.neck = @ToyNeck()"))
+
 
 class WithoutUseTest(GinTest):
     def test_a_misspelt_macro_is_an_error_wherever_it_stands(self):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tf_frozen import gin_files
 from tf_frozen.config.bindings import MACRO, Binding, bindings, replaced
 from tf_frozen.config.required import how_to_give
+from tf_frozen.config.unused import out_of_use
 from tf_frozen.errors import ConfigError
 from tf_frozen.gin_files import did_you_mean
 
@@ -18,8 +19,8 @@ def check_macros() -> None:
 
 
 def _without_value(given: dict[str, Binding]) -> list[str]:
-    faults = {}
-    for binding in bindings.values():
+    faults, idle = {}, out_of_use()
+    for binding in (binding for key, binding in bindings.items() if key not in idle):
         for name in sorted(binding.macros() - set(given)):
             advice = did_you_mean(name, given) + how_to_give(name)
             text = f"{binding.where}: The macro '{name}' has no value.{advice}\n    {binding.text}"

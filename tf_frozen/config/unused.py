@@ -20,7 +20,7 @@ def unused_bindings() -> list[str]:
 
     The bindings of a part that a later binding replaced, such as a neck, are not listed.
     """
-    accounted = _used_keys() | _out_of_use()
+    accounted = _used_keys() | out_of_use()
     left = {key: binding for key, binding in bindings.items() if key not in accounted}
     # Whoever corrects these corrects the macros that they take their values from.
     explained = set().union(*(binding.macros() for key, binding in left.items() if key[1] != MACRO))
@@ -70,10 +70,14 @@ def _used_keys() -> set[Key]:
     return {*received, *_reached([bindings[key].value for key in received], called)}
 
 
-def _out_of_use() -> set[Key]:
-    """Returns the bindings of what a binding referred to before another replaced it, without those made later."""
+def out_of_use() -> set[Key]:
+    """Returns the bindings of what a binding referred to before another replaced it, without those made later.
+
+    What something else refers to is in use.
+    """
     reached = ((key, beside) for _, before, beside in replaced for key in _reached([before.value], set()))
-    return {key for key, beside in reached if key in beside and _same_line(beside[key], bindings[key])}
+    idle = {key for key, beside in reached if key in beside and _same_line(beside[key], bindings[key])}
+    return idle - _reached([binding.value for key, binding in bindings.items() if key not in idle], set())
 
 
 def _same_line(first: Binding, second: Binding) -> bool:
