@@ -12,6 +12,7 @@ from tf_frozen.config.from_objects import constructed, gin_value
 from tf_frozen.config.reading import read
 from tf_frozen.data.augmentation.quarter_turns import QuarterTurns
 from tf_frozen.data.pipeline import TrainBatches
+from tf_frozen.data.source import DataSource
 from tf_frozen.errors import ConfigError
 from tf_frozen.freezing.policy import Policy
 from tf_frozen.keras_flavor import keras
@@ -35,6 +36,15 @@ class Forgetful:
 @gin.configurable
 def half(value):
     return value / 2
+
+
+class Empty(DataSource):
+    """A source of no image."""
+
+    examples = categories = ()
+
+    def read(self, index):
+        raise NotImplementedError
 
 
 class FromObjectsTest(tf.test.TestCase):
@@ -76,7 +86,7 @@ class FromObjectsTest(tf.test.TestCase):
 
     def test_partials_classes_functions_and_literals(self):
         batches = functools.partial(TrainBatches, crop=np.array([64, 96]), augmentation=[QuarterTurns(False)])
-        lines, made = self.written(batches, use=lambda kind: kind([], (128, 128), 2))
+        lines, made = self.written(batches, use=lambda kind: kind(Empty(), (128, 128), 2))
         self.assertIn("part/TrainBatches.augmentation = [@part/augmentation_0/QuarterTurns()]", lines)
         self.assertEqual(made.crop, (64, 96))
         self.assertFalse(made.augmentation[0].turns)
