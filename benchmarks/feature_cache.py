@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 import gin
 import tensorflow as tf
 
-from tf_frozen import experiment
+from tf_frozen.config.load import load_config
 from tf_frozen.feature_cache.build import FeatureCache
 from tf_frozen.feature_cache.cached_batches import CachedBatches
 from tf_frozen.feature_cache.reader import CacheReader
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     files, params = CONFIGS[args.config]
-    experiment.load(files, [*params, *args.gin_param])
+    load_config(files, [*params, *args.gin_param])
     with tempfile.TemporaryDirectory() as folder:
         found = measure(folder, args.rounds, args.steps)
     gin.clear_config()

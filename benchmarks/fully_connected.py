@@ -19,7 +19,7 @@ from unittest import mock
 import gin
 import tensorflow as tf
 
-from tf_frozen import experiment
+from tf_frozen.config.load import load_config
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.dense_block import DenseBlock
 from tf_frozen.training.run import Run
@@ -112,7 +112,7 @@ def _with_gradients(layer: keras.layers.Layer, inputs: tf.Tensor) -> list[tf.Ten
 
 def _stepper(gin_file: str, steps: int) -> Callable[[], object]:
     """What runs `steps` training steps on the gin file's first batches, read beforehand."""
-    experiment.load([gin_file], [])
+    load_config([gin_file], [])
     with tempfile.TemporaryDirectory() as folder:
         run = Run(folder)
         batches, detector = run.feature_source()

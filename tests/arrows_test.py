@@ -22,9 +22,8 @@ FLOORS = (
     ("heads", "necks", "backbones"),
     ("data", "layers"),
     ("geometry", "losses"),
-    ("experiment",),
     ("config",),
-    ("files", "gin_files", "keras_flavor", "log"),
+    ("files", "keras_flavor", "log"),
     ("errors", "signals"),
 )
 # Rooms below that a room leaves alone: freezing needs only a Keras model.

@@ -11,9 +11,11 @@ import tensorflow as tf
 from gin import config as gin_config
 from gin import config_parser
 
-from tf_frozen import experiment, gin_files
 from tf_frozen.commands.configs import markdown
+from tf_frozen.config import gin_files
 from tf_frozen.config.imports import import_all, package_of
+from tf_frozen.config.load import load_config
+from tf_frozen.config.unused import unused_bindings
 from tf_frozen.data.no_images import NoImages
 from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.errors import DataError
@@ -86,7 +88,7 @@ class RunnableTest(tf.test.TestCase):
         values = NEON | {"FRAME": (128, 128)} | macros
         # The photographs that come with the package have no masks.
         params = [*(f"{macro} = {value!r}" for macro, value in values.items()), "CocoJson.masks = False", *params]
-        experiment.load([name], params)
+        load_config([name], params)
 
     def built(self, parameter):
         """What Run.`parameter` makes: the detector, a data set or the optimizer."""
@@ -108,7 +110,7 @@ class RunnableTest(tf.test.TestCase):
                 overridden = found["Commonly overridden"].split(", ")
                 self.assertContainsSubset({"TRAIN_STEPS", "BATCH_SIZE", "SEED", "BACKBONE_MODE"}, overridden)
                 required = [] if found["Required"].startswith("nothing") else found["Required"].split(", ")
-                experiment.load([name])
+                load_config([name])
                 for macro in [*overridden, *required]:
                     gin.query_parameter(f"{macro}/gin.macro.value")  # ValueError where there is none
 
@@ -140,7 +142,7 @@ class RunnableTest(tf.test.TestCase):
                 self.assertEqual(found["boxes"].shape[::2], (1, 4))
                 optimizer.build(detector.trainable_variables)
                 TrainBatches(NoImages(), detector.frame, run.batch_size, run.seed)
-                self.assertEqual(experiment.unused_bindings(), [])
+                self.assertEqual(unused_bindings(), [])
 
     @pytest.mark.slow
     def test_the_mode_of_the_backbone_is_one_macro(self):

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tests.detectors.keras_habits_test import IMAGES, SIDE, batches
-from tf_frozen import experiment
+from tf_frozen.config.load import load_config
 from tf_frozen.detectors.rcnn import RCNN
 from tf_frozen.detectors.single_stage import SingleStage
 from tf_frozen.errors import ConfigError
@@ -73,7 +73,7 @@ class NewLossTest(tf.test.TestCase):
     def test_both_kinds_of_detector_train_with_it_and_are_saved_with_it(self):
         for kind, holder in ((SingleStage, "head"), (RCNN, "box_heads")):
             with self.subTest(kind.__name__):
-                experiment.load([self.file], [f"FRAME = ({SIDE}, {SIDE})"])
+                load_config([self.file], [f"FRAME = ({SIDE}, {SIDE})"])
                 keras.utils.set_random_seed(0)
                 detector = kind()
                 loss = getattr(detector, holder).class_loss
@@ -90,7 +90,7 @@ class NewLossTest(tf.test.TestCase):
                     self.assertAllEqual(found[name], value, name)
 
     def test_its_scores_are_sigmoids_in_a_box_head(self):
-        experiment.load([self.file], [f"FRAME = ({SIDE}, {SIDE})"])
+        load_config([self.file], [f"FRAME = ({SIDE}, {SIDE})"])
         cascade = RCNN().box_heads
         logits = tf.constant([[[9.0, 0.0, np.log(3.0)]]])
         self.assertAllClose(cascade._probabilities([logits]), [[[0.5, 0.75]]])
@@ -101,7 +101,7 @@ class NewLossTest(tf.test.TestCase):
             ("Smoothed.smooth = 0.1", "no parameter 'smooth'. Did you mean 'smoothing'"),
         ):
             with self.assertRaisesRegex(ConfigError, message):
-                experiment.load([self.file], [f"FRAME = ({SIDE}, {SIDE})", line])
+                load_config([self.file], [f"FRAME = ({SIDE}, {SIDE})", line])
 
 
 if __name__ == "__main__":

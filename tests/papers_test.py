@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_frozen import experiment, gin_files
 from tf_frozen.backbones import keras_application, resnet
+from tf_frozen.config import gin_files
+from tf_frozen.config.load import load_config
+from tf_frozen.config.unused import unused_bindings
 from tf_frozen.data.no_images import NoImages
 from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.freezing.flops import step_multiply_adds
@@ -103,7 +105,7 @@ class RecipesTest(tf.test.TestCase):
     def load(self, name, *params):
         data = [f"{split}_{kind} = '/nowhere'" for split in ("TRAIN", "VAL") for kind in ("ANNOTATIONS", "IMAGES")]
         given = ["INIT_CHECKPOINT = '/nowhere/jft'"] if "_jft_" in name else []
-        experiment.load([name], [*data, *given, *params])
+        load_config([name], [*data, *given, *params])
 
     def test_every_row_of_the_paper_that_needs_no_later_part_is_there(self):
         fifths = [f"{init}_{mode}" for init in ("imagenet", "jft") for mode in ("fine_tune", "frozen")]
@@ -182,7 +184,7 @@ class RecipesTest(tf.test.TestCase):
             detector = built("detector")
         built("optimizer")
         TrainBatches(NoImages(), (side, side), run.batch_size, run.seed)
-        self.assertEqual(experiment.unused_bindings(), [])
+        self.assertEqual(unused_bindings(), [])
         mode = next((m for m in ("scratch", "fine_tune") if m in name), "frozen")
         mode += "_with_adapters" * ("adapters" in name)
         self.assertEqual((detector.backbone.mode, detector.backbone.frozen), (mode, mode == "frozen"))

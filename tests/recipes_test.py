@@ -7,7 +7,7 @@ import gin
 import tensorflow as tf
 
 import tf_frozen as tff
-from tf_frozen import experiment
+from tf_frozen.config.load import load_config
 from tf_frozen.errors import ConfigError
 from tf_frozen.training.run import Run
 
@@ -20,7 +20,7 @@ def config_of(detector):
 class RecipesTest(tf.test.TestCase):
     def by_gin(self, gin_file, *gin_params):
         self.addCleanup(gin.clear_config)
-        experiment.load([gin_file], gin_params)
+        load_config([gin_file], gin_params)
         return copy.deepcopy(gin.get_bindings(Run, resolve_references=False)["detector"])()
 
     def test_detectors_are_those_of_the_gin_files(self):

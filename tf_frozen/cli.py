@@ -24,9 +24,9 @@ from typing import Any, NoReturn, TextIO
 
 import tf_frozen
 from tf_frozen import commands
+from tf_frozen.config.explained import explained
+from tf_frozen.config.suggest import did_you_mean
 from tf_frozen.errors import UserError
-from tf_frozen.experiment import explained
-from tf_frozen.gin_files import did_you_mean
 from tf_frozen.log import to_console
 from tf_frozen.signals import Terminated, raised
 

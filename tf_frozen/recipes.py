@@ -8,8 +8,9 @@ from typing import Any
 
 import gin
 
-from tf_frozen import experiment
 from tf_frozen.config.configuration import Configuration
+from tf_frozen.config.explained import explained
+from tf_frozen.config.load import load_config
 from tf_frozen.detectors.detector import Detector
 from tf_frozen.training.run import Run  # gin has to know it before a file binds its parameters
 from tf_frozen.training.run_config import RECIPE
@@ -49,7 +50,7 @@ def detector(
     files = [gin_file, f"backbones/{backbone}.gin", *([f"necks/{neck}.gin"] if neck else [])]
     macros = {"NUM_CLASSES": num_classes, "FRAME": frame, "BACKBONE_MODE": mode, "DETECTIONS": detections}
     params = [f"{name} = {value!r}" for name, value in macros.items() if value is not None]
-    with Configuration().active(), experiment.explained():
-        experiment.load(files, [*params, *gin_params])
+    with Configuration().active(), explained():
+        load_config(files, [*params, *gin_params])
         new = copy.deepcopy(gin.get_bindings(Run, resolve_references=False)["detector"])
         return new()

@@ -11,8 +11,8 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from tests.layer_suite import LayerSuite
-from tf_frozen import experiment
 from tf_frozen.backbones.keras_application import KerasApplication
+from tf_frozen.config.load import load_config
 from tf_frozen.errors import ConfigError, FreezeError
 from tf_frozen.freezing.variable_paths import variable_paths
 from tf_frozen.keras_flavor import keras
@@ -269,7 +269,7 @@ class GinFilesTest(tf.test.TestCase):
             ("keras_application", FAMILIES["VGG16"]),
         ]:
             params = ["APPLICATION = 'VGG16'"] if name == "keras_application" else []
-            experiment.load([f"backbones/{name}.gin"], ["BACKBONE_MODE = 'frozen_random'", *params])
+            load_config([f"backbones/{name}.gin"], ["BACKBONE_MODE = 'frozen_random'", *params])
             built = gin.query_parameter("BACKBONE/gin.macro.value").scoped_configurable_fn()
             self.assertEqual(dict(built.channels), {level: channels[level] for level in (3, 4, 5)})
 

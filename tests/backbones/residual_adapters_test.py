@@ -9,13 +9,13 @@ import tensorflow as tf
 from tests.backbones.resnet_test import NARROW, OFFICIAL, build_with_model_garden, images, save
 from tests.export.stand_in import CATEGORIES
 from tests.freezing import tiny
-from tf_frozen import experiment
 from tf_frozen.backbones.backbone import MODES_WITH_ADAPTERS, Backbone
 from tf_frozen.backbones.efficientnet_lite import EfficientNetLite
 from tf_frozen.backbones.keras_application import KerasApplication
 from tf_frozen.backbones.residual_adapters import AdaptedConv, ResidualAdapters, adapted_convs, folded
 from tf_frozen.backbones.resnet import ResNetRS
 from tf_frozen.backbones.saved_model import SavedModelBackbone
+from tf_frozen.config.load import load_config
 from tf_frozen.errors import ConfigError
 from tf_frozen.export.saved_model import export
 from tf_frozen.freezing.audit import Audit
@@ -245,7 +245,7 @@ class ErrorsTest(tf.test.TestCase):
 class GinTest(tf.test.TestCase):
     def test_the_mode_alone_switches_them_on(self):
         self.addCleanup(gin.clear_config)
-        experiment.load(
+        load_config(
             ["backbones/efficientnet_lite0.gin"], [f"BACKBONE_MODE = '{MODE}'", "ResidualAdapters.depthwise = True"]
         )
         backbone = gin.query_parameter("BACKBONE/gin.macro.value").scoped_configurable_fn()

@@ -9,8 +9,8 @@ from official.vision.modeling.backbones import resnet as model_garden
 from official.vision.ops.preprocess_ops import normalize_image
 
 from tests.layer_suite import LayerSuite
-from tf_frozen import experiment
 from tf_frozen.backbones.resnet import ResNet, ResNetRS
+from tf_frozen.config.load import load_config
 from tf_frozen.errors import ConfigError, FreezeError
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.building import unallocated
@@ -229,7 +229,7 @@ class GinTest(tf.test.TestCase):
             ("resnet_rs50", ResNetRS, 50, 33.643),
             ("resnet_rs101", ResNetRS, 101, 61.570),
         ]:
-            experiment.load([f"backbones/{name}.gin"], ["BACKBONE_MODE = 'frozen'", "INIT_CHECKPOINT = '/some/where'"])
+            load_config([f"backbones/{name}.gin"], ["BACKBONE_MODE = 'frozen'", "INIT_CHECKPOINT = '/some/where'"])
             with unallocated():  # which reads no checkpoint
                 backbone = gin.query_parameter("BACKBONE/gin.macro.value").scoped_configurable_fn()
             self.assertIs(type(backbone), kind)

@@ -13,8 +13,8 @@ from absl.testing import parameterized
 
 from tests.freezing import tiny
 from tests.layer_suite import LayerSuite
-from tf_frozen import experiment
 from tf_frozen.backbones.saved_model import SavedModelBackbone
+from tf_frozen.config.load import load_config
 from tf_frozen.data.category import Category
 from tf_frozen.detectors.rcnn import RCNN
 from tf_frozen.errors import ConfigError
@@ -383,7 +383,7 @@ class GinFileTest(tf.test.TestCase):
     def test_names_the_saved_model(self):
         self.addCleanup(gin.clear_config)
         params = [f"BACKBONE_SAVED_MODEL = {plain()!r}", "BACKBONE_MODE = 'frozen'"]
-        experiment.load(["backbones/saved_model.gin"], params)
+        load_config(["backbones/saved_model.gin"], params)
         built = gin.query_parameter("BACKBONE/gin.macro.value").scoped_configurable_fn()
         self.assertEqual(dict(built.channels), {3: 6, 4: 7, 5: 8})
 

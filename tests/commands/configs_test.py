@@ -6,7 +6,8 @@ import sys
 
 import tensorflow as tf
 
-from tf_frozen import cli, gin_files
+from tf_frozen import cli
+from tf_frozen.config import gin_files
 
 
 class ConfigsTest(tf.test.TestCase):

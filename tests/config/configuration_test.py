@@ -3,8 +3,8 @@
 import gin
 
 from tests.config import toys
-from tf_frozen import experiment
 from tf_frozen.config import bindings
+from tf_frozen.config.computed import pin_macro
 from tf_frozen.config.configuration import Configuration
 
 
@@ -31,7 +31,7 @@ class ConfigurationTest(toys.GinTest):
     def test_what_is_bound_while_it_is_active_stays_in_it(self):
         configuration = self.read()
         with configuration.active():
-            experiment.pin_macro("TRAIN_STEPS", 100, "the length")
+            pin_macro("TRAIN_STEPS", 100, "the length")
             gin.bind_parameter("ToyNeck.repeats", 5)
         with configuration.active():
             self.assertEqual(self.build().neck.repeats, 5)

@@ -3,7 +3,7 @@ import tensorflow as tf
 import tf_frozen.necks.fpn
 import tf_frozen.training.optimizers  # noqa: F401  so that gin knows what the texts bind
 from tests.config.toys import RUN, RUN_WITH_DATA, GinTest, source, toy_bug
-from tf_frozen import experiment
+from tf_frozen.config.explained import explained
 from tf_frozen.errors import ConfigError, DataError
 
 
@@ -11,7 +11,7 @@ class ExplainedTest(GinTest):
     def test_lists_every_required_value_with_its_meaning_and_how_to_give_it(self):
         self.load(RUN_WITH_DATA)
         data = self.build().data  # Nothing has asked for the values yet.
-        with self.assertRaises(ConfigError) as raised, experiment.explained():
+        with self.assertRaises(ConfigError) as raised, explained():
             data()
         first, second = str(raised.exception).splitlines()
         self.assertStartsWith(first, "run.gin:12: 'TRAIN_ANNOTATIONS' has no value (COCO JSON of the training")
@@ -76,7 +76,7 @@ class ExplainedTest(GinTest):
     def test_other_errors_stay_what_they_are(self):
         self.load(source("a.json"), "ToySource.check = 'x'")
         self.assertIn("concatenate", self.fault(self.build, error=TypeError))
-        with self.assertRaisesRegex(TypeError, "missing 1 required"), experiment.explained():
+        with self.assertRaisesRegex(TypeError, "missing 1 required"), explained():
             toy_bug()
 
 

@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 import tf_frozen.training.run  # noqa: F401  so that gin knows what the texts bind
-from tf_frozen import experiment, gin_files
+from tf_frozen.config import gin_files
+from tf_frozen.config.load import load_config
 from tf_frozen.errors import UserError
 
 MUTATIONS = 2000
@@ -71,7 +72,7 @@ class FuzzTest(tf.test.TestCase):
     def refused(self, files, params):
         """Whether the texts are refused, with a message of the package's."""
         try:
-            experiment.load(files, params)
+            load_config(files, params)
         except UserError as error:
             self.assertNotEmpty(str(error))
             self.assertLess(max(map(len, str(error).splitlines())), 2000)

@@ -7,8 +7,9 @@ from gin import config as gin_config
 
 import tf_frozen.necks
 from tests.config.toys import RUN, GinTest
-from tf_frozen import experiment
 from tf_frozen.config.imports import package_of, with_packages
+from tf_frozen.config.load import load_config
+from tf_frozen.config.record import config_of, save_config
 
 MODULE = """
 import gin
@@ -53,13 +54,13 @@ class ImportsTest(GinTest):
                 text = f"{RUN}import {imported}\nold_place.ToyMoved.filters = 3\nToyRun.neck = @a/old_place.ToyMoved()"
                 self.load(text)
                 self.build()
-                experiment.save("run")
+                save_config("run")
                 self.move()
                 for name in ("config.gin", "operative_config.gin"):
                     saved = Path("run", name).read_text()
                     self.assertStartsWith(saved, "import tf_frozen.necks\n\n# Macros:")
                     self.assertNotIn("old_place", saved)
-                experiment.load_run("run")
+                load_config([config_of("run")])
                 self.assertEqual(self.build().neck.filters, 3)
                 self.forget("tf_frozen.necks.new_place")
                 Path("new_place.py").unlink()
@@ -78,18 +79,18 @@ class ImportsTest(GinTest):
         self.file(MODULE, "toy_module.py")
         imports = "import tf_frozen.necks\nimport toy_module\n"
         self.load(f"{RUN}{imports}toy_module.ToyMoved.filters = 3\nToyRun.neck = @toy_module.ToyMoved()")
-        experiment.save("run")
+        save_config("run")
         self.move()
         self.forget("toy_module")
-        experiment.load_run("run")
+        load_config([config_of("run")])
         self.assertEqual(self.build().neck.filters, 3)
 
     def test_a_run_that_imports_a_module_which_has_moved_is_told_the_package(self):
         Path("run").mkdir()
         Path("run/config.gin").write_text(f"import tf_frozen.necks.old_place as tf_frozen2\n{RUN}")
-        experiment.load_run("run")
+        load_config([config_of("run")])
         self.move()
-        message = self.fault(experiment.load_run, "run")
+        message = self.fault(load_config, [config_of("run")])
         self.assertStartsWith(message, "run/config.gin:1: There is no module 'tf_frozen.necks.old_place'.")
         self.assertIn("Import the package, in which modules may move: import tf_frozen.necks\n", message)
 

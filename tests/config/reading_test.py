@@ -6,7 +6,7 @@ import gin
 import tensorflow as tf
 
 from tests.config.toys import RUN, GinTest
-from tf_frozen import experiment
+from tf_frozen.config.load import load_config
 from tf_frozen.errors import ConfigError
 
 
@@ -106,7 +106,7 @@ class FaultTest(GinTest):
         )
         for line in lines:
             with self.subTest(ascii(line[:40])):
-                self.assertStartsWith(self.fault(experiment.load, [], [f"\n{line}"]), "`gin_params` 1: ")
+                self.assertStartsWith(self.fault(load_config, [], [f"\n{line}"]), "`gin_params` 1: ")
 
     def test_values_nested_deeper_than_python_goes(self):
         for depth in range(100, 500, 50):
@@ -115,7 +115,7 @@ class FaultTest(GinTest):
 
     def test_a_byte_order_mark_is_no_part_of_the_text(self):
         Path("marked.gin").write_bytes(b"\xef\xbb\xbf" + RUN.encode())
-        experiment.load(["marked.gin"], ["\ufeffToyNeck.repeats = 7"])
+        load_config(["marked.gin"], ["\ufeffToyNeck.repeats = 7"])
         self.assertEqual(self.build().neck.repeats, 7)
 
     def test_a_long_line_is_shown_in_part(self):
@@ -127,7 +127,7 @@ class FaultTest(GinTest):
         Path("folder.gin").mkdir()
         for name in ("latin.gin", "utf16.gin", "folder.gin", "nothing.gin"):
             with self.subTest(name):
-                self.assertIn(name, self.fault(experiment.load, [name]))
+                self.assertIn(name, self.fault(load_config, [name]))
 
     def test_a_file_that_includes_itself(self):
         self.file("include 'run.gin'", "other.gin")

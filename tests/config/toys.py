@@ -7,7 +7,8 @@ from pathlib import Path
 import gin
 import tensorflow as tf
 
-from tf_frozen import experiment
+from tf_frozen.config.explained import explained
+from tf_frozen.config.load import load_config
 from tf_frozen.errors import ConfigError, DataError
 from tf_frozen.keras_flavor import keras
 
@@ -103,10 +104,10 @@ class GinTest(tf.test.TestCase):
         return name
 
     def load(self, text, *gin_params):
-        experiment.load([self.file(text)], gin_params)
+        load_config([self.file(text)], gin_params)
 
     def build(self):
-        with experiment.explained():
+        with explained():
             return ToyRun()
 
     def fault(self, function, *arguments, error=ConfigError):

@@ -12,9 +12,9 @@ import tensorflow as tf
 from gin import config as gin_config
 
 import tf_frozen
-from tf_frozen import experiment
 from tf_frozen.config.configurables import construction, parameters
 from tf_frozen.config.external import is_external
+from tf_frozen.config.load import load_config
 from tf_frozen.config.ranges import Fraction, PositiveFloat, PositiveInt, Rate
 from tf_frozen.config.value_types import describe, fault, fits, parameter_types
 from tf_frozen.errors import ConfigError
@@ -178,7 +178,7 @@ class EveryConfigurableTest(tf.test.TestCase):
             for number in (*out_of_range(kind, limits), "1e999"):
                 line = f"{configurable.selector}.{name} = {make(number)!r}".replace("'1e999'", "1e999")
                 with self.assertRaises(ConfigError, msg=line) as raised:
-                    experiment.load([], [line])
+                    load_config([], [line])
                 self.assertStartsWith(str(raised.exception), f"`gin_params` 1: {configurable.selector}.{name} is ")
                 self.assertIn(limits.describe("").strip(), str(raised.exception))
 
@@ -199,7 +199,7 @@ class EveryConfigurableTest(tf.test.TestCase):
         for configurable, name, wrong in self.wrong_values():
             line = f"{configurable.selector}.{name} = {wrong!r}"
             with self.subTest(line), self.assertRaises(ConfigError) as raised:
-                experiment.load([], [line])
+                load_config([], [line])
             self.assertStartsWith(str(raised.exception), f"`gin_params` 1: {configurable.selector}.{name} is {wrong!r}")
             self.assertEndsWith(str(raised.exception), f"\n    {line}")
 

@@ -6,7 +6,9 @@ import numpy as np
 import tensorflow as tf
 
 import tf_frozen.training.run  # noqa: F401  so that gin knows what the files bind
-from tf_frozen import experiment
+from tf_frozen.config.computed import pin_computed
+from tf_frozen.config.load import load_config
+from tf_frozen.config.record import config_of, save_config
 from tf_frozen.data.checks.inspection import inspect
 from tf_frozen.data.suggestion import suggest, suggest_for, suggested_anchor_scale, suggested_frame
 from tf_frozen.detectors.tiles import Tiles
@@ -87,7 +89,7 @@ class FitToBoxesTest(tf.test.TestCase):
     def load(self, annotations, images, *params, file=RUN):
         paths = {"ANNOTATIONS": annotations, "IMAGES": images}
         data = [f"{split}_{macro} = {path!r}" for split in ("TRAIN", "VAL") for macro, path in paths.items()]
-        experiment.load([file, "datasets/fit_to_boxes.gin"], [*data, *params])
+        load_config([file, "datasets/fit_to_boxes.gin"], [*data, *params])
 
     def values(self):
         return gin.query_parameter("FRAME/gin.macro.value"), gin.query_parameter("ANCHOR_SCALE/gin.macro.value")
@@ -121,30 +123,30 @@ class FitToBoxesTest(tf.test.TestCase):
         folder = self.get_temp_dir()
         self.load(*write(folder, 5))
         with self.assertLogs("tf_frozen", "INFO") as logs:
-            experiment.pin_computed()
+            pin_computed()
         self.assertEqual(self.values(), ((1024, 1024), 2.0))
         self.assertIn("FRAME = (1024, 1024)", logs.output[0])
-        experiment.save(folder)
+        save_config(folder)
         saved = pathlib.Path(folder, "config.gin").read_text()
         self.load(*write(folder, 100))
         with self.assertLogs("tf_frozen", "INFO") as logs:
-            experiment.pin_computed(saved.splitlines())
+            pin_computed(saved.splitlines())
         self.assertEqual(self.values(), ((1024, 1024), 2.0))
         self.assertIn("ANCHOR_SCALE = 2.0  # as this run began", logs.output[0])
         pathlib.Path(folder, "train.json").unlink()
-        experiment.load_run(folder)
+        load_config([config_of(folder)])
         self.assertEqual(self.values(), ((1024, 1024), 2.0))
 
     def test_anchors_of_each_head_follow(self):
         for file, head in ((RUN, RegionProposal), ("runs/small_retinanet.gin", DenseHead)):
             with self.subTest(file):
                 self.load(*write(self.get_temp_dir(), 5), file=file)
-                experiment.pin_computed()
+                pin_computed()
                 self.assertEqual(head().anchors.scale, 2.0)
 
     def test_a_number_wins_and_anchors_follow_it(self):
         self.load(*write(self.get_temp_dir(), 5), "FRAME = (200, 200)")
-        experiment.pin_computed()
+        pin_computed()
         self.assertEqual(self.values(), ((200, 200), 1.0))
 
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import tf_frozen.training.run  # noqa: F401 (what detectors/*.gin bind)
-from tf_frozen import experiment
+from tf_frozen.config.load import load_config
 from tf_frozen.freezing.flops import multiply_adds
 from tf_frozen.freezing.savings import savings
 from tf_frozen.layers.building import unallocated
@@ -47,7 +47,7 @@ class EfficientDetTest(tf.test.TestCase):
     def load(self, *names):
         """The configuration that gin files of these sizes make."""
         files = [f"detectors/efficientdet_{name}.gin" for name in names]
-        experiment.load(files, ["NUM_CLASSES = 90", "DETECTIONS = 100", "SEED = 0", "BACKBONE_MODE = 'scratch'"])
+        load_config(files, ["NUM_CLASSES = 90", "DETECTIONS = 100", "SEED = 0", "BACKBONE_MODE = 'scratch'"])
         return gin.config_str()
 
     def check(self, name):

@@ -8,8 +8,8 @@ import tensorflow as tf
 import tf_frozen.training.run  # noqa: F401 (what detectors/*.gin bind)
 from tests.freezing import tiny
 from tests.layer_suite import LayerSuite
-from tf_frozen import experiment
 from tf_frozen.backbones.efficientnet_lite import EfficientNetLite
+from tf_frozen.config.load import load_config
 from tf_frozen.detectors.single_stage import SingleStage
 from tf_frozen.freezing.savings import savings
 from tf_frozen.heads.dense_head import DenseHead
@@ -72,7 +72,7 @@ class SingleStageTest(tf.test.TestCase):
             "FRAME": (640, 640),
         }
         params = [f"{name} = {value!r}" for name, value in {**macros, "INIT_CHECKPOINT": None}.items()]
-        experiment.load([f"{file}.gin" for file in files], params)
+        load_config([f"{file}.gin" for file in files], params)
         with unallocated():
             model = copy.deepcopy(gin.get_bindings("Run", resolve_references=False)["detector"])()
             build(model)

@@ -4,7 +4,7 @@ import re
 import gin
 import tensorflow as tf
 
-from tf_frozen import experiment
+from tf_frozen.config.load import load_config
 from tf_frozen.training.run import Run
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "your_data.md"
@@ -22,14 +22,14 @@ class YourDataTest(tf.test.TestCase):
         self.assertGreater(len(params), 5)
         for param in params:
             with self.subTest(param):
-                experiment.load([RUN], [param])
+                load_config([RUN], [param])
 
     def test_each_file_of_the_page_goes_with_the_run(self):
         files = re.findall(r"--gin_file (\S+?\.gin)", self.text)
         self.assertNotEmpty(files)
         for file in files:
             with self.subTest(file):
-                experiment.load([RUN, file])
+                load_config([RUN, file])
                 self.assertEqual(Run("unused").seed, 0)
 
 

@@ -16,7 +16,7 @@ from official.vision.modeling.layers.roi_generator import MultilevelROIGenerator
 from official.vision.ops.anchor import Anchor, RpnAnchorLabeler
 from official.vision.tasks.maskrcnn import MaskRCNNTask
 
-from tf_frozen import experiment
+from tf_frozen.config.load import load_config
 from tf_frozen.geometry import boxes as box_ops
 from tf_frozen.heads.balanced_sampler import BalancedSampler
 from tf_frozen.heads.box_cascade import BoxCascade
@@ -131,7 +131,7 @@ class PaperSettingsTest(tf.test.TestCase):
 
     def load(self, *names):
         self.addCleanup(gin.clear_config)
-        experiment.load(
+        load_config(
             ["norms/batch_norm.gin", *(f"heads/{name}.gin" for name in names)], ["NUM_CLASSES = 90", "DETECTIONS = 100"]
         )
 
@@ -267,7 +267,7 @@ class DetectorTest(tf.test.TestCase):
     def ours(self, box_heads, sampled):
         """Region proposal and box heads of the gin files, in small, and with samples that take all there is."""
         self.addCleanup(gin.clear_config)
-        experiment.load(
+        load_config(
             ["norms/batch_norm.gin", "heads/region_proposal.gin", box_heads],
             [f"NUM_CLASSES = {CLASSES}", "DETECTIONS = 100"],
         )

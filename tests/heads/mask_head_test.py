@@ -6,7 +6,7 @@ from official.vision.modeling.heads.instance_heads import MaskHead as ModelGarde
 from official.vision.modeling.layers.mask_sampler import MaskSampler
 
 from tests.layer_suite import LayerSuite, VariantSuite
-from tf_frozen import experiment
+from tf_frozen.config.load import load_config
 from tf_frozen.errors import ConfigError
 from tf_frozen.heads.box_cascade import RoIs
 from tf_frozen.heads.mask_head import MaskHead, mask_loss
@@ -46,7 +46,7 @@ class MaskHeadTest(tf.test.TestCase):
 
     def test_the_paper_s_settings_have_the_paper_s_parameters(self):
         self.addCleanup(gin.clear_config)
-        experiment.load(["norms/batch_norm.gin", "heads/mask_head.gin"], ["NUM_CLASSES = 90"])
+        load_config(["norms/batch_norm.gin", "heads/mask_head.gin"], ["NUM_CLASSES = 90"])
         head = MaskHead()
         logits = head((tf.zeros([1, 1, 14, 14, 256]), tf.ones([1, 1], tf.int32)))
         self.assertEqual(logits.shape, (1, 1, 28, 28))

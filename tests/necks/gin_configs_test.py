@@ -3,7 +3,8 @@ import pytest
 import tensorflow as tf
 
 from tests.necks.pyramids import RESNET_CHANNELS, parameters, pyramid
-from tf_frozen import experiment, gin_files
+from tf_frozen.config import gin_files
+from tf_frozen.config.load import load_config
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.building import unallocated
 
@@ -38,7 +39,7 @@ class NeckFilesTest(tf.test.TestCase):
         self.addCleanup(gin.clear_config)
 
     def neck(self, files, params=()):
-        experiment.load(files, params)
+        load_config(files, params)
         return gin.query_parameter("NECK/gin.macro.value").scoped_configurable_fn()
 
     def check(self, neck, channels, levels, filters, millions):

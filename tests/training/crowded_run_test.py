@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tests.training import tiny_run
-from tf_frozen import experiment
+from tf_frozen.training.opening import load_run
 from tf_frozen.training.run import Run
 
 
@@ -49,7 +49,7 @@ class CrowdedRunTest(tf.test.TestCase):
             self.assertEqual(gin.query_parameter("DETECTIONS/gin.macro.value"), expected)
 
         (self.folder / "train.json").unlink()
-        experiment.load_run(str(self.model_dir))
+        load_run(str(self.model_dir))
         metrics = Run(str(self.model_dir)).evaluate().metrics
         line = json.loads((self.model_dir / "metrics.jsonl").read_text().splitlines()[-1])
         self.assertEqual(line["AR@300"], metrics["AR@300"])

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tests.training import tiny
-from tf_frozen import experiment
+from tf_frozen.config.load import load_config
 from tf_frozen.errors import RunError
 from tf_frozen.freezing.trained_weights import checkpoint_bytes
 from tf_frozen.keras_flavor import keras
@@ -109,7 +109,7 @@ class LeftOutTest(tf.test.TestCase):
     @pytest.mark.slow
     def test_the_quickstart_writes_little_more_than_what_trains(self):
         self.addCleanup(gin.clear_config)
-        experiment.load(["quickstart.gin"], ["TRAIN_STEPS = 1"])
+        load_config(["quickstart.gin"], ["TRAIN_STEPS = 1"])
         detector, _, checkpoints = Run(self.folder)._builder.built
         optimizer = detector.optimizer
         path = checkpoints.save()

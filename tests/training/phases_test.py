@@ -12,9 +12,9 @@ import tensorflow as tf
 from tests.commands import job
 from tests.training import tiny, tiny_run
 from tests.training.tiny import state
-from tf_frozen import experiment
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
+from tf_frozen.training.opening import load_run
 from tf_frozen.training.phases import carry_over
 from tf_frozen.training.run import Run
 
@@ -82,7 +82,7 @@ class PhasesTest(tf.test.TestCase):
             self.assertEqual((step, found.keys()), (STEPS, straight.keys()))
             for path, value in straight.items():
                 np.testing.assert_array_equal(found[path], value, err_msg=f"{name}: {path}")
-        experiment.load_run(str(self.folder / "straight"))
+        load_run(str(self.folder / "straight"))
         detector = Run(str(self.folder / "straight")).restored_detector(f"ckpt-{UNTIL}")
         self.assertTrue(detector.backbone.frozen)
 

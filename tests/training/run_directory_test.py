@@ -66,7 +66,7 @@ class SchemaTest(FolderTest):
         self.assertEqual(directory.left_out(), {"variables": 12, "source": "HeNormal"})
         (self.model_dir / "freezing.json").write_text(json.dumps({"start": record["start"], "from_step": 0}))
         self.assertEqual(directory.freezing()["start"], record["start"])
-        self.assertEqual(directory.left_out(), {"variables": 0, "source": None})
+        self.assertEqual(directory.left_out(), {"variables": None, "source": None})
 
     def test_a_damaged_magnification_is_a_warning(self):
         directory = RunDirectory(self.model_dir)

@@ -13,11 +13,12 @@ import tensorflow as tf
 
 from tests.commands import job
 from tests.training import tiny_run
-from tf_frozen import experiment
+from tf_frozen.config.explained import explained
 from tf_frozen.errors import UserError
 from tf_frozen.export.predictor import Predictor
 from tf_frozen.training import start_report
 from tf_frozen.training.checkpoint import Checkpoints
+from tf_frozen.training.opening import load_run
 from tf_frozen.training.run import Run
 
 CASES, COMMANDS = 300, 8
@@ -128,8 +129,8 @@ class RunFolderFuzzTest(tf.test.TestCase):
         files = self.files("saved_model", "predictions", "tensorboard", "operative", "summary")
 
         def read():
-            with experiment.explained():
-                experiment.load_run(str(model_dir))
+            with explained():
+                load_run(str(model_dir))
                 run = self.new_run(str(model_dir))
             for part in ("categories", "magnification"):
                 self.ends_well(lambda: getattr(run, part), what)  # noqa: B023

@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from tests.training import tiny_run
 from tests.training.tiny import state
-from tf_frozen import experiment
 from tf_frozen.backbones.efficientnet_lite import EfficientNetLite
 from tf_frozen.detectors.single_stage import SingleStage
 from tf_frozen.errors import ConfigError, FreezeError
@@ -18,6 +17,7 @@ from tf_frozen.freezing.audit import CHECKS
 from tf_frozen.freezing.fingerprint import fingerprints
 from tf_frozen.freezing.variable_paths import variable_paths
 from tf_frozen.keras_flavor import keras
+from tf_frozen.training.opening import load_run
 from tf_frozen.training.run import Run
 
 RATE = ("LEARNING_RATE = 1e-2", "LEARNING_RATE_BATCH = 2")
@@ -115,7 +115,7 @@ class RunTest(tf.test.TestCase):
             (self.model_dir / "best" / "best.json").write_text(json.dumps(best | {"step": 2, "value": 0.9}))
             for file in (self.model_dir / "checkpoints").glob("ckpt-4.*"):
                 (self.model_dir / "best" / file.name.replace("-4", "-2")).write_bytes(file.read_bytes())
-            experiment.load_run(str(self.model_dir))
+            load_run(str(self.model_dir))
             run = Run(str(self.model_dir))
             self.assertEqual(run.train_steps, 4)
             with self.assertLogs("tf_frozen", "INFO") as log:

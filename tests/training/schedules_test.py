@@ -4,7 +4,9 @@ import re
 import gin
 import tensorflow as tf
 
-from tf_frozen import experiment, gin_files
+from tf_frozen.config import gin_files
+from tf_frozen.config.computed import pin_macro
+from tf_frozen.config.load import load_config
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
 from tf_frozen.training import run  # noqa: F401, the files bind Run
@@ -37,9 +39,9 @@ SHORT = 200
 
 def schedule(name, *params):
     """The schedule that Run.optimizer of a shipped file has; where its length follows the data, at LEAST_STEPS."""
-    experiment.load([name], params)
+    load_config([name], params)
     if "Run.length" in gin.config_str() and gin.query_parameter("TRAIN_STEPS/gin.macro.value") is None:
-        experiment.pin_macro("TRAIN_STEPS", gin.query_parameter("LEAST_STEPS/gin.macro.value"), "its least length")
+        pin_macro("TRAIN_STEPS", gin.query_parameter("LEAST_STEPS/gin.macro.value"), "its least length")
     make = copy.deepcopy(gin.get_bindings("Run", resolve_references=False)["optimizer"])
     return schedule_of(make())
 

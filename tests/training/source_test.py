@@ -8,11 +8,12 @@ import pytest
 import tensorflow as tf
 
 from tests.commands import job
-from tf_frozen import experiment
 from tf_frozen.backbones.efficientnet_lite import EfficientNetLite
+from tf_frozen.config.load import load_config
 from tf_frozen.data.category import Category
 from tf_frozen.errors import ConfigError, RunError
 from tf_frozen.freezing.audit import Audit
+from tf_frozen.training.opening import load_run
 from tf_frozen.training.run import Run
 
 
@@ -56,7 +57,7 @@ class SourceTest(tf.test.TestCase):
     def started(self, *params, files=()):
         """The detector of a run that has left what one has after a step, without the time that a step takes."""
         files = [job.FILES[0], str(self.folder / job.FILES[1]), *files]
-        experiment.load(files, [*job.data_params(self.folder), f"EfficientNetLite.weights = '{self.source}'", *params])
+        load_config(files, [*job.data_params(self.folder), f"EfficientNetLite.weights = '{self.source}'", *params])
         run = Run(self.model_dir)
         detector, _, checkpoints = run._builder.built
         detector.optimizer.iterations.assign(1)
@@ -68,7 +69,7 @@ class SourceTest(tf.test.TestCase):
 
     def again(self, *params):
         """The run as `evaluate` and `export` find it."""
-        experiment.load_run(self.model_dir, params)
+        load_run(self.model_dir, params)
         return Run(self.model_dir)
 
     def test_a_small_checkpoint_needs_its_source(self):

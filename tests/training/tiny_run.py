@@ -7,8 +7,8 @@ import gin
 
 from tests import shared
 from tests.commands import job
-from tf_frozen import experiment
 from tf_frozen.backbones.backbone import Backbone
+from tf_frozen.config.load import load_config
 from tf_frozen.export.saved_model import export
 from tf_frozen.keras_flavor import keras
 from tf_frozen.training.run import Run
@@ -89,7 +89,7 @@ def words(folder, model_dir, *params, files=()):
 
 def load(folder, model_dir, *params, files=()):
     """The run of these files and parameters."""
-    experiment.load([str(pathlib.Path(folder, FILE)), *files], [*job.data_params(folder), *params])
+    load_config([str(pathlib.Path(folder, FILE)), *files], [*job.data_params(folder), *params])
     return Run(str(model_dir))
 
 

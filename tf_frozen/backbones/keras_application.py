@@ -17,8 +17,8 @@ from tf_frozen.backbones import any_size
 from tf_frozen.backbones.backbone import PRETRAINED_MODES, Backbone, checked_levels, restored_by_keras
 from tf_frozen.backbones.residual_adapters import ResidualAdapters
 from tf_frozen.config.ranges import Level
+from tf_frozen.config.suggest import did_you_mean
 from tf_frozen.errors import ConfigError
-from tf_frozen.gin_files import did_you_mean
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.building import is_allocated
 

@@ -13,8 +13,8 @@ import tensorflow as tf
 from tf_frozen.backbones import any_size
 from tf_frozen.backbones.backbone import Backbone, checked_levels
 from tf_frozen.config.ranges import FiniteFloat, Frame, Level, PositiveFloat
+from tf_frozen.config.suggest import did_you_mean
 from tf_frozen.errors import ConfigError
-from tf_frozen.gin_files import did_you_mean
 from tf_frozen.keras_flavor import keras
 
 _SERVING = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY

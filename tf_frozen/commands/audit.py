@@ -35,12 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints what was checked on the newest checkpoint and a step traced from it; 1 if anything is broken, else 0."""
-    from tf_frozen import experiment
+    from tf_frozen.training.opening import load_run
     from tf_frozen.training.run import Run
 
     if args.json:
         logging.getLogger("tf_frozen").setLevel(logging.WARNING)  # standard output is for the JSON alone
-    experiment.load_run(args.model_dir, args.gin_param)
+    load_run(args.model_dir, args.gin_param)
     report = Run(args.model_dir).audit()
     print(json.dumps(report, indent=2) if args.json else _text(report))
     return 1 if report["verdict"] == "broken" else 0

@@ -32,12 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Builds the cache, or what is missing of it, or prints the size and time that it would take."""
-    from tf_frozen import experiment
+    from tf_frozen.config.load import load_config
     from tf_frozen.data.reading import named
     from tf_frozen.feature_cache.build import FeatureCache  # gin has to know it before a file binds it
     from tf_frozen.training.run import Run
 
-    experiment.load(args.gin_file, args.gin_param)
+    load_config(args.gin_file, args.gin_param)
     cache = FeatureCache()
     batches, detector = Run(args.output).feature_source()
     if args.estimate:

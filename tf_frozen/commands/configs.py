@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from tf_frozen import gin_files
+from tf_frozen.config import gin_files
 
 HELP = "list the shipped gin files, which --gin_file and include take by these names from any folder"
 EXAMPLE = "tf-frozen configs"

@@ -28,13 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Prints the table; writes metrics.jsonl, predictions/ and metrics.json in the run directory."""
-    from tf_frozen import experiment
     from tf_frozen.errors import RunError
+    from tf_frozen.training.opening import load_run
     from tf_frozen.training.run import Run
 
     if args.json:
         logging.getLogger("tf_frozen").setLevel(logging.WARNING)  # standard output is for the JSON alone
-    experiment.load_run(args.model_dir, args.gin_param)
+    load_run(args.model_dir, args.gin_param)
     job = Run(args.model_dir)
     scorer = job.evaluate(args.checkpoint)
     try:

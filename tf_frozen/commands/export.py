@@ -30,11 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Exports the detector with its averaged weights, where the run keeps an average."""
-    from tf_frozen import experiment
     from tf_frozen.export.saved_model import export
+    from tf_frozen.training.opening import load_run
     from tf_frozen.training.run import Run
 
-    experiment.load_run(args.model_dir, args.gin_param)
+    load_run(args.model_dir, args.gin_param)
     trained = Run(args.model_dir)
     folder = export(trained.restored_detector(args.checkpoint), trained.categories, args.output, trained.magnification)
     logging.getLogger(__name__).info("SavedModel: %s", folder)

@@ -31,18 +31,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Builds the detector and the optimizer of the configuration, without a run, and prints what they are."""
-    from tf_frozen import experiment
+    from tf_frozen.config.load import load_config
     from tf_frozen.training.run import Run  # gin has to know it before a file binds its parameters
 
     if args.json:
         logging.getLogger("tf_frozen").setLevel(logging.WARNING)  # standard output is for the JSON alone
-    experiment.load(args.gin_file, args.gin_param)
+    load_config(args.gin_file, args.gin_param)
     report = _report(gin.get_bindings(Run, resolve_references=False))
     print(json.dumps(report, indent=2) if args.json else _text(report))
 
 
 def _report(bindings: dict[str, Any]) -> dict[str, Any]:
-    from tf_frozen import experiment
+    from tf_frozen.config.computed import pin_macro
     from tf_frozen.freezing.advice import advice
     from tf_frozen.freezing.layers import layers
     from tf_frozen.freezing.policy import Policy
@@ -58,7 +58,7 @@ def _report(bindings: dict[str, Any]) -> dict[str, Any]:
     decisions = (copy.deepcopy(bindings.get("policy")) or Policy()).apply(detector)
     checkpoints = copy.deepcopy(bindings.get("checkpoints", "trained"))
     if copy.deepcopy(bindings.get("train_steps")) is None:
-        experiment.pin_macro("TRAIN_STEPS", 1, "any number")  # what it is depends on the data, and here nothing on it
+        pin_macro("TRAIN_STEPS", 1, "any number")  # what it is depends on the data, and here nothing on it
     report = savings(detector, _built(bindings, "optimizer"), checkpoints=checkpoints)
     return {
         "detector": type(detector).__name__,

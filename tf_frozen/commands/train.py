@@ -47,10 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trains, scores, draws, exports, checks the export in a fresh process, and logs the paths of all results."""
     started = time.monotonic()
-    from tf_frozen import experiment
+    from tf_frozen.config.load import load_config
+    from tf_frozen.config.record import config_of
     from tf_frozen.training.run import Run
 
-    experiment.load(args.gin_file or [experiment.config_of(args.model_dir)], args.gin_param)
+    load_config(args.gin_file or [config_of(args.model_dir)], args.gin_param)
     job = Run(args.model_dir)
     with job.directory.lock:
         if not job.train(strict=args.strict):

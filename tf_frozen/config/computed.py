@@ -9,10 +9,12 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+import gin
 from gin import config as gin_config
 
 from tf_frozen.config import bindings
 from tf_frozen.config.explained import explained
+from tf_frozen.errors import ConfigError
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -34,6 +36,20 @@ def pin_computed(earlier: Iterable[str] = ()) -> None:
             lines.append(f"{name} = {value!r}  # {'as this run began' if name in kept else function}")
     if lines:
         _LOGGER.info("%s", "\n".join(["Settings that follow the data:", *lines]))
+
+
+def pin_macro(name: str, value: int, meaning: str) -> None:
+    """Gives a macro of the configuration the value that was computed for it; nothing without the macro.
+
+    Raises ConfigError when the configuration states another number; `meaning` says what the value is.
+    """
+    binding = bindings.macro(name)
+    if binding is None:
+        return
+    if isinstance(binding.value, int) and binding.value != value:
+        advice = f"Give the right one with `gin_params` '{name} = {value}'"
+        raise ConfigError(f"{binding.where}: {name} is {binding.value}, but {meaning} is {value}. {advice}")
+    gin.bind_parameter((name, bindings.MACRO, "value"), value)
 
 
 def _is_computed(value: Any) -> bool:

@@ -9,8 +9,8 @@ from typing import Any
 
 from gin import config as gin_config
 
+from tf_frozen.config.suggest import did_you_mean
 from tf_frozen.errors import ConfigError
-from tf_frozen.gin_files import did_you_mean
 
 
 def find_configurable(selector: str) -> gin_config.Configurable:

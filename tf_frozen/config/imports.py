@@ -12,8 +12,8 @@ from types import ModuleType
 
 from gin import config as gin_config
 
+from tf_frozen.config.suggest import did_you_mean
 from tf_frozen.errors import ConfigError
-from tf_frozen.gin_files import did_you_mean
 
 _STATEMENTS = re.compile(r"^(?:import|from) .*\n", re.MULTILINE)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tf_frozen import gin_files
+from tf_frozen.config import gin_files
 from tf_frozen.config.bindings import MACRO, Binding, bindings, replaced
 from tf_frozen.config.required import how_to_give
+from tf_frozen.config.suggest import did_you_mean
 from tf_frozen.config.unused import out_of_use
 from tf_frozen.errors import ConfigError
-from tf_frozen.gin_files import did_you_mean
 
 
 def check_macros() -> None:

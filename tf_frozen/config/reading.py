@@ -18,13 +18,13 @@ from tf_frozen.config.binding_types import check_types
 from tf_frozen.config.circles import check_circles
 from tf_frozen.config.configurables import find_configurable, parameters, takes, unknown_parameter
 from tf_frozen.config.explained import without_gin
+from tf_frozen.config.gin_files import Source, find
 from tf_frozen.config.imports import import_all
 from tf_frozen.config.macros import check_macros
 from tf_frozen.config.required import DATA_MACROS, Required
 from tf_frozen.config.syntax import syntax_error
 from tf_frozen.errors import ConfigError
 from tf_frozen.files import absolute
-from tf_frozen.gin_files import Source, find
 
 
 def read(sources: Iterable[Source], gin_params: Iterable[str]) -> None:

@@ -7,8 +7,8 @@ import re
 from gin import config as gin_config
 
 from tf_frozen.config.bindings import macro
+from tf_frozen.config.gin_files import Source
 from tf_frozen.errors import ConfigError
-from tf_frozen.gin_files import Source
 
 
 def syntax_error(source: Source, line: int, problem: str) -> ConfigError:

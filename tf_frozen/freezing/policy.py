@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from tf_frozen.config.checked import Checked
 from tf_frozen.config.ranges import PositiveInt
+from tf_frozen.config.suggest import did_you_mean
 from tf_frozen.errors import ConfigError
 from tf_frozen.freezing.variable_paths import frozen_variables, layers_with_weights, variable_paths
-from tf_frozen.gin_files import did_you_mean
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.building import build
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from tf_frozen import experiment
+from tf_frozen.config.explained import explained
 from tf_frozen.detectors.detector import Detector
 from tf_frozen.errors import ConfigError, RunError
 from tf_frozen.freezing.policy import Policy
@@ -54,7 +54,7 @@ class Builder:
     def built(self) -> Built:
         """The parts; the ConfigError of one that cannot be built says what has to be reloaded from its source."""
         try:
-            with experiment.explained(), self._scope():
+            with explained(), self._scope():
                 return self._build()
         except ConfigError as error:
             left_out = self._directory.left_out()

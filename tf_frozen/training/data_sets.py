@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tf_frozen import experiment
+from tf_frozen.config.explained import explained
 from tf_frozen.data.checks.examples import check_examples
 from tf_frozen.data.faults import describe
 from tf_frozen.data.source import DataSource
@@ -18,7 +18,7 @@ def read_all(*sources: Callable[[], DataSource]) -> list[DataSource]:
     data, errors = [], []
     for source in sources:
         try:
-            with experiment.explained():
+            with explained():
                 data.append(_checked(source()))
         except DataError as error:
             errors.append(error)

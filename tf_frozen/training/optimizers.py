@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 from official.modeling.optimization import lr_schedule
 
-from tf_frozen import experiment
+from tf_frozen.config.explained import explained
 from tf_frozen.config.external import external
 from tf_frozen.config.ranges import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Rate
 from tf_frozen.errors import ConfigError
@@ -76,7 +76,7 @@ LinearWarmup = external(
 def build_optimizer(new: Callable[[], keras.optimizers.Optimizer]) -> keras.optimizers.Optimizer:
     """The optimizer; ConfigError where it, or its schedule, does not take one of its settings."""
     try:
-        with experiment.explained():
+        with explained():
             return new()
     except (TypeError, ValueError, tf.errors.OpError) as error:
         # TensorFlow puts the node before its message, and the operation behind it.

@@ -12,9 +12,10 @@ from typing import Any
 import gin
 import tensorflow as tf
 
-from tf_frozen import experiment
 from tf_frozen.config.checked import Checked
+from tf_frozen.config.computed import pin_computed, pin_macro
 from tf_frozen.config.ranges import NonNegativeFloat, NonNegativeInt, PositiveInt, Seed
+from tf_frozen.config.record import save_config
 from tf_frozen.data import magnification
 from tf_frozen.data.category import Category
 from tf_frozen.data.no_images import NoImages
@@ -177,13 +178,13 @@ class Run(Checked, metaclass=KeepsConfiguration):
     def _follow_data(self, train_data: DataSource) -> None:
         """Gives macros that are computed, and `train_steps`, their values; a run that goes on keeps those it has."""
         goes_on = self._has_checkpoint()
-        experiment.pin_computed(self.directory.config() if goes_on else ())
+        pin_computed(self.directory.config() if goes_on else ())
         if self._length is None or self.train_steps is not None:
             return
         earlier = self.directory.length() if goes_on else None
         self._length_record = self._length.record(len(train_data.examples), self.batch_size, earlier)
         self.train_steps = self._length_record["steps"]
-        experiment.pin_macro("TRAIN_STEPS", self.train_steps, "the length of the run")
+        pin_macro("TRAIN_STEPS", self.train_steps, "the length of the run")
 
     @in_configuration
     def feature_source(self) -> tuple[TrainBatches, Detector]:
@@ -321,10 +322,10 @@ class Run(Checked, metaclass=KeepsConfiguration):
     def _record(self, categories: list[Category], step: int) -> None:
         """Writes all that the other commands need to the run directory."""
         # The saved configuration must build the same heads where the training annotations are out of reach.
-        experiment.pin_macro("NUM_CLASSES", len(categories), "the number of categories of the training data")
+        pin_macro("NUM_CLASSES", len(categories), "the number of categories of the training data")
         if step:
             start_report.log_changes(self.directory.config())
-        experiment.save(str(self.model_dir))
+        save_config(str(self.model_dir))
         self.directory.write_classes(categories)
         self.directory.write_environment(environment())
         if self._length_record:

@@ -12,12 +12,13 @@ from typing import Any
 import gin
 from gin import config as gin_config
 
-from tf_frozen import experiment
 from tf_frozen.config import bindings
 from tf_frozen.config.bindings import Binding
 from tf_frozen.config.checked import check_arguments
 from tf_frozen.config.configuration import Configuration
+from tf_frozen.config.explained import explained
 from tf_frozen.config.from_objects import constructed, gin_value
+from tf_frozen.config.load import load_config
 from tf_frozen.config.required import DATA_MACROS
 from tf_frozen.config.unused import drop_hidden, drop_needed_only_by
 from tf_frozen.errors import ConfigError
@@ -46,7 +47,7 @@ class KeepsConfiguration(type):
             check_arguments(cls, args, kwargs)
             _, *given = inspect.signature(cls).bind(*args, **kwargs).arguments.items()  # all but the folder
             configuration = PythonConfiguration(cls, dict(given))
-        with configuration.active(), experiment.explained():
+        with configuration.active(), explained():
             made = super().__call__(*args, **kwargs)
         made.configuration = configuration
         return made
@@ -57,14 +58,14 @@ def in_configuration(method: Callable) -> Callable:
 
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with self.configuration.active(), experiment.explained(), shown():
+        with self.configuration.active(), explained(), shown():
             return method(self, *args, **kwargs)
 
     return call
 
 
 class OfProcess(Configuration):
-    """The configuration that `experiment.load` gave gin for the whole process."""
+    """The configuration that `load_config` gave gin for the whole process."""
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
@@ -86,7 +87,7 @@ class PythonConfiguration(Configuration):
         self._name, self._selector = kind.__name__, gin_config._INVERSE_REGISTRY[kind].selector
         self._objects: dict[str, Any] = {}
         with self.active():
-            experiment.load([RECIPE])
+            load_config([RECIPE])
             for name, value in given.items():
                 self._place(name, value)
             drop_needed_only_by([self._key(name) for name in self._objects])

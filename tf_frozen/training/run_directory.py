@@ -41,7 +41,7 @@ class RunDirectory:
     metrics.jsonl      one JSON object a scoring: step and metrics
     metrics.json       the metrics of `tf-frozen evaluate`
     summary.json       the figures with which `tf-frozen train` ends
-    config.gin         the configuration that other commands read, written by `experiment`
+    config.gin         the configuration that other commands read, written by `save_config`
     checkpoints/       the latest ones
     best/              the one that scored best, and best.json {step, metric, value, images, since}, see Best
     predictions/       results.json and drawn pictures
@@ -141,8 +141,8 @@ class RunDirectory:
         return content
 
     def left_out(self) -> dict[str, Any]:
-        """How many variables the run's checkpoints leave out, and their source; none where that is not known."""
-        unknown = {"variables": 0, "source": None}
+        """How many variables the run's checkpoints leave out, and their source; None for what is not known."""
+        unknown = {"variables": None, "source": None}
         try:
             return unknown | self.freezing().get("left_out", {})
         except RunError:
