@@ -105,6 +105,11 @@ class ArrowsTest(unittest.TestCase):
             flags = [text for text in texts if isinstance(text, str) and re.search(r"(?<!-)--[a-z]", text)]
             self.assertEqual(flags, [], name)
 
+    def test_gin_s_private_names_are_used_in_one_module(self):
+        private = re.compile(r"\bgin\w*(\.config)?\._[A-Za-z]")
+        used = {name for name, path in modules().items() if private.search(path.read_text(encoding="utf-8"))}
+        self.assertEqual(used, {"tf_frozen.config.gin_internals"})
+
     def test_no_modules_import_one_another_in_a_circle(self):
         try:
             graphlib.TopologicalSorter(imports()).prepare()

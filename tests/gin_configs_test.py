@@ -13,6 +13,7 @@ from gin import config_parser
 
 from tf_frozen.commands.configs import markdown
 from tf_frozen.config import gin_files
+from tf_frozen.config.configurables import find_configurable
 from tf_frozen.config.imports import import_all, package_of
 from tf_frozen.config.load import load_config
 from tf_frozen.config.unused import unused_bindings
@@ -55,7 +56,7 @@ class ImportsTest(tf.test.TestCase):
         """What a file itself binds parameters of, or refers to."""
         bindings = [one for one in self.statements(name) if isinstance(one, config_parser.BindingStatement)]
         references = gin_config.iterate_references([binding.value for binding in bindings])
-        bound = {gin_config._REGISTRY.get_match(binding.selector) for binding in bindings if binding.arg_name}
+        bound = {find_configurable(binding.selector) for binding in bindings if binding.arg_name}
         return {one for one in (*bound, *(one.configurable for one in references)) if one.module != "gin"}
 
     def packages_with(self, configurable):

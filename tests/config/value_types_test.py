@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import gin
 import numpy as np
 import tensorflow as tf
-from gin import config as gin_config
 
 import tf_frozen
-from tf_frozen.config.configurables import construction, parameters
+from tf_frozen.config.configurables import parameters
 from tf_frozen.config.external import is_external
+from tf_frozen.config.gin_internals import construction, registered
 from tf_frozen.config.load import load_config
 from tf_frozen.config.ranges import Fraction, PositiveFloat, PositiveInt, Rate
 from tf_frozen.config.value_types import describe, fault, fits, parameter_types
@@ -128,9 +128,8 @@ class EveryConfigurableTest(tf.test.TestCase):
         for module in pkgutil.walk_packages(tf_frozen.__path__, "tf_frozen."):
             if not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
-        registered = (configurable for _, configurable in gin_config._REGISTRY.items())
         ours = ("tf_frozen.", "tf_keras.")
-        cls.configurables = [one for one in registered if one.wrapped.__module__.startswith(ours) or is_external(one)]
+        cls.configurables = [one for one in registered() if one.wrapped.__module__.startswith(ours) or is_external(one)]
 
     def setUp(self):
         super().setUp()

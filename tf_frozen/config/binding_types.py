@@ -7,7 +7,8 @@ from typing import Any
 from gin import config as gin_config
 
 from tf_frozen.config.bindings import MACRO, Binding, Key, bindings, macro
-from tf_frozen.config.configurables import construction
+from tf_frozen.config.configurables import find_configurable
+from tf_frozen.config.gin_internals import construction
 from tf_frozen.config.unused import out_of_use
 from tf_frozen.config.value_types import Made, fault, fits, made_by, parameter_types
 from tf_frozen.errors import ConfigError
@@ -34,7 +35,7 @@ def check_types() -> None:
 def _fault(key: Key, binding: Binding, given: Binding) -> str:
     """Returns the message for a binding whose value does not fit, or an empty string."""
     _, selector, parameter = key
-    expected = parameter_types(construction(gin_config._REGISTRY[selector])).get(parameter, Any)
+    expected = parameter_types(construction(find_configurable(selector))).get(parameter, Any)
     value = _stand_in(binding.value)
     if fits(value, expected):
         return ""

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import gin
 from gin import config as gin_config
 
+from tf_frozen.config.gin_internals import unbind_parameter
+
 MACRO = "gin.macro"
 # Scope, selector and parameter, as gin has them: the scope of a macro is its name.
 Key = tuple[str, str, str]
@@ -54,10 +56,8 @@ def bind(key: Key, binding: Binding) -> None:
 
 def unbind(key: Key) -> None:
     """Takes a binding away from gin and the record."""
-    scope, selector, parameter = key
-    del bindings[key], gin_config._CONFIG[scope, selector][parameter]
-    if not gin_config._CONFIG[scope, selector]:
-        del gin_config._CONFIG[scope, selector]
+    del bindings[key]
+    unbind_parameter(*key)
 
 
 def macro(name: str) -> Binding | None:

@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from gin import config as gin_config
 
+from tf_frozen.config.gin_internals import construction, matching, registered
 from tf_frozen.config.suggest import did_you_mean
 from tf_frozen.errors import ConfigError
 
 
 def find_configurable(selector: str) -> gin_config.Configurable:
     """Returns what gin has registered as `selector`; ConfigError unless that is exactly one thing."""
-    matching = gin_config._REGISTRY.get_all_matches(selector)
-    if len(matching) == 1:
-        return matching[0]
-    if matching:
-        names = " or ".join(sorted(match.selector for match in matching))
+    found = matching(selector)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = " or ".join(sorted(each.selector for each in found))
         raise ConfigError(f"'{selector}' may mean {names}. Write more of the name.")
-    names = [known.name for _, known in gin_config._REGISTRY.items() if known.module != "gin"]
+    names = [known.name for known in registered() if known.module != "gin"]
     advice = did_you_mean(selector.rpartition(".")[2], names)
     advice = advice or " Does a gin file import the package that defines it, as tf_frozen.necks, or your module?"
     raise ConfigError(f"Nothing configurable is named '{selector}'.{advice}")
-
-
-def construction(configurable: gin_config.Configurable) -> Callable[..., Any]:
-    """Returns the function that takes the parameters: the configurable itself, or how its class is constructed."""
-    function = configurable.wrapped
-    return gin_config._find_class_construction_fn(function) if inspect.isclass(function) else function
 
 
 def parameters(configurable: gin_config.Configurable) -> tuple[list[str], bool]:

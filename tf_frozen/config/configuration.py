@@ -8,20 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import gin
-from gin import config as gin_config
 
 from tf_frozen.config import bindings
+from tf_frozen.config.gin_internals import containers, set_locked
 from tf_frozen.config.unused import report_unused
 
 # What gin keeps of a configuration for the whole process, and the record of where each binding is from.
-_PARTS = (
-    gin_config._CONFIG,
-    gin_config._OPERATIVE_CONFIG,
-    gin_config._SINGLETONS,
-    gin_config._IMPORTS,
-    bindings.bindings,
-    bindings.replaced,
-)
+_PARTS = (*containers(), bindings.bindings, bindings.replaced)
 
 
 class Configuration:
@@ -43,14 +36,14 @@ class Configuration:
             yield
             return
         locked, outer, before = gin.config_is_locked(), Configuration.current, _exchanged(self._contents)
-        gin_config._set_config_is_locked(False)
+        set_locked(False)
         Configuration.current = self
         try:
             with gin.config_scope(None):
                 yield
         finally:
             Configuration.current, self._contents = outer, _exchanged(before)
-            gin_config._set_config_is_locked(locked)
+            set_locked(locked)
 
     def complete(self, made: Mapping[str, Any], strict: bool) -> None:
         """Reports what nothing has used once the parts of a run are `made`; ConfigError for that where `strict`."""

@@ -9,6 +9,8 @@ from typing import Any
 import gin
 from gin import config as gin_config
 
+from tf_frozen.config.gin_internals import registered
+
 
 def external(kind: type, name: str, module: str, /, **types: Any) -> Callable[..., Any]:
     """Registers with gin a function that makes a `kind`; `types` are those of parameters, as if annotated with them."""
@@ -30,5 +32,5 @@ def is_external(configurable: gin_config.Configurable) -> bool:
 
 def external_of(kind: type) -> gin_config.Configurable | None:
     """Returns what `external` registered to make a class; None where it did not."""
-    externals = (known for _, known in gin_config._REGISTRY.items() if is_external(known))
+    externals = (known for known in registered() if is_external(known))
     return next((known for known in externals if known.wrapped.__annotations__["return"] is kind), None)

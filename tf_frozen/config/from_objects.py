@@ -18,6 +18,7 @@ from tf_frozen.config.arguments import arguments, parameters
 from tf_frozen.config.bindings import Binding, bind, effective
 from tf_frozen.config.checked import named
 from tf_frozen.config.external import external_of
+from tf_frozen.config.gin_internals import configurable_of, is_literal, shortest_selector
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
 
@@ -65,7 +66,7 @@ def _reference(
 ) -> gin_config.ConfigurableReference:
     known = _configurable(kind, where)
     gin.parse_config(f"import {_module(known, where)}")
-    name = gin_config.ImportManager(()).minimal_selector(known)
+    name = shortest_selector(known)
     for parameter, value in given.items():
         place = f"{name}.{parameter}"
         literal = gin_value(value, f"{scope}/{parameter}", f"{where}: {place}")
@@ -86,7 +87,7 @@ def _configurable(kind: Callable, where: str) -> gin_config.Configurable:
 
 
 def _known(kind: Callable) -> gin_config.Configurable | None:
-    return gin_config._inverse_lookup(kind) or external_of(kind)
+    return configurable_of(kind) or external_of(kind)
 
 
 def _module(known: gin_config.Configurable, where: str) -> str:
@@ -138,6 +139,6 @@ def _described(value: Mapping) -> Any:
 
 
 def _literal(value: Any, where: str) -> Any:
-    if not gin_config._is_literally_representable(value):
+    if not is_literal(value):
         raise ConfigError(f"{where} is {value!r}, which config.gin cannot hold. Give a finite number or a string.")
     return value

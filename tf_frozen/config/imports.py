@@ -10,8 +10,7 @@ import pkgutil
 import re
 from types import ModuleType
 
-from gin import config as gin_config
-
+from tf_frozen.config.gin_internals import imported_modules
 from tf_frozen.config.suggest import did_you_mean
 from tf_frozen.errors import ConfigError
 
@@ -38,7 +37,7 @@ def package_of(module: str) -> str:
 
 def with_packages(text: str) -> str:
     """Returns a configuration that gin has written with packages for modules in its imports, and without aliases."""
-    modules = sorted({package_of(statement.module) for statement in gin_config._IMPORTS})
+    modules = sorted({package_of(module) for module in imported_modules()})
     imports = "".join(f"import {module}\n" for module in modules)
     return f"{imports}\n{_STATEMENTS.sub('', text).lstrip()}" if modules else text
 

@@ -19,6 +19,7 @@ from tf_frozen.config.circles import check_circles
 from tf_frozen.config.configurables import find_configurable, parameters, takes, unknown_parameter
 from tf_frozen.config.explained import without_gin
 from tf_frozen.config.gin_files import Source, find
+from tf_frozen.config.gin_internals import shortest_selector
 from tf_frozen.config.imports import import_all
 from tf_frozen.config.macros import check_macros
 from tf_frozen.config.required import DATA_MACROS, Required
@@ -51,7 +52,7 @@ class _Delegate(gin_config.ParserDelegate):
     def configurable_reference(self, name: str, evaluate: bool) -> gin_config.ConfigurableReference:
         *scopes, selector = name.split("/")
         # A saved configuration has the shortest name that is unique, not the module that the user may have written.
-        shortest = gin_config.ImportManager(()).minimal_selector(find_configurable(selector))
+        shortest = shortest_selector(find_configurable(selector))
         return super().configurable_reference("/".join([*scopes, shortest]), evaluate)
 
     def macro(self, name: str) -> gin_config.ConfigurableReference:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 
-from gin import config as gin_config
-
 from tf_frozen.config.bindings import macro
 from tf_frozen.config.gin_files import Source
+from tf_frozen.config.gin_internals import matching
 from tf_frozen.errors import ConfigError
 
 
@@ -38,7 +37,7 @@ def _meant(text: str) -> str:
         return f"{name} = {word.capitalize()}"
     if macro(word) is not None:
         return f"{name} = %{word}"
-    if gin_config._REGISTRY.matching_selectors(word.removesuffix("()")):
+    if matching(word.removesuffix("()")):
         return f"{name} = @{word}"
     if re.fullmatch(r"-?\d+(\.\d+)?", word):
         return f"{name} = {word}"

@@ -10,6 +10,7 @@ from typing import Any
 from gin import config as gin_config
 
 from tf_frozen.config.bindings import MACRO, Binding, Key, bindings, effective, replaced, unbind
+from tf_frozen.config.gin_internals import received
 from tf_frozen.errors import ConfigError
 
 _logger = logging.getLogger(__name__)
@@ -62,12 +63,10 @@ def _used_keys() -> set[Key]:
 
     What was handed over as `@name` and is not called yet counts with all its bindings.
     """
-    operative = gin_config._OPERATIVE_CONFIG
-    called = {*operative, *(("", selector) for _, selector in operative)}
-    received = [
-        key for (scope, selector), values in operative.items() for key in effective(scope, selector) if key[2] in values
-    ]
-    return {*received, *_reached([bindings[key].value for key in received], called)}
+    calls = received()
+    called = {*calls, *(("", selector) for _, selector in calls)}
+    used = [key for call, values in calls.items() for key in effective(*call) if key[2] in values]
+    return {*used, *_reached([bindings[key].value for key in used], called)}
 
 
 def out_of_use() -> set[Key]:

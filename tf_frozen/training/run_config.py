@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import gin
-from gin import config as gin_config
 
 from tf_frozen.config import bindings
 from tf_frozen.config.bindings import Binding
@@ -18,6 +17,7 @@ from tf_frozen.config.checked import check_arguments
 from tf_frozen.config.configuration import Configuration
 from tf_frozen.config.explained import explained
 from tf_frozen.config.from_objects import constructed, gin_value
+from tf_frozen.config.gin_internals import configurable_of
 from tf_frozen.config.load import load_config
 from tf_frozen.config.required import DATA_MACROS
 from tf_frozen.config.unused import drop_hidden, drop_needed_only_by
@@ -84,7 +84,7 @@ class PythonConfiguration(Configuration):
         missing = [name for name in _NEEDED if given.get(name) is None]
         if missing:
             raise ConfigError(f"{kind.__name__} needs {' and '.join(missing)}: an instance, or what makes one.")
-        self._name, self._selector = kind.__name__, gin_config._INVERSE_REGISTRY[kind].selector
+        self._name, self._selector = kind.__name__, configurable_of(kind).selector
         self._objects: dict[str, Any] = {}
         with self.active():
             load_config([RECIPE])
