@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,9 +21,9 @@ from tf_frozen.errors import ConfigError, DataError, RunError
 from tf_frozen.export.serving_module import ServingModule
 from tf_frozen.export.signature import ABOUT, CLASSES, Detections, check_signature, from_outputs
 from tf_frozen.keras_flavor import keras
+from tf_frozen.progress import Counter
 
 _LOG = logging.getLogger(__name__)
-_SECONDS_BETWEEN_LINES = 10
 
 
 class _Served(NamedTuple):
@@ -94,24 +93,19 @@ class Predictor:
           masks}, and for each path that could not be read what was wrong with it.
         """
         rows, failures, magnification = [], {}, self.magnification_check()
-        started = said = time.monotonic()
-        for done, path in enumerate(paths, start=1):
-            problem = look_at(path, decode=True)
-            if isinstance(problem, Problem):
-                failures[path] = problem.message
-                continue
-            image = read(path)
-            odd = magnification.add(path, *image.shape[:2])
-            if odd:
-                _LOG.warning("%s", odd)
-            found = self.detect(image, score_threshold)
-            rows += found.rows(image_ids[path])
-            show(path, image, found)
-            if time.monotonic() - said > _SECONDS_BETWEEN_LINES:
-                said = time.monotonic()
-                rate = done / (said - started)
-                left = (len(paths) - done) / rate
-                _LOG.info("%d of %d images, %.1f images/s, %.0f s left", done, len(paths), rate, left)
+        with Counter(len(paths), "detecting", "images") as counter:
+            for path in counter.over(paths):
+                problem = look_at(path, decode=True)
+                if isinstance(problem, Problem):
+                    failures[path] = problem.message
+                    continue
+                image = read(path)
+                odd = magnification.add(path, *image.shape[:2])
+                if odd:
+                    _LOG.warning("%s", odd)
+                found = self.detect(image, score_threshold)
+                rows += found.rows(image_ids[path])
+                show(path, image, found)
         if magnification.count:
             _LOG.warning("%s.", magnification.count)
         return rows, failures

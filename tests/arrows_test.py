@@ -24,7 +24,7 @@ FLOORS = (
     ("geometry", "losses"),
     ("config",),
     ("files", "keras_flavor", "log"),
-    ("errors", "signals"),
+    ("errors", "progress", "signals"),
 )
 # Rooms below that a room leaves alone: freezing needs only a Keras model.
 NEVER = {

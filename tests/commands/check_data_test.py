@@ -9,8 +9,8 @@ from unittest import mock
 import tensorflow as tf
 
 from tests.data.small_set import TILES, SmallSetTestCase
+from tf_frozen import progress
 from tf_frozen.commands import check_data
-from tf_frozen.data.checks import images as image_checks
 
 
 def run(*arguments):
@@ -121,11 +121,11 @@ class CheckDataTest(SmallSetTestCase):
         self.addCleanup(logger.removeHandler, handler)
         self.addCleanup(logger.setLevel, logging.NOTSET)
 
-        with mock.patch.object(image_checks, "_SECONDS_BETWEEN_REPORTS", 0.0):
+        with mock.patch.object(progress, "_SECONDS", 0.0):
             self.run_on_set("--json")
             self.assertEqual(handler.stream.getvalue(), "")
             self.run_on_set()
-            self.assertIn("Checked 2 of 2 images", handler.stream.getvalue())
+            self.assertIn("checking: 1/2 images", handler.stream.getvalue())
 
     def test_missing_data_are_faults_too_but_wrong_use(self):
         code, output = run("--annotations", "none.json", "--images", self.folder, "--json")

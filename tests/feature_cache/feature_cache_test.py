@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from unittest import mock
 
 import gin
 import numpy as np
@@ -28,6 +29,7 @@ from tf_frozen.feature_cache.key import differences, key
 from tf_frozen.feature_cache.manifest import Manifest
 from tf_frozen.feature_cache.reader import CacheReader
 from tf_frozen.keras_flavor import keras
+from tf_frozen.progress import Counter
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 STEPS = 6  # four epochs of six images, two views of each
@@ -261,17 +263,19 @@ class FeatureCacheTest(tf.test.TestCase):
         self.assertLessEqual(data._cache._open.cache_info().currsize, 2)
 
     def test_two_builds_in_one_folder(self):
-        def at_work(views, total):
-            with self.assertRaisesRegex(RunError, "Another .* is at work in"):
-                self.build()
-            return views
+        class AtWork(Counter):
+            def over(counter, views):  # noqa: N805
+                with self.assertRaisesRegex(RunError, "Another .* is at work in"):
+                    self.build()
+                return views
 
         strangers = pathlib.Path(self.folder, "download.part")
         strangers.parent.mkdir()
         strangers.write_text("of somebody else")
         (strangers.parent / "features-00000-of-00001.shard.part").write_text("of a build that was killed")
         cache = FeatureCache(lab.VIEWS, "float32", shard_bytes=300_000)
-        cache.build(lab.batches(), self.model, self.folder, at_work)
+        with mock.patch("tf_frozen.feature_cache.build.Counter", AtWork):
+            cache.build(lab.batches(), self.model, self.folder)
         self.assertEqual([path.name for path in strangers.parent.glob("*.part")], ["download.part"])
 
     def test_where_it_cannot_write(self):

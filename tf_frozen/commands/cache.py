@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 import time
-from collections.abc import Iterator
 
 HELP = "store the frozen backbone's features of the training images, which training then reads instead of images"
 EXAMPLE = """tf-frozen cache --gin_file quickstart.gin --gin_param 'FeatureCache.views = 8' --output caches/quickstart
   tf-frozen train --gin_file quickstart.gin --gin_param 'FEATURE_CACHE = "caches/quickstart"' --model_dir runs/mine"""
 
-_SECONDS = 10.0
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -45,29 +42,9 @@ def run(args: argparse.Namespace) -> None:
         return
     started = time.monotonic()
     with named(batches.source):
-        built = cache.build(batches, detector, args.output, _progress)
+        built = cache.build(batches, detector, args.output)
     if built:
         _LOGGER.info("Done in %.1f minutes: %s", (time.monotonic() - started) / 60, args.output)
     else:
         _LOGGER.info("%s is complete already; all its files are intact.", args.output)
     _LOGGER.info("Train from it: tf-frozen train ... --gin_param 'FEATURE_CACHE = \"%s\"'", args.output)
-
-
-def _progress(batches: Iterator, total: int) -> Iterator:
-    """Passes the batches on, and shows how many went by: a bar on a terminal, a line every ten seconds elsewhere."""
-    if sys.stdout.isatty():
-        from tqdm import tqdm
-
-        yield from tqdm(batches, total=total, unit="batch", file=sys.stdout)
-        return
-    from tf_frozen.training.callbacks.progress import duration
-
-    started = shown = time.monotonic()
-    for number, batch in enumerate(batches):
-        now = time.monotonic()
-        if number and now - shown >= _SECONDS:
-            shown, rate = now, number / (now - started)
-            _LOGGER.info(
-                "batch %d/%d | %.2f a second | %s left", number, total, rate, duration((total - number) / rate)
-            )
-        yield batch

@@ -65,8 +65,8 @@ def run(args: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _without_progress() -> Iterator[None]:
-    """Keeps standard output for the JSON alone: progress is logged there."""
-    logger = logging.getLogger("tf_frozen.data")
+    """Keeps standard output for the JSON alone: progress is shown there."""
+    logger = logging.getLogger("tf_frozen.progress")
     level = logger.level
     logger.setLevel(logging.WARNING)
     try:

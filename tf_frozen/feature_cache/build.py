@@ -27,6 +27,7 @@ from tf_frozen.feature_cache.layout import Layout
 from tf_frozen.feature_cache.manifest import NAME, Manifest
 from tf_frozen.feature_cache.shards import COMPRESSIONS, ShardWriter, is_whole, on_disk, temporary
 from tf_frozen.files import write_error
+from tf_frozen.progress import Counter
 
 DTYPES = ("float16", "bfloat16", "float32")
 MARGIN = 10**9  # bytes of the disk that a cache leaves free
@@ -79,17 +80,11 @@ class FeatureCache(Checked):
         layout = self._layout(batches, detector)
         return self._estimate(batches, layout, folder)
 
-    def build(
-        self,
-        batches: TrainBatches,
-        detector: Detector,
-        folder: str,
-        progress: Callable[[Iterator, int], Iterator] = lambda views, total: views,
-    ) -> bool:
+    def build(self, batches: TrainBatches, detector: Detector, folder: str) -> bool:
         """Makes the cache in the folder, or what is missing of it; False where nothing was.
 
-        `progress(batches, number of them)` may watch the batches go by. Raises ConfigError where the backbone trains,
-        RunError where the folder holds another cache, the disk is too small, or a value does not fit the dtype.
+        Raises ConfigError where the backbone trains, RunError where the folder holds another cache, the disk is too
+        small, or a value does not fit the dtype.
         """
         if batches.fixed_views not in (None, self.views):
             raise ConfigError(
@@ -109,7 +104,7 @@ class FeatureCache(Checked):
             _LOGGER.info("%d of %d shards are there and whole.", done, len(manifest.names))
         with _only_builder(folder):
             manifest.save(folder)
-            self._write(batches, detector, layout, manifest, missing, folder, progress)
+            self._write(batches, detector, layout, manifest, missing, folder)
         return True
 
     def _layout(self, batches: TrainBatches, detector: Detector) -> Layout:
@@ -154,22 +149,23 @@ class FeatureCache(Checked):
             return manifest
         return Manifest(present, settings, layout.as_dict(), source, records, estimate.shard_records)
 
-    def _write(self, batches, detector, layout, manifest: Manifest, missing: Sequence[str], folder, progress) -> None:
+    def _write(self, batches, detector, layout, manifest: Manifest, missing: Sequence[str], folder) -> None:
         numbers = [manifest.names.index(name) for name in missing]
         rows = [row for number in numbers for row in manifest.rows_of(number)]
         count = -(-len(rows) // batches.batch_size)
-        views = progress(iter(batches.views(rows, batches.batch_size)), count)
-        records = self._records(views, detector, layout, batches)
-        for name, number in zip(missing, numbers, strict=True):
-            shard = ShardWriter(os.path.join(folder, name), self.compression)
-            try:
-                for _ in manifest.rows_of(number):
-                    shard.write(next(records))
-                manifest.shards[name] = shard.finish()
-            except BaseException:
-                shard.discard()
-                raise
-            manifest.save(folder)
+        with Counter(count, "caching", "batches") as counter:
+            views = counter.over(batches.views(rows, batches.batch_size))
+            records = self._records(views, detector, layout, batches)
+            for name, number in zip(missing, numbers, strict=True):
+                shard = ShardWriter(os.path.join(folder, name), self.compression)
+                try:
+                    for _ in manifest.rows_of(number):
+                        shard.write(next(records))
+                    manifest.shards[name] = shard.finish()
+                except BaseException:
+                    shard.discard()
+                    raise
+                manifest.save(folder)
 
     def _records(self, views: Iterator, detector: Detector, layout: Layout, batches: TrainBatches) -> Iterator[bytes]:
         maps_of = _feature_maps(detector, tf.as_dtype(self.dtype))

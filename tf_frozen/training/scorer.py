@@ -25,7 +25,7 @@ from tf_frozen.export.drawing import draw
 from tf_frozen.export.image_detector import ImageDetector, detect_all
 from tf_frozen.files import write_atomic, write_error
 from tf_frozen.layers.graph_function import GraphFunction
-from tf_frozen.training.callbacks.progress import Counter
+from tf_frozen.progress import Counter
 from tf_frozen.training.callbacks.tensorboard import TensorBoard
 from tf_frozen.training.run_directory import RunDirectory
 

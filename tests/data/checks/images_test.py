@@ -8,6 +8,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tests.data.image_samples import animated_webp, encoded, samples
+from tf_frozen import progress
 from tf_frozen.data.checks import images as image_checks
 from tf_frozen.data.checks.images import Header, look_at, look_at_all
 from tf_frozen.data.paths import resolve
@@ -123,11 +124,11 @@ class LookAtAllTest(tf.test.TestCase):
         self.assertEqual([type(item).__name__ for item in found], ["Header", "Problem", "Header"])
 
     def test_reports_progress_when_it_takes_long(self):
-        with mock.patch.object(image_checks, "_SECONDS_BETWEEN_REPORTS", 0.0):
+        with mock.patch.object(progress, "_SECONDS", 0.0):
             with self.assertLogs("tf_frozen", "INFO") as logs:
                 look_at_all([TILE] * 3, decode=False)
 
-        self.assertRegex(logs.output[-1], r"Checked 3 of 3 images \(\d+ a second\)")
+        self.assertRegex(logs.output[-1], r"checking: 2/3 images \| [\d.e+]+ images/s \| 0:00 left")
 
     def test_an_interrupt_does_not_wait_for_the_rest(self):
         looked = []
@@ -138,8 +139,8 @@ class LookAtAllTest(tf.test.TestCase):
 
         with (
             mock.patch.object(image_checks, "look_at", slow),
-            mock.patch.object(image_checks, "_SECONDS_BETWEEN_REPORTS", 0.0),
-            mock.patch.object(image_checks._logger, "info", side_effect=KeyboardInterrupt),
+            mock.patch.object(progress, "_SECONDS", 0.0),
+            mock.patch.object(progress._LOGGER, "info", side_effect=KeyboardInterrupt),
             self.assertRaises(KeyboardInterrupt),
         ):
             look_at_all(["image"] * 1000, decode=True)

@@ -7,19 +7,13 @@ import time
 
 import tensorflow as tf
 
+from tests.progress_test import Terminal
 from tests.training import tiny
 from tf_frozen.errors import RunError
 from tf_frozen.keras_flavor import keras
-from tf_frozen.training.callbacks.progress import Counter, Progress, duration
+from tf_frozen.training.callbacks.progress import Progress
 
 LOSSES = r"loss [\d.e+-]+  fit_loss [\d.e+-]+  size_loss [\d.e+-]+"
-
-
-class Terminal(io.StringIO):
-    """A stream that claims to be a terminal."""
-
-    def isatty(self):
-        return True
 
 
 class ProgressTest(tf.test.TestCase):
@@ -64,25 +58,10 @@ class ProgressTest(tf.test.TestCase):
         stream = Terminal()
         progress = Progress(6, 4, stream=stream)
         handlers = logging.getLogger().handlers[:]
-        with self.assertRaises(RunError), progress:
+        with self.assertLogs("tf_frozen", "INFO"), self.assertRaises(RunError), progress:
             tiny.train(self.folder, 6, callbacks=[progress], poison=3)
         self.assertEndsWith(stream.getvalue(), "\n")
         self.assertEqual(logging.getLogger().handlers, handlers)
-
-    def test_counts_the_parts_of_a_work(self):
-        with Counter(5, "scoring", "images", seconds=0.0, stream=io.StringIO()) as counter:
-            with self.assertLogs("tf_frozen", "INFO") as log:
-                self.assertEqual(list(counter.over(["ab", "cd", "e"], len)), ["ab", "cd", "e"])
-        said = [re.sub(r" \| .*", "", record.getMessage()) for record in log.records]
-        self.assertEqual(said, ["scoring: 2/5 images", "scoring: 4/5 images"])
-        self.assertRegex(log.records[0].getMessage(), r"\| \d:\d\d left$")
-        stream = Terminal()
-        with self.assertNoLogs("tf_frozen"), Counter(5, "scoring", "images", stream=stream) as counter:
-            list(counter.over(["ab", "cd", "e"], len))
-        self.assertIn("scoring", stream.getvalue())
-
-    def test_duration(self):
-        self.assertEqual([duration(s) for s in (0, 45.4, 723, 10800)], ["0:00", "0:45", "12:03", "3:00:00"])
 
 
 if __name__ == "__main__":

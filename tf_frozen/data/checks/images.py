@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import functools
-import logging
 import os
 import stat
 import struct
-import time
 import warnings
 from collections.abc import Sequence
 from typing import BinaryIO, NamedTuple
@@ -18,9 +17,8 @@ from PIL import Image
 
 from tf_frozen.data import image_header, images
 from tf_frozen.data.faults import Problem
+from tf_frozen.progress import Counter
 
-_logger = logging.getLogger(__name__)
-_SECONDS_BETWEEN_REPORTS = 10.0
 _FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_BIT_DEPTH_AT = 24
@@ -36,19 +34,15 @@ class Header(NamedTuple):
 
 
 def look_at_all(files: Sequence[str], decode: bool) -> list[Header | Problem]:
-    """Returns `look_at` for every file, in order; logs progress and rate every ten seconds."""
-    start = reported = time.monotonic()
-    found = []
-    with warnings.catch_warnings(), concurrent.futures.ThreadPoolExecutor() as executor:
+    """Returns `look_at` for every file, in order, and shows progress."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `look_at` has its own limit
-        for header in executor.map(functools.partial(look_at, decode=decode), files):
-            found.append(header)
-            now = time.monotonic()
-            if now - reported >= _SECONDS_BETWEEN_REPORTS:
-                reported = now
-                rate = len(found) / (now - start)
-                _logger.info("Checked %d of %d images (%.0f a second)", len(found), len(files), rate)
-    return found
+        executor = stack.enter_context(concurrent.futures.ThreadPoolExecutor())
+        # Closed first, so that an interrupt does not wait for the files that are left.
+        found = stack.enter_context(contextlib.closing(executor.map(functools.partial(look_at, decode=decode), files)))
+        counter = stack.enter_context(Counter(len(files), "checking", "images"))
+        return list(counter.over(found))
 
 
 def look_at(file: str, decode: bool) -> Header | Problem:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import TextIO, TypeVar
+from typing import TextIO
 
 from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
+from tf_frozen.progress import duration, open_bar
 from tf_frozen.training.callbacks.steps import StepCallback
 
-T = TypeVar("T")
 _STEPS_OF_AN_ESTIMATE = 5
 _LOGGER = logging.getLogger(__name__)
 
@@ -48,11 +45,8 @@ class Progress(StepCallback):
         """Opens the bar."""
         super().on_train_begin(logs)
         self._shown = self._started = time.monotonic()
-        if self._stream.isatty():
-            loggers = [logging.getLogger(), logging.getLogger("tf_frozen")]
-            # One without a handler would get one, and every line would come twice.
-            self._stack.enter_context(logging_redirect_tqdm([x for x in loggers if x.handlers]))
-            self._bar = self._stack.enter_context(self._new_bar())
+        looks = {"initial": self.start_step, "bar_format": "step {n_fmt}/{total_fmt} |{bar:10}| {desc}"}
+        self._bar = self._stack.enter_context(open_bar(self._total_steps, self._stream, **looks))
 
     def on_step(self, step: int, logs: dict[str, float]) -> None:
         """Moves the bar, or logs a line when it is time."""
@@ -79,16 +73,6 @@ class Progress(StepCallback):
             _LOGGER.info("step %d/%d | %s", self._step, self._total_steps, self._text)
         self._stack.close()
 
-    def _new_bar(self) -> tqdm:
-        # Not tqdm's own way to find the size: where a terminal says 0, as in containers, it shows nothing.
-        columns, lines = shutil.get_terminal_size()
-        looks = {
-            "ncols": columns - 1,
-            "nrows": lines,
-            "bar_format": "step {n_fmt}/{total_fmt} |{bar:10}| {desc}",
-        }
-        return tqdm(total=self._total_steps, initial=self.start_step, file=self._stream, **looks)
-
     @property
     def images_per_second(self) -> float | None:
         """The rate of this call of `fit` so far; None before its second step."""
@@ -100,44 +84,6 @@ class Progress(StepCallback):
             return "rate not yet known"
         seconds = (self._total_steps - step) * self._batch_size / rate
         return f"{rate:.1f} images/s | {duration(seconds)} left"
-
-
-class Counter:
-    """Shows the progress of other work: a bar on a terminal, else a line every `seconds`. Use inside `with`."""
-
-    def __init__(self, total: int, title: str, unit: str, seconds: float = 10.0, stream: TextIO | None = None):
-        self._total, self._title, self._unit, self._seconds = total, title, unit, seconds
-        self._stream = stream or sys.stdout
-        self._bar: tqdm | None = None
-
-    def __enter__(self) -> Counter:
-        if self._stream.isatty():
-            self._bar = tqdm(total=self._total, desc=self._title, unit=self._unit, file=self._stream, leave=False)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def over(self, items: Iterable[T], size: Callable[[T], int]) -> Iterator[T]:
-        """Yields the items, of which each is done when the next one is asked for; `size(item)` counts towards total."""
-        started = shown = time.monotonic()
-        done = 0
-        for item in items:
-            yield item
-            done += size(item)
-            now = time.monotonic()
-            if self._bar is not None:
-                self._bar.update(size(item))
-            elif now - shown >= self._seconds and done < self._total:
-                shown, left = now, (now - started) / done * (self._total - done)
-                _LOGGER.info("%s: %d/%d %s | %s left", self._title, done, self._total, self._unit, duration(left))
-
-
-def duration(seconds: float) -> str:
-    """Seconds as 0:45, 12:03 or 3:00:00."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
 def _losses(logs: dict[str, float]) -> str:
