@@ -129,6 +129,23 @@ class RunnableTest(tf.test.TestCase):
             found = detector.detections, proposal.proposals, proposal.candidates, head.nms.candidates
             self.assertEqual(found, expected)
 
+    def test_one_line_reaches_the_policy_and_the_validation_of_a_run(self):
+        rules = [("neck/.*", "frozen")]
+        for name in RUNNABLE:
+            with self.subTest(name), tempfile.TemporaryDirectory() as folder:
+                self.load(name, f"Policy.rules = {rules}", "Policy.until = 3", "Validation.patience = 2")
+                run = Run(folder)
+                self.assertEqual((run._policy.rules, run._policy.until, run._validation.patience), (rules, 3, 2))
+
+    def test_one_line_reaches_the_adapters_of_a_backbone(self):
+        macros = ["BACKBONE_MODE = 'frozen_with_adapters'", "INIT_CHECKPOINT = None"]
+        for name in ("efficientnet_lite0", "keras_application", "resnet50", "resnet_rs50"):
+            with self.subTest(name):
+                needed = macros if name.startswith("resnet") else macros[:1]
+                load_config([f"backbones/{name}.gin"], [*needed, "ResidualAdapters.depthwise = True"])
+                backbone = gin.query_parameter("BACKBONE/gin.macro.value").selector
+                self.assertTrue(copy.deepcopy(gin.query_parameter(f"{backbone}.adapters")).depthwise)
+
     @pytest.mark.slow
     def test_builds_its_detector_and_uses_all_that_it_binds(self):
         for name in RUNNABLE:

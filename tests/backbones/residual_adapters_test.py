@@ -177,7 +177,7 @@ class SizeTest(tf.test.TestCase):
     @pytest.mark.slow
     def test_of_the_paper_s_backbone(self):
         with unallocated():
-            backbone = ResNetRS(101, mode=MODE, init_checkpoint="/nowhere")
+            backbone = ResNetRS(101, mode=MODE, init_checkpoint="/nowhere", adapters=ResidualAdapters())
         sizes = [variable.shape.num_elements() for variable in backbone.trainable_variables]
         self.assertLen(sizes, 33)
         self.assertEqual(sum(sizes), 2_371_584)  # the stem has none
@@ -186,8 +186,6 @@ class SizeTest(tf.test.TestCase):
 class TrainingTest(tf.test.TestCase):
     @pytest.mark.slow
     def test_a_step_trains_adapters_alone_and_the_audit_holds(self):
-        self.addCleanup(gin.clear_config)
-        gin.bind_parameter("ResidualAdapters.depthwise", True)
         detector = tiny.detector(MODE)
         frozen = frozen_variables(detector)
         adapters = {id(variable) for variable in detector.backbone.adapter_variables}
@@ -205,8 +203,6 @@ class TrainingTest(tf.test.TestCase):
 
     @pytest.mark.slow
     def test_an_export_has_no_adapters_and_leaves_the_detector_as_it_is(self):
-        self.addCleanup(gin.clear_config)
-        gin.bind_parameter("ResidualAdapters.depthwise", True)
         keras.utils.set_random_seed(0)
         detector = tiny.detector(MODE)
         move(detector, 0.02)  # maps stay as large as the heads are made for
@@ -227,12 +223,19 @@ class TrainingTest(tf.test.TestCase):
 class ErrorsTest(tf.test.TestCase):
     def test_where_no_adapter_fits(self):
         with self.assertRaisesRegex(ConfigError, "No convolution of efficientnet_lite0 .*depthwise = True"):
-            EfficientNetLite(mode=MODE)
+            EfficientNetLite(mode=MODE, adapters=ResidualAdapters())
         inputs = keras.Input([None, None, 3])
         pointwise = keras.Model(inputs, keras.layers.Conv2D(2, 1)(inputs))
         for mode in MODES_WITH_ADAPTERS:
             with self.assertRaisesRegex(ConfigError, "takes a residual adapter"):
                 Backbone(pointwise, (0,), mode, "somewhere", ResidualAdapters(depthwise=True))
+
+    def test_a_mode_with_adapters_needs_them_and_gin_gives_none_by_the_way(self):
+        self.addCleanup(gin.clear_config)
+        gin.bind_parameter("ResidualAdapters.depthwise", True)
+        for mode in MODES_WITH_ADAPTERS:
+            with self.assertRaisesRegex(ConfigError, f"mode is '{mode}' but EfficientNetLite.adapters is None. G"):
+                EfficientNetLite(mode=mode)
 
     def test_kinds_and_backbones_without_them(self):
         with self.assertRaisesRegex(ConfigError, "ResidualAdapters.kind is 'serial'; it must be one of 'parallel', 's"):

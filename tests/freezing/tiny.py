@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from tf_frozen.backbones.efficientnet_lite import EfficientNetLite
+from tf_frozen.backbones.residual_adapters import ResidualAdapters
 from tf_frozen.detectors.rcnn import RCNN
 from tf_frozen.heads.balanced_sampler import BalancedSampler
 from tf_frozen.heads.box_cascade import BoxCascade
@@ -28,7 +29,8 @@ def detector(mode="frozen", kind=RCNN):
     )
     proposals = RegionProposal(filters=8, nms=ProposalNMS(candidates=(20, 20), proposals=(10, 10)))
     neck = NASFPN(filters=8, repeats=1)
-    model = kind(EfficientNetLite(levels=(2, 3), mode=mode), neck, proposals, box_heads, (SIZE, SIZE))
+    backbone = EfficientNetLite(levels=(2, 3), mode=mode, adapters=ResidualAdapters(depthwise=True))
+    model = kind(backbone, neck, proposals, box_heads, (SIZE, SIZE))
     model(tf.zeros([1, SIZE, SIZE, 3]))
     model.compile(keras.optimizers.SGD(0.1, momentum=0.9))
     return model

@@ -2,7 +2,6 @@
 
 import tempfile
 
-import gin
 import numpy as np
 import tensorflow as tf
 
@@ -20,8 +19,6 @@ class AdaptersTest(tf.test.TestCase):
     def setUp(self):
         super().setUp()
         self.folder = self.enter_context(tempfile.TemporaryDirectory())
-        self.addCleanup(gin.clear_config)
-        gin.bind_parameter("ResidualAdapters.depthwise", True)
 
     def made(self, mode, *rules):
         """A detector with an optimizer for what trains, and its checkpoints."""

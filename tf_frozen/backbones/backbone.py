@@ -25,9 +25,9 @@ class Backbone(Configured, keras.Model):
     `frozen` keeps pretrained weights as they are (paper, section 3), `fine_tune` trains them, `scratch` trains
     random ones, and `frozen_random` keeps random ones: a control experiment that has to be asked for by name.
     `frozen_with_adapters` trains residual adapters alone, and `fine_tune_with_adapters` all weights and them; where
-    they stand, `adapters` says, or what gin binds for ResidualAdapters if it is None. A model that holds a frozen
-    backbone does not make it train by its own `trainable`; the backbone's own does, and that of its layers.
-    Raises FreezeError when weights that were never trained would be frozen, ConfigError for an unknown mode.
+    they stand, `adapters` says; other modes have none. A model that holds a frozen backbone does not make it train by
+    its own `trainable`; the backbone's own does, and that of its layers. Raises FreezeError when weights that were
+    never trained would be frozen, ConfigError for an unknown mode and for one that lacks adapters.
     """
 
     def __init__(
@@ -43,10 +43,10 @@ class Backbone(Configured, keras.Model):
         self._trains, self._mode = True, mode
         super().__init__(**kwargs)
         _check_mode(mode, weights_source, type(self).__name__)
-        self.adapters = keras.layers.deserialize(adapters) if isinstance(adapters, Mapping) else adapters
+        self.adapters = None
         if mode in MODES_WITH_ADAPTERS:
-            self.adapters = self.adapters or ResidualAdapters()
-            network = self.adapters.insert(network)
+            self.adapters = keras.layers.deserialize(adapters) if isinstance(adapters, Mapping) else adapters
+            network = self._with_adapters(network)
         self.network = network
         self.levels = tuple(levels)
         self._stages = Stages(network, self.levels) if isinstance(network, keras.Model) else None
@@ -173,6 +173,15 @@ class Backbone(Configured, keras.Model):
     def cut(self, maps: dict[int, tf.Tensor], images: tf.Tensor) -> dict[int, tf.Tensor]:
         """The part of the maps of padded images that belongs to the images."""
         return maps
+
+    def _with_adapters(self, network: keras.Model) -> keras.Model:
+        if self.adapters is None:
+            where = type(self).__name__
+            raise ConfigError(
+                f"{where}.mode is {self._mode!r} but {where}.adapters is None. Give ResidualAdapters(); in gin, "
+                f"{where}.adapters = @ResidualAdapters()."
+            )
+        return self.adapters.insert(network)
 
     def _freeze_all_but_adapters(self) -> None:
         adapters = {id(conv.adapter) for conv in adapted_convs(self)}

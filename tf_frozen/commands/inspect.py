@@ -55,7 +55,7 @@ def _report(bindings: dict[str, Any]) -> dict[str, Any]:
     with unallocated(), precision_of_layers(copy.deepcopy(bindings.get("precision", "float32"))):
         detector = _built(bindings, "detector")
         build(detector)
-    decisions = (copy.deepcopy(bindings.get("policy")) or Policy()).apply(detector)
+    decisions = (copy.deepcopy(bindings.get("policy")) or Policy(rules=(), until=None)).apply(detector)
     checkpoints = copy.deepcopy(bindings.get("checkpoints", "trained"))
     if copy.deepcopy(bindings.get("train_steps")) is None:
         pin_macro("TRAIN_STEPS", 1, "any number")  # what it is depends on the data, and here nothing on it

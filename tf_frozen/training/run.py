@@ -73,9 +73,9 @@ class Run(Checked, metaclass=KeepsConfiguration):
     they hold: 'trained' leaves out frozen weights of the backbone that can be reloaded from their source, 'everything'
     nothing. `feature_cache` is the folder of a cache that `tf-frozen cache` made of this configuration:
     steps read the backbone's features there and open no image. `policy` decides what trains, and until which step; None
-    is what gin binds for Policy: the backbone's mode alone, if nothing. `rates` are factors of the learning rate for
-    parts, as ('backbone/.*', 0.1). `metrics` are instances or called without arguments, and score the val split; the
-    headline of the first decides which checkpoint is the best. If there are none, they are COCO's.
+    is the backbone's mode alone. `rates` are factors of the learning rate for parts, as ('backbone/.*', 0.1). `metrics`
+    are instances or called without arguments, and score the val split; the headline of the first decides which
+    checkpoint is the best. If there are none, they are COCO's.
     """
 
     def __init__(
@@ -106,8 +106,9 @@ class Run(Checked, metaclass=KeepsConfiguration):
         self.train_steps, self.batch_size, self.seed = train_steps, batch_size, seed
         self.evaluate_every, self.checkpoint_seconds = evaluate_every, checkpoint_seconds
         self.precision, self.checkpoints, self.feature_cache = precision, checkpoints, feature_cache
-        self._policy = Policy() if policy is None else policy
-        self._length, self._validation = length, Validation() if validation is None else validation
+        # All arguments are given, so that gin gives none: its bindings are for what it makes itself.
+        self._policy = policy or Policy(rules=(), until=None)
+        self._length, self._validation = length, validation or Validation(images=None, keep_best=True, patience=None)
         self._metrics = made_metrics(metrics)
         self._scorer: Scorer | None = None
         self._best, self._stopped = Best(self.model_dir), False
