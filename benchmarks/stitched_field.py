@@ -41,7 +41,7 @@ def main() -> None:
         "VAL_IMAGES": "",
     }
     params = [f"{name} = {str((args.output / file).absolute())!r}" for name, file in data.items()]
-    params += [f"TRAIN_STEPS = {args.steps}", f"FRAME = ({FRAME}, {FRAME})", "RCNN.views = None"]
+    params += [f"TRAIN_STEPS = {args.steps}", f"FRAME = ({FRAME}, {FRAME})", "RCNN.test_time_augmentation = None"]
     command("train", "--gin_file", "runs/train_on_coco_json.gin", "--model_dir", str(run), params=params)
     field = f"VAL_ANNOTATIONS = {str((args.output / 'field.json').absolute())!r}"
     for what, truth, more in (

@@ -19,12 +19,13 @@ class ImageDetector:
     """A detector of frames as one of images of any size: boxes in pixels of the image, within it, and category ids.
 
     `evaluate`, `predict` and an export all detect through it. Class k is `categories[k - 1]`. An image is fitted into
-    the detector's frame, or, where the detector has `tiles`, cut into them. Without `views` each is looked at once.
+    the detector's frame, or, where the detector has `tiles`, cut into them. `augment` False turns test-time
+    augmentation off.
     """
 
-    def __init__(self, detector: keras.Model, categories: Sequence[Category], views: bool = True):
+    def __init__(self, detector: keras.Model, categories: Sequence[Category], augment: bool = True):
         self._detector = detector
-        self._detect = functools.partial(detector if views else detector.detect_once, training=False)
+        self._detect = functools.partial(detector if augment else detector.detect_once, training=False)
         self._category_ids = [0, *(category.id for category in categories)]
 
     def detect(

@@ -67,17 +67,19 @@ class ExportTest(tf.test.TestCase):
         self.assertIn(f"ckpt-{job.STEPS}", error)
 
     def test_with_another_setting(self):
-        words = ["--model_dir", self.job.model_dir, "--output", "two_views", "--gin_param"]
-        self.assertEqual(job.command("export", *words, "RCNN.views = @Views()")[::2], (0, ""))
+        words = ["--model_dir", self.job.model_dir, "--output", "augmented", "--gin_param"]
+        self.assertEqual(
+            job.command("export", *words, "RCNN.test_time_augmentation = @TestTimeAugmentation()")[::2], (0, "")
+        )
         image = tf.constant(read(str(self.photos / "val_0000_0000.jpg"))[np.newaxis])
         two, one = (
             tf.saved_model.load(str(folder)).signatures["serving_default"](images=image)["detection_scores"]
-            for folder in ("two_views", self.job.model_dir / "saved_model")
+            for folder in ("augmented", self.job.model_dir / "saved_model")
         )
         self.assertGreater(np.abs(one - two).max(), 1e-3)
-        code, _, error = job.command("export", *words, "RCNN.view = None")
+        code, _, error = job.command("export", *words, "RCNN.test_time_augmentatio = None")
         self.assertEqual(code, 2)
-        self.assertIn("Did you mean 'views'?", error)
+        self.assertIn("Did you mean 'test_time_augmentation'?", error)
 
     def test_the_run_directory_predicts(self):
         photos = str(self.photos / "val_*.jpg")

@@ -4,7 +4,7 @@ import tensorflow as tf
 from tests.detectors import rcnn_test
 from tests.freezing import tiny
 from tf_frozen.detectors.mask_rcnn import MaskRCNN
-from tf_frozen.detectors.views import Views
+from tf_frozen.detectors.test_time_augmentation import TestTimeAugmentation
 from tf_frozen.errors import ConfigError
 from tf_frozen.heads.mask_head import MaskHead
 from tf_frozen.heads.roi_align import RoIAlign
@@ -76,9 +76,9 @@ class MaskRCNNTest(tf.test.TestCase):
         self.assertEqual(found["masks"].dtype, tf.float32)
         self.assertAllInRange(found["masks"], 0.0, 1.0)
 
-    def test_views_are_explained(self):
-        with self.assertRaisesRegex(ConfigError, "MaskRCNN.views must be None"):
-            mask_rcnn(views=Views())
+    def test_that_test_time_augmentation_is_explained(self):
+        with self.assertRaisesRegex(ConfigError, "MaskRCNN.test_time_augmentation must be None"):
+            mask_rcnn(test_time_augmentation=TestTimeAugmentation())
 
 
 if __name__ == "__main__":

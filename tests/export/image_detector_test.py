@@ -12,7 +12,7 @@ from tf_frozen.data.images import read
 from tf_frozen.data.paths import resolve
 from tf_frozen.data.pipeline import eval_batches
 from tf_frozen.data.sources.image_files import ImageFiles
-from tf_frozen.detectors.views import Views
+from tf_frozen.detectors.test_time_augmentation import TestTimeAugmentation
 from tf_frozen.export.image_detector import ImageDetector, detect_all
 from tf_frozen.export.masks import from_rle
 from tf_frozen.export.predictor import Predictor
@@ -21,11 +21,15 @@ from tf_frozen.export.saved_model import export
 SIZES = ((67, 41), (301, 400), (101, 640), (30, 31))  # in a frame of 64 × 96 px most end within a pixel
 
 
-class OnViews(BrightBox):
+class Augmented(BrightBox):
     """On an image and its mirror image."""
 
     def call(self, images, image_size=None, training=None):
-        return super().call(images) if image_size is None else Views().detect(super().call, images, image_size)
+        return (
+            super().call(images)
+            if image_size is None
+            else TestTimeAugmentation().detect(super().call, images, image_size)
+        )
 
 
 class WithMasks(BrightBox):
@@ -77,8 +81,8 @@ class EvaluateAndPredictTest(tf.test.TestCase):
             self.assertLessEqual(x + w - width, 1e-4)
             self.assertLessEqual(y + h - height, 1e-4)
 
-    def test_boxes_of_views(self):
-        evaluated, predicted = self.both(OnViews())
+    def test_boxes_with_test_time_augmentation(self):
+        evaluated, predicted = self.both(Augmented())
         self.assertSame(evaluated, predicted)
         self.assertWithinTheImages(evaluated)
         # The detector's box around the whole frame, and more, is that around the image.

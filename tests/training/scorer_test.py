@@ -16,7 +16,7 @@ class Knows:
     """Stands in for a detector: gives the true boxes of a batch, each a little less sure than the one before."""
 
     finds_masks = False
-    views = None
+    test_time_augmentation = None
     tiles = None
     detections = 300
     frame = (128, 192)  # wider than the tiles, so a part of it is padding
@@ -100,11 +100,13 @@ class ScorerTest(tf.test.TestCase):
         self.assertEqual({row["category_id"] for row in scorer.results}, {job.SHRUB})
 
     def test_a_few_images_spread_over_the_split_by_one_view_of_each(self):
-        self.detector.views = "eight"
+        self.detector.test_time_augmentation = "eight"
         self.detector.detect_once = self.detector
         scorer = self.scorer()
         few = scorer.few(1)
-        self.assertEqual((scorer.sample, few.sample), ("2 val images", "1 of 2 val images, one view of each"))
+        self.assertEqual(
+            (scorer.sample, few.sample), ("2 val images", "1 of 2 val images, without test-time augmentation")
+        )
         self.assertAllClose(few.score(step=3)["AP"], 1)
         (line,) = [json.loads(text) for text in (self.model_dir / "metrics.jsonl").read_text().splitlines()]
         self.assertEqual(line["images"], 1)

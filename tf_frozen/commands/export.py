@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="B",
-        help="'NAME = value', repeatable; 'RCNN.views = None', say, for one view of an image",
+        help="'NAME = value', repeatable; for example 'RCNN.test_time_augmentation = None'",
     )
 
 

@@ -12,8 +12,8 @@ from tf_frozen.backbones.backbone import Backbone
 from tf_frozen.backbones.features import Features
 from tf_frozen.config.ranges import Frame, NonNegativeFloat, Seed
 from tf_frozen.detectors.loss_means import LossMeans
+from tf_frozen.detectors.test_time_augmentation import TestTimeAugmentation
 from tf_frozen.detectors.tiles import Tiles
-from tf_frozen.detectors.views import Views
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.building import build
@@ -26,8 +26,8 @@ class Detector(Configured, keras.Model):
 
     `frame` is the (height, width) in pixels that images are fitted into for scoring and in an export; training may
     use crops of another size. `weight_decay` λ adds ½λ‖w‖² over the kernels that train, and over no frozen one
-    (official YAMLs: 4e-5). With `views` it detects on flips of an image too. With `tiles`, scoring, prediction and an
-    export cut images into overlapping frames instead of fitting each into one.
+    (official YAMLs: 4e-5). With `test_time_augmentation` it detects on flips of an image too. With `tiles`, scoring,
+    prediction and an export cut images into overlapping frames instead of fitting each into one.
     """
 
     finds_masks = False  # whether `detect` gives masks beside the boxes
@@ -41,7 +41,7 @@ class Detector(Configured, keras.Model):
         frame: Frame,
         weight_decay: NonNegativeFloat = 0.0,
         seed: Seed = 0,
-        views: Views | None = None,
+        test_time_augmentation: TestTimeAugmentation | None = None,
         tiles: Tiles | None = None,
         **kwargs,
     ):
@@ -49,7 +49,8 @@ class Detector(Configured, keras.Model):
         super().__init__(autocast=False, **kwargs)
         self.backbone, self.neck = backbone, neck
         self.frame = tuple(frame)
-        self.weight_decay, self.seed, self.views, self.tiles = weight_decay, seed, views, tiles
+        self.weight_decay, self.seed, self.tiles = weight_decay, seed, tiles
+        self.test_time_augmentation = test_time_augmentation
         self._held: frozenset[int] = frozenset()
         self._means = LossMeans()
         self._compiled_for: frozenset[int] = frozenset()
@@ -99,15 +100,17 @@ class Detector(Configured, keras.Model):
 
     def call(self, images: tf.Tensor, image_size: tf.Tensor | None = None, training: bool | None = None) -> dict:
         """Detects on RGB frames [batch, H, W, 3] in 0…255; `image_size` [batch, 2] is the part that is not padding."""
-        if self.views is None:
+        if self.test_time_augmentation is None:
             return self.detect_once(images, image_size, training)
         image_size = _whole(_frame(images), tf.shape(images)[0]) if image_size is None else image_size
-        return self.views.detect(functools.partial(self.detect_once, training=training), images, image_size)
+        return self.test_time_augmentation.detect(
+            functools.partial(self.detect_once, training=training), images, image_size
+        )
 
     def detect_once(
         self, images: tf.Tensor, image_size: tf.Tensor | None = None, training: bool | None = None
     ) -> dict[str, tf.Tensor]:
-        """What `call` gives where there are no views: one forward pass."""
+        """Detects as `call` does, without test-time augmentation: one forward pass."""
         return self.detect_from(self.features(images, bool(training)), image_size, bool(training))
 
     def features(self, images: tf.Tensor | Features, training: bool = False) -> Features:
@@ -126,7 +129,7 @@ class Detector(Configured, keras.Model):
     def detect_from(
         self, features: Features, image_size: tf.Tensor | None = None, training: bool = False
     ) -> dict[str, tf.Tensor]:
-        """What `detect` gives from `features(images, training)`; `image_size` as in `call`. Views play no part."""
+        """Detects from `features(images, training)`, without test-time augmentation; `image_size` as in `call`."""
         image_size = _whole(features.frame, features.batch_size) if image_size is None else image_size
         return self.detect(self._pyramid(features, training), features.frame, image_size)
 

@@ -10,8 +10,8 @@ import tensorflow as tf
 from tf_frozen.backbones.backbone import Backbone
 from tf_frozen.config.ranges import Frame, NonNegativeFloat, Seed
 from tf_frozen.detectors.rcnn import RCNN
+from tf_frozen.detectors.test_time_augmentation import TestTimeAugmentation
 from tf_frozen.detectors.tiles import Tiles
-from tf_frozen.detectors.views import Views
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
 
@@ -21,7 +21,7 @@ from tf_frozen.keras_flavor import keras
 class MaskRCNN(RCNN):
     """backbone → neck → region proposal → box heads → mask head; several box heads make it Cascade Mask R-CNN.
 
-    Raises ConfigError for `views`, whose masks can't be merged.
+    Raises ConfigError for `test_time_augmentation`: masks of flipped images can't be merged.
     """
 
     finds_masks = True
@@ -36,12 +36,12 @@ class MaskRCNN(RCNN):
         frame: Frame = (1024, 1024),
         weight_decay: NonNegativeFloat = 4e-5,
         seed: Seed = 0,
-        views: Views | None = None,
+        test_time_augmentation: TestTimeAugmentation | None = None,
         tiles: Tiles | None = None,
         **kwargs,
     ):
-        if views is not None:
-            raise ConfigError("MaskRCNN.views must be None: views merge boxes, and their masks can't follow.")
+        if test_time_augmentation is not None:
+            raise ConfigError("MaskRCNN.test_time_augmentation must be None: it merges boxes, but can't merge masks.")
         super().__init__(backbone, neck, region_proposal, box_heads, frame, weight_decay, seed, tiles=tiles, **kwargs)
         self.mask_head = mask_head
 

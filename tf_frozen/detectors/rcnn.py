@@ -10,8 +10,8 @@ import tensorflow as tf
 from tf_frozen.backbones.backbone import Backbone
 from tf_frozen.config.ranges import Frame, NonNegativeFloat, Seed
 from tf_frozen.detectors.detector import Detector
+from tf_frozen.detectors.test_time_augmentation import TestTimeAugmentation
 from tf_frozen.detectors.tiles import Tiles
-from tf_frozen.detectors.views import Views
 from tf_frozen.keras_flavor import keras
 
 
@@ -29,11 +29,11 @@ class RCNN(Detector):
         frame: Frame = (1024, 1024),
         weight_decay: NonNegativeFloat = 4e-5,
         seed: Seed = 0,
-        views: Views | None = None,
+        test_time_augmentation: TestTimeAugmentation | None = None,
         tiles: Tiles | None = None,
         **kwargs,
     ):
-        super().__init__(backbone, neck, frame, weight_decay, seed, views, tiles, **kwargs)
+        super().__init__(backbone, neck, frame, weight_decay, seed, test_time_augmentation, tiles, **kwargs)
         self.region_proposal, self.box_heads = region_proposal, box_heads
 
     @property

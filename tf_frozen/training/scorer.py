@@ -35,12 +35,12 @@ _MOST_PICTURES = 16
 
 
 class Scorer:
-    """Holds `metrics`, `per_class` and `results` (COCO rows) of the last `score` of `detector`; `sample` says what of.
+    """Scores `detector` on `data`; holds `metrics`, `per_class` and `results` (COCO rows) of the last `score`.
 
-    What is found of `categories` that the data do not list is drawn, but not scored nor among the results. With
-    `images` that many of the split are scored, spread evenly over it; without `views` by one view of each. `scored_by`
-    are the metrics; if there are none, COCO's, of masks too where the detector finds them. Raises ConfigError for a
-    metric that needs masks where it does not.
+    `sample` describes the images scored. Detections of `categories` that the data do not list are drawn, but neither
+    scored nor in the results. With `images`, that many of the split are scored, spread evenly over it. `augment` False
+    turns test-time augmentation off. `scored_by` are the metrics; the default is COCO's, with masks where
+    the detector finds them. Raises ConfigError for a metric that needs masks where the detector finds none.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Scorer:
         batch_size: int,
         scored_by: Sequence[Metric] = (),
         images: int | None = None,
-        views: bool = True,
+        augment: bool = True,
     ):
         self.detector = detector
         self._arguments = (detector, data, categories, model_dir, batch_size, scored_by)
@@ -68,9 +68,10 @@ class Scorer:
         if unfit:
             raise ConfigError(f"Run.metrics: {' and '.join(unfit)} needs masks, and the detector finds boxes alone.")
         few = f"{len(self.examples)} of {len(data.examples)}" if images else str(len(self.examples))
-        self.sample = f"{few} val images" + ("" if views or detector.views is None else ", one view of each")
+        usual = augment or detector.test_time_augmentation is None
+        self.sample = f"{few} val images" + ("" if usual else ", without test-time augmentation")
         # Here, so that it is traced once for all the times that a run is scored.
-        self._detect = GraphFunction(ImageDetector(detector, categories, views).detect)
+        self._detect = GraphFunction(ImageDetector(detector, categories, augment).detect)
         self.metrics: dict[str, float | None] = {}
         self.per_class: list[dict] = []
         self.results: list[dict] = []
@@ -78,7 +79,7 @@ class Scorer:
 
     def few(self, images: int) -> Scorer:
         """A quick scorer, of `images` images of the split without test-time augmentation."""
-        return Scorer(*self._arguments, images=images, views=False)
+        return Scorer(*self._arguments, images=images, augment=False)
 
     def score(self, step: int) -> dict[str, float | None]:
         """Adds a line to metrics.jsonl, and scalars and pictures to TensorBoard; gives the metrics."""

@@ -18,12 +18,12 @@ _FEWEST_IMAGES = 8
 
 @gin.configurable
 class Validation(Checked):
-    """On how much of the val split a run is scored before its end, and what follows from that.
+    """Scores a run on part of the val split while it trains, keeps the best checkpoint and stops early.
 
-    A score takes `images` of the split, with one view of each; None is one for every ten that were trained on since
-    the last score, at least eight, so that scores take a small part of the training. The best checkpoint by these
-    scores is kept, and is the one that the run ends with, if `keep_best`. With `patience` training stops after that
-    many scores in a row without a better one. Raises ConfigError for values out of range.
+    A score takes `images` of the split, without test-time augmentation. None means one for every ten images trained on
+    since the last score, at least eight, so that scoring takes a small part of the time. With `keep_best` the best
+    checkpoint by these scores is kept, and the run ends with it. With `patience` training stops after that many scores
+    in a row without a better one. Raises ConfigError for values out of range.
     """
 
     def __init__(self, images: PositiveInt | None = None, keep_best: bool = True, patience: PositiveInt | None = None):

@@ -1,11 +1,11 @@
-"""Views against a detector whose answer is known: it finds the white rectangle of a picture."""
+"""Test-time augmentation against a detector whose answer is known: it finds the white rectangle of a picture."""
 
 import numpy as np
 import tensorflow as tf
 
 from tests.freezing import tiny
 from tf_frozen.detectors.rcnn import RCNN
-from tf_frozen.detectors.views import Views
+from tf_frozen.detectors.test_time_augmentation import TestTimeAugmentation
 from tf_frozen.errors import ConfigError
 from tf_frozen.keras_flavor import keras
 from tf_frozen.necks.nas_fpn import NASFPN
@@ -30,8 +30,8 @@ def pictures():
 class Finder:
     """Finds the white rectangle of each picture, and `shift` beside it; remembers what it saw."""
 
-    def __init__(self, shift=(0, 0, 0, 0), class_of_view=lambda view: 1):
-        self.shift, self.class_of_view, self.seen = shift, class_of_view, []
+    def __init__(self, shift=(0, 0, 0, 0), class_of_call=lambda call: 1):
+        self.shift, self.class_of_call, self.seen = shift, class_of_call, []
 
     def __call__(self, images, image_size):
         self.seen.append((images.numpy(), image_size.numpy()))
@@ -43,30 +43,30 @@ class Finder:
         return {
             "boxes": tf.constant(boxes),
             "scores": tf.constant(once * 0.5),
-            "classes": tf.constant(once, tf.int32) * self.class_of_view(len(self.seen)),
+            "classes": tf.constant(once, tf.int32) * self.class_of_call(len(self.seen)),
             "count": tf.ones([len(images)], tf.int32),
         }
 
 
-class ViewsTest(tf.test.TestCase):
-    def detect(self, views, finder=None):
-        found = views.detect(finder or Finder(), pictures(), tf.constant(SIZES))
+class TestTimeAugmentationTest(tf.test.TestCase):
+    def detect(self, augmentation, finder=None):
+        found = augmentation.detect(finder or Finder(), pictures(), tf.constant(SIZES))
         self.assertEqual({key: value.dtype for key, value in found.items()}["classes"], tf.int32)
         return {key: value.numpy() for key, value in found.items()}
 
-    def test_what_is_found_on_every_view_lies_where_it_is(self):
+    def test_what_is_found_on_every_variant_lies_where_it_is(self):
         for turns, count in ((False, 2), (True, 8)):
             finder = Finder()
-            found = self.detect(Views(turns), finder)
+            found = self.detect(TestTimeAugmentation(turns), finder)
             self.assertLen(finder.seen, count)
             self.assertAllEqual(found["count"], [1, 1])
             self.assertAllClose(found["boxes"], [[row, [0] * 4, [0] * 4] for row in BOXES], 1e-6)
             self.assertAllClose(found["scores"], [[0.5, 0, 0]] * 2)
             self.assertAllEqual(found["classes"], [[1, 0, 0]] * 2)
 
-    def test_the_views_are_all_different_and_padded_at_the_bottom_and_right(self):
+    def test_the_variants_are_all_different_and_padded_at_the_bottom_and_right(self):
         finder = Finder()
-        self.detect(Views(turns=True), finder)
+        self.detect(TestTimeAugmentation(turns=True), finder)
         self.assertLen({images.tobytes() for images, _ in finder.seen}, 8)
         self.assertEqual([images.shape[1:3] for images, _ in finder.seen], [(24, 32)] * 4 + [(32, 24)] * 4)
         for images, sizes in finder.seen:
@@ -77,35 +77,35 @@ class ViewsTest(tf.test.TestCase):
 
     def test_what_leans_to_one_side_is_put_right_by_the_mirror_image(self):
         lean = Finder(shift=(0, 0.25, 0, 0.25))
-        self.assertAllClose(self.detect(Views(), lean)["boxes"][:, 0], BOXES, 1e-6)
+        self.assertAllClose(self.detect(TestTimeAugmentation(), lean)["boxes"][:, 0], BOXES, 1e-6)
         sink = Finder(shift=(0.25, 0, 0.25, 0))
-        self.assertAllClose(self.detect(Views(), sink)["boxes"][:, 0], BOXES + [0.25, 0, 0.25, 0], 1e-6)
+        self.assertAllClose(self.detect(TestTimeAugmentation(), sink)["boxes"][:, 0], BOXES + [0.25, 0, 0.25, 0], 1e-6)
         sink = Finder(shift=(0.25, 0, 0.25, 0))
-        self.assertAllClose(self.detect(Views(turns=True), sink)["boxes"][:, 0], BOXES, 1e-6)
+        self.assertAllClose(self.detect(TestTimeAugmentation(turns=True), sink)["boxes"][:, 0], BOXES, 1e-6)
 
     def test_boxes_end_with_the_image_where_it_ends_within_a_pixel(self):
-        found = self.detect(Views(), Finder(shift=(0, 0, 20, 0)))
+        found = self.detect(TestTimeAugmentation(), Finder(shift=(0, 0, 20, 0)))
         self.assertAllClose(found["boxes"][:, 0, 2], SIZES[:, 0])
 
     def test_classes_stay_apart(self):
-        found = self.detect(Views(), Finder(class_of_view=lambda view: view))
+        found = self.detect(TestTimeAugmentation(), Finder(class_of_call=lambda call: call))
         self.assertAllEqual(found["count"], [2, 2])
         self.assertAllEqual(np.sort(found["classes"]), [[0, 1, 2]] * 2)
-        # Each was found on one view of two.
+        # Each was found on one variant of two.
         self.assertAllClose(found["scores"], [[0.25, 0.25, 0]] * 2)
 
-    def test_no_more_than_one_view_may_have(self):
-        found = self.detect(Views(turns=True), Finder(class_of_view=lambda view: view))
+    def test_no_more_than_one_image_may_have(self):
+        found = self.detect(TestTimeAugmentation(turns=True), Finder(class_of_call=lambda call: call))
         self.assertAllEqual(found["count"], [3, 3])
         self.assertEqual(found["boxes"].shape, (2, 3, 4))
 
 
-class DetectorWithViewsTest(tf.test.TestCase):
+class AugmentedDetectorTest(tf.test.TestCase):
     def detector(self):
         keras.utils.set_random_seed(1)
         model = tiny.detector()
         model.neck = NASFPN(8, 1, norm=keras.layers.GroupNormalization(groups=2))
-        model.views = Views(turns=True)
+        model.test_time_augmentation = TestTimeAugmentation(turns=True)
         return model
 
     def test_a_turned_image_has_the_turned_boxes(self):
@@ -124,13 +124,15 @@ class DetectorWithViewsTest(tf.test.TestCase):
         for key in eager:
             self.assertAllClose(graph[key], eager[key], 1e-3, 1e-2)
 
-    def test_what_is_no_view_is_explained(self):
-        parts = self.detector().get_config() | {"views": 3}
-        with self.assertRaisesRegex(ConfigError, r"RCNN.views is 3; it must be an instance of Views or None"):
+    def test_an_invalid_value_is_explained(self):
+        parts = self.detector().get_config() | {"test_time_augmentation": 3}
+        with self.assertRaisesRegex(
+            ConfigError, "augmentation is 3; it must be an instance of TestTimeAugmentation or None"
+        ):
             RCNN.from_config(parts)
 
     def test_its_configuration_builds_it_again(self):
         model = self.detector()
         again = keras.layers.deserialize(keras.layers.serialize(model))
-        self.assertEqual(again.views.get_config(), model.views.get_config())
-        self.assertTrue(again.views.turns)
+        self.assertEqual(again.test_time_augmentation.get_config(), model.test_time_augmentation.get_config())
+        self.assertTrue(again.test_time_augmentation.turns)

@@ -27,12 +27,12 @@ _SIGNATURE = (
 
 @gin.configurable
 @keras.utils.register_keras_serializable("tf_frozen")
-class Views(ConfiguredLayer):
-    """An image and its mirror image, or with `turns`, where no side is up, all eight flips and quarter turns.
+class TestTimeAugmentation(ConfiguredLayer):
+    """Detects on an image and its mirror image, or with `turns` on all eight flips and quarter turns of it.
 
-    Boxes of a class that overlap by `vote_iou` take their mean place and the mean score of the views (box voting);
-    then NMS by class leaves the best, as many as one view may have. Detection takes as many times longer as there
-    are views; training takes no longer.
+    `turns` is for images that have no side up, as aerial ones. Boxes of a class that overlap by at least `vote_iou`
+    are replaced by their mean, with the mean score over all variants (box voting). NMS by class then keeps the best, at
+    most as many as the detector gives for one image. Detection takes 2 or 8 times as long; training takes no longer.
     """
 
     def __init__(self, turns: bool = False, vote_iou: Fraction = 0.7, nms_iou: Fraction = 0.5, **kwargs):
@@ -40,9 +40,9 @@ class Views(ConfiguredLayer):
         self.turns, self.vote_iou, self.nms_iou = turns, vote_iou, nms_iou
 
     def detect(self, detect: Detect, images: tf.Tensor, image_size: tf.Tensor) -> Detections:
-        """What `detect(images, image_size)` finds on the views of frames [batch, H, W, 3], merged.
+        """Returns what `detect(images, image_size)` finds on all variants of frames [batch, H, W, 3], merged.
 
-        The part that is not padding, `image_size` [batch, 2], is flipped in its place. Like `detect` it gives boxes
+        The part that is not padding, `image_size` [batch, 2], is flipped in place. Like `detect`, returns boxes
         [batch, D, 4] within that part, scores and classes [batch, D], and count [batch].
         """
         size = tf.math.ceil(image_size)  # flips move whole pixels
@@ -50,12 +50,12 @@ class Views(ConfiguredLayer):
         flips = list(itertools.product(choices, choices, (False, True)))
         found: list[list[tf.Tensor]] = []
         for same_shape in _by_shape(flips, images.shape[1] == images.shape[2]):
-            # One view after another: together they would take the memory of as many batches.
+            # One variant after another: all at once would take the memory of as many batches.
             with tf.control_dependencies([tensor for tensors in found for tensor in tensors]):
                 found.append(_detect_flipped(detect, images, size, same_shape))
         boxes, scores, classes = (tf.concat(parts, 1) for parts in zip(*found, strict=True))
         boxes, votes = vote(boxes, scores, classes, self.vote_iou)
-        # A view rarely has two boxes this close; where it has, no score is to pass 1.
+        # A variant rarely has two boxes this close; where it has, the score stays at most 1.
         scores = tf.minimum(votes / len(flips), 1.0)
         most = tf.shape(scores)[1] // len(flips)
         boxes = box_ops.clip(boxes, image_size)
@@ -71,15 +71,15 @@ def _by_shape(flips: list[Flips], square: bool) -> list[list[Flips]]:
 
 
 def _detect_flipped(detect: Detect, images: tf.Tensor, size: tf.Tensor, flips: list[Flips]) -> list[tf.Tensor]:
-    """Boxes [batch, V·D, 4], scores and classes of V views of one shape, in pixels of the images."""
+    """Boxes [batch, V·D, 4], scores and classes of V variants of one shape, in pixels of the images."""
 
-    def detect_one(view: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        found = detect(*view)
+    def detect_one(variant: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        found = detect(*variant)
         return found["boxes"], found["scores"], found["classes"]
 
-    views = [_flip(images, size, *flip) for flip in flips]
-    views = tuple(map(tf.stack, zip(*views, strict=True)))
-    found = tf.map_fn(detect_one, views, fn_output_signature=_SIGNATURE, parallel_iterations=1)
+    variants = [_flip(images, size, *flip) for flip in flips]
+    variants = tuple(map(tf.stack, zip(*variants, strict=True)))
+    found = tf.map_fn(detect_one, variants, fn_output_signature=_SIGNATURE, parallel_iterations=1)
     boxes, scores, classes = (tf.unstack(tensor, len(flips)) for tensor in found)
     boxes = [_flip_back(each, size, *flip) for each, flip in zip(boxes, flips, strict=True)]
     return [tf.concat(parts, 1) for parts in (boxes, scores, classes)]
@@ -94,5 +94,5 @@ def _flip(images: tf.Tensor, size: tf.Tensor, swap: bool, flip_y: bool, flip_x: 
 
 
 def _flip_back(boxes: tf.Tensor, size: tf.Tensor, swap: bool, flip_y: bool, flip_x: bool) -> tf.Tensor:
-    """Boxes [batch, n, 4] of a view, in pixels of the images of this `size` [batch, 2]."""
+    """Boxes [batch, n, 4] of a variant, in pixels of the images of this `size` [batch, 2]."""
     return box_ops.flip(box_ops.swap_axes(boxes) if swap else boxes, size, flip_y, flip_x)
