@@ -58,10 +58,10 @@ def measure(folder: str, rounds: int, steps: int) -> dict[str, dict[str, float]]
     run = Run(folder)
     images, detector = run.feature_source()
     backbone = detector.backbone
-    FeatureCache(views=2).build(images, detector, f"{folder}/cache")
+    FeatureCache(copies=2).build(images, detector, f"{folder}/cache")
     source, _ = run.feature_source()
     cached = CachedBatches(source, CacheReader(f"{folder}/cache", source, detector))
-    images.fixed_views = source.fixed_views
+    images.fixed_copies = source.fixed_copies
     kinds = {
         "uncached": images.dataset(0, 2 * steps + 1),
         "cached": cached.dataset(0, 2 * steps + 1),

@@ -13,7 +13,7 @@ from tests.commands import job
 from tests.training import tiny_run
 from tests.training.tiny import state
 
-VIEWS = 100
+COPIES = 100
 
 
 def shards(folder):
@@ -30,14 +30,14 @@ class CacheTest(tf.test.TestCase):
             for function in (tiny_run.words, tiny_run.load)
         )
         train = words(folder / "run", "FRAME = (128, 128)")
-        options = [f"--gin_param=FeatureCache.views = {VIEWS}", "--gin_param=FeatureCache.shard_bytes = 40_000"]
+        options = [f"--gin_param=FeatureCache.copies = {COPIES}", "--gin_param=FeatureCache.shard_bytes = 40_000"]
         options += ["--gin_param=FeatureCache.dtype = 'float32'"]
         cache = ["cache", *train[1:-1], *options]
         output = folder / "cache"
         with self.subTest("an estimate writes nothing"):
             code, out, _ = job.command(*cache, f"--output={output}", "--estimate")
             self.assertEqual(code, 0)
-            self.assertRegex(out, rf"4 images in {VIEWS} views: 0\.0\d+ GB before compression, .* GB are free")
+            self.assertRegex(out, rf"4 images in {COPIES} copies: 0\.0\d+ GB before compression, .* GB are free")
             self.assertFalse(output.exists())
         process = job.Process([*cache, f"--output={output}"], folder / "killed.log", folder)
         self.assertEqual(process.end(signal.SIGKILL, lambda: len(shards(output)) >= 3), -9, process.output)
@@ -64,9 +64,9 @@ class CacheTest(tf.test.TestCase):
             self.assertEqual(code, 0, f"{out}\n{error}")
             audit = json.loads((folder / "run" / "freezing.json").read_text())
             self.assertEqual((audit["verdict"], audit["violations"]), ("frozen", []))
-        with self.subTest("ends with the weights of training on the images of the same views"):
-            views, cached = f"TrainBatches.fixed_views = {VIEWS}", f"FEATURE_CACHE = '{output}'"
-            for name, param in (("images", views), ("cached", cached)):
+        with self.subTest("ends with the weights of training on the images of the same copies"):
+            copies, cached = f"TrainBatches.fixed_copies = {COPIES}", f"FEATURE_CACHE = '{output}'"
+            for name, param in (("images", copies), ("cached", cached)):
                 self.assertTrue(load(folder / name, "FRAME = (128, 128)", param).train())
             expected, found = (state(str(folder / name))[0] for name in ("images", "cached"))
             self.assertEqual(set(found), set(expected))

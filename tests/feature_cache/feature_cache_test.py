@@ -32,7 +32,7 @@ from tf_frozen.keras_flavor import keras
 from tf_frozen.progress import Counter
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-STEPS = 6  # four epochs of six images, two views of each
+STEPS = 6  # four epochs of six images, two copies of each
 
 
 @gin.configurable
@@ -66,7 +66,7 @@ class FeatureCacheTest(tf.test.TestCase):
         self.folder = os.path.join(self.enter_context(tempfile.TemporaryDirectory()), "cache")
 
     def build(self, folder=None, cache=None, **options):
-        return (cache or FeatureCache(lab.VIEWS, "float32", shard_bytes=300_000)).build(
+        return (cache or FeatureCache(lab.COPIES, "float32", shard_bytes=300_000)).build(
             lab.batches(**options), self.model, folder or self.folder
         )
 
@@ -82,13 +82,13 @@ class FeatureCacheTest(tf.test.TestCase):
 
     @pytest.mark.slow
     def test_losses_are_those_of_training_on_the_images(self):
-        expected = self.losses(lab.batches(fixed_views=lab.VIEWS))
+        expected = self.losses(lab.batches(fixed_copies=lab.COPIES))
         self.assertLen(set(expected), STEPS)
-        eager = self.losses(lab.batches(fixed_views=lab.VIEWS), eager=True)
+        eager = self.losses(lab.batches(fixed_copies=lab.COPIES), eager=True)
         for dtype, compression in (("float32", "none"), ("float16", "zstd"), ("bfloat16", "none")):
             with self.subTest(dtype):
                 folder = f"{self.folder}_{dtype}"
-                self.build(folder, FeatureCache(lab.VIEWS, dtype, compression))
+                self.build(folder, FeatureCache(lab.COPIES, dtype, compression))
                 for workers in (1, 2):
                     found = self.losses(lab.cached(folder, self.model, workers))
                     if dtype == "float32":
@@ -100,13 +100,13 @@ class FeatureCacheTest(tf.test.TestCase):
                     self.assertAllClose(found, eager, rtol=1e-5, atol=0)
 
     @pytest.mark.slow
-    def test_copy_paste_and_large_scale_jittering_lie_in_the_views(self):
-        images = lab.copy_pasted(fixed_views=lab.VIEWS)
+    def test_copy_paste_and_large_scale_jittering_lie_in_the_copies(self):
+        images = lab.copy_pasted(fixed_copies=lab.COPIES)
         expected = self.losses(images)
-        self.assertNotAllClose(expected, self.losses(lab.copy_pasted(lab.VIEWS, probability=0.0)), rtol=1e-2)
+        self.assertNotAllClose(expected, self.losses(lab.copy_pasted(lab.COPIES, probability=0.0)), rtol=1e-2)
         for dtype in ("float32", "float16"):
             folder = f"{self.folder}_{dtype}"
-            FeatureCache(lab.VIEWS, dtype).build(lab.copy_pasted(), self.model, folder)
+            FeatureCache(lab.COPIES, dtype).build(lab.copy_pasted(), self.model, folder)
             source = lab.copy_pasted()
             data = CachedBatches(source, CacheReader(folder, source, self.model))
             found = self.losses(data)
@@ -122,11 +122,11 @@ class FeatureCacheTest(tf.test.TestCase):
 
     def test_holds_the_levels_that_the_neck_reads_and_no_others(self):
         model = lab.detector(levels=(2, 3, 4))
-        FeatureCache(lab.VIEWS, "float32").build(lab.batches(), model, self.folder)
+        FeatureCache(lab.COPIES, "float32").build(lab.batches(), model, self.folder)
         data = lab.cached(self.folder, model)
         features, _ = next(iter(data.dataset(0, 1)))
         self.assertEqual(list(features.maps), ["3", "4"])
-        expected = lab.losses(model, lab.batches(fixed_views=lab.VIEWS), 1)
+        expected = lab.losses(model, lab.batches(fixed_copies=lab.COPIES), 1)
         model = lab.detector(levels=(2, 3, 4))
         self.assertEqual(lab.losses(model, lab.cached(self.folder, model), 1), expected)
         with self.assertRaisesRegex(RunError, "levels that the neck reads: .*'3': .* in the cache, .*'2': .* here"):
@@ -134,7 +134,7 @@ class FeatureCacheTest(tf.test.TestCase):
 
     def test_gives_the_targets_and_the_order_of_the_images_batches(self):
         self.build()
-        cached, images = self.cached(), lab.batches(fixed_views=lab.VIEWS)
+        cached, images = self.cached(), lab.batches(fixed_copies=lab.COPIES)
         for (features, found), (_, expected) in zip(cached.dataset(1, 5), images.dataset(1, 5), strict=True):
             self.assertEqual(features.frame, (lab.SIZE, lab.SIZE))
             self.assertEqual(set(found), set(expected))
@@ -142,20 +142,20 @@ class FeatureCacheTest(tf.test.TestCase):
                 self.assertAllEqual(found[name], value, name)
         self.assertEqual(cached.image_ids(3), images.image_ids(3))
 
-    def test_epochs_repeat_the_fixed_views_in_orders_of_their_own(self):
+    def test_epochs_repeat_the_fixed_copies_in_orders_of_their_own(self):
         seen = collections.defaultdict(set)
         orders = []
-        for images, targets in lab.batches(6, fixed_views=2).dataset(0, 6):
+        for images, targets in lab.batches(6, fixed_copies=2).dataset(0, 6):
             orders.append(tuple(targets["image_index"].numpy()))
             for index, image in zip(orders[-1], images.numpy(), strict=True):
                 seen[index].add(image.tobytes())
         self.assertLen(set(orders), 6)
-        self.assertEqual([len(views) for views in seen.values()], [2] * 6)
-        with self.assertRaisesRegex(ConfigError, "fixed_views is 0"):
-            lab.batches(fixed_views=0)
+        self.assertEqual([len(copies) for copies in seen.values()], [2] * 6)
+        with self.assertRaisesRegex(ConfigError, "fixed_copies is 0"):
+            lab.batches(fixed_copies=0)
 
     def test_the_estimate_is_what_is_written(self):
-        cache = FeatureCache(lab.VIEWS)
+        cache = FeatureCache(lab.COPIES)
         # Every box of the photographs fits the frame.
         source = lab.batches()
         source.placement, source.augmentation = lab.TrainBatches(source.source, (96, 96), 1).placement, ()
@@ -164,14 +164,14 @@ class FeatureCacheTest(tf.test.TestCase):
         cache.build(source, self.model, self.folder)
         written = sum(map(len, self.shards().values()))
         self.assertBetween(estimate.bytes / written, 0.99, 1.01)
-        self.assertEqual((estimate.images, estimate.views), (lab.IMAGES, lab.VIEWS))
+        self.assertEqual((estimate.images, estimate.copies), (lab.IMAGES, lab.COPIES))
 
     def test_a_disk_that_it_would_fill_is_refused(self):
         usage = collections.namedtuple("usage", "total used free")
         before = shutil.disk_usage
         self.addCleanup(setattr, shutil, "disk_usage", before)
         shutil.disk_usage = lambda path: usage(10**12, 0, MARGIN + 1000)
-        with self.assertRaisesRegex(RunError, "only 1.00 GB are.*FeatureCache.views"):
+        with self.assertRaisesRegex(RunError, "only 1.00 GB are.*FeatureCache.copies"):
             self.build()
         self.assertFalse(os.path.exists(self.folder))
 
@@ -206,12 +206,12 @@ class FeatureCacheTest(tf.test.TestCase):
             with self.assertRaisesRegex(RunError, line):
                 self.build(**options)
         with self.assertRaisesRegex(RunError, "FeatureCache.dtype: 'float32' in the cache, 'float16' here"):
-            self.build(cache=FeatureCache(lab.VIEWS))
+            self.build(cache=FeatureCache(lab.COPIES))
         with self.assertRaisesRegex(RunError, "backbone's weights: .*… in the cache, .*… here\n.*source: Eff.*random"):
             lab.cached(self.folder, lab.detector("frozen_random"))
-        with self.assertRaisesRegex(ConfigError, "fixed_views is 3, but the feature cache has 2"):
-            self.cached(fixed_views=3)
-        self.cached(batch_size=2, fixed_views=2)
+        with self.assertRaisesRegex(ConfigError, "fixed_copies is 3, but the feature cache has 2"):
+            self.cached(fixed_copies=3)
+        self.cached(batch_size=2, fixed_copies=2)
 
     def test_what_is_wrong_with_the_files_is_said_with_their_names(self):
         with self.assertRaisesRegex(RunError, "holds no feature cache.*tf-frozen cache"):
@@ -236,7 +236,7 @@ class FeatureCacheTest(tf.test.TestCase):
             self.cached()
 
     def test_a_damaged_list_of_records_and_compressed_record_are_named(self):
-        self.build(cache=FeatureCache(lab.VIEWS, "float32", "zstd", shard_bytes=300_000))
+        self.build(cache=FeatureCache(lab.COPIES, "float32", "zstd", shard_bytes=300_000))
         name = sorted(self.shards())[0]
         path = pathlib.Path(self.folder, name)
         whole = path.read_bytes()
@@ -264,16 +264,16 @@ class FeatureCacheTest(tf.test.TestCase):
 
     def test_two_builds_in_one_folder(self):
         class AtWork(Counter):
-            def over(counter, views):  # noqa: N805
+            def over(counter, batches):  # noqa: N805
                 with self.assertRaisesRegex(RunError, "Another .* is at work in"):
                     self.build()
-                return views
+                return batches
 
         strangers = pathlib.Path(self.folder, "download.part")
         strangers.parent.mkdir()
         strangers.write_text("of somebody else")
         (strangers.parent / "features-00000-of-00001.shard.part").write_text("of a build that was killed")
-        cache = FeatureCache(lab.VIEWS, "float32", shard_bytes=300_000)
+        cache = FeatureCache(lab.COPIES, "float32", shard_bytes=300_000)
         with mock.patch("tf_frozen.feature_cache.build.Counter", AtWork):
             cache.build(lab.batches(), self.model, self.folder)
         self.assertEqual([path.name for path in strangers.parent.glob("*.part")], ["download.part"])
@@ -348,7 +348,7 @@ class FeatureCacheTest(tf.test.TestCase):
         self.build()
         with self.assertRaisesRegex(ConfigError, "can't be cached"):
             lab.cached(self.folder, model)
-        for options in ({"views": 0}, {"dtype": "int8"}, {"compression": "gzip"}, {"shard_bytes": 1.5}):
+        for options in ({"copies": 0}, {"dtype": "int8"}, {"compression": "gzip"}, {"shard_bytes": 1.5}):
             with self.assertRaisesRegex(ConfigError, f"FeatureCache.{next(iter(options))} is"):
                 FeatureCache(**options)
 
@@ -375,7 +375,7 @@ class FeatureCacheTest(tf.test.TestCase):
 
         plain, bright, again = maps(()), maps([ChannelBrightness(0.2)]), maps([ChannelBrightness(0.2)])
         self.assertAllEqual(bright, again)
-        self.assertAllEqual(plain[0], plain[2])  # one view
+        self.assertAllEqual(plain[0], plain[2])  # one copy
         shifts = [
             (b - p) / (p.max((1, 2), keepdims=True) - p.min((1, 2), keepdims=True))
             for p, b in zip(plain, bright, strict=True)
@@ -385,7 +385,7 @@ class FeatureCacheTest(tf.test.TestCase):
             self.assertBetween(np.abs(shift).max(), 0.15, 0.2001)
             self.assertGreater(np.ptp(shift[0, 0, 0]), 0.2)  # channels differ
             self.assertNotAllClose(shift[0, 0, 0], shift[1, 0, 0], atol=0.05)  # and images
-        self.assertNotAllClose(shifts[0], shifts[2], atol=0.05)  # and epochs of one view
+        self.assertNotAllClose(shifts[0], shifts[2], atol=0.05)  # and epochs of one copy
 
 
 @pytest.mark.slow

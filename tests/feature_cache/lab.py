@@ -1,4 +1,4 @@
-"""A small detector, its training views, and losses of training on them, from images or from a cache."""
+"""A small detector, its augmented training images, and losses of training on them, from images or from a cache."""
 
 import dataclasses
 import functools
@@ -25,7 +25,7 @@ from tf_frozen.heads.dense_head import DenseHead
 from tf_frozen.keras_flavor import keras
 from tf_frozen.necks.fpn import FPN
 
-SIZE, IMAGES, VIEWS = 96, 6, 2
+SIZE, IMAGES, COPIES = 96, 6, 2
 
 
 @functools.cache
@@ -35,18 +35,18 @@ def source():
     return ImageFiles(data.examples[:IMAGES], data.categories, data.paths[:IMAGES])
 
 
-def batches(batch_size=4, maximum=1.3, fixed_views=None, images=IMAGES, **options):
+def batches(batch_size=4, maximum=1.3, fixed_copies=None, images=IMAGES, **options):
     """Their training batches, augmented as the quickstart does it."""
     augmentation = (QuarterTurns(), ColorJitter())
     options = {"seed": 3, "crop": (SIZE, SIZE), **options}
     placement = ScaleJitter(0.65, maximum, 0.3)
     return TrainBatches(
         Subset(source(), range(images)), (SIZE, SIZE), batch_size, augmentation=augmentation, placement=placement,
-        fixed_views=fixed_views, **options,
+        fixed_copies=fixed_copies, **options,
     )  # fmt: skip
 
 
-def copy_pasted(fixed_views=None, probability=1.0):
+def copy_pasted(fixed_copies=None, probability=1.0):
     """The photographs under Copy-Paste and large scale jittering, each tree with the ellipse in its box for a mask."""
     masked = []
     for example in source().examples:
@@ -55,7 +55,7 @@ def copy_pasted(fixed_views=None, probability=1.0):
     data = ImageFiles(masked, source().categories, source().paths)
     return TrainBatches(
         data, (SIZE, SIZE), 4, seed=3, augmentation=(QuarterTurns(turns=False),), placement=ScaleJitter(),
-        mask_size=28, fixed_views=fixed_views, mix=CopyPaste(probability, min_area=4),
+        mask_size=28, fixed_copies=fixed_copies, mix=CopyPaste(probability, min_area=4),
     )  # fmt: skip
 
 
@@ -99,8 +99,8 @@ def two_replicas(folder):
     with strategy.scope():
         model = detector()
     for dtype in ("float32", "float16"):
-        FeatureCache(VIEWS, dtype).build(batches(), model, f"{folder}/{dtype}")
-    found = {"images": run(lambda _: batches(fixed_views=VIEWS))}
+        FeatureCache(COPIES, dtype).build(batches(), model, f"{folder}/{dtype}")
+    found = {"images": run(lambda _: batches(fixed_copies=COPIES))}
     for dtype, workers in (("float32", 1), ("float32", 2), ("float16", 2)):
         found[f"{dtype}, {workers}"] = run(lambda m, d=dtype, w=workers: cached(f"{folder}/{d}", m, w))
     print(json.dumps(found), flush=True)

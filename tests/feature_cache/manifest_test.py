@@ -7,7 +7,7 @@ import tensorflow as tf
 from tf_frozen.errors import RunError
 from tf_frozen.feature_cache.manifest import NAME, Manifest
 
-SETTINGS = {"FeatureCache.views": 2, "FeatureCache.compression": "none"}
+SETTINGS = {"FeatureCache.copies": 2, "FeatureCache.compression": "none"}
 OF_THE_IMAGE = {"image_index": [[], "int32"], "image_size": [[2], "float32"], "scale": [[], "float32"]}
 LAYOUT = {"maps": {"3": [[8, 8, 4], "float16"]}, "targets": OF_THE_IMAGE}
 

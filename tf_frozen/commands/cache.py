@@ -7,7 +7,7 @@ import logging
 import time
 
 HELP = "store the frozen backbone's features of the training images, which training then reads instead of images"
-EXAMPLE = """tf-frozen cache --gin_file quickstart.gin --gin_param 'FeatureCache.views = 8' --output caches/quickstart
+EXAMPLE = """tf-frozen cache --gin_file quickstart.gin --gin_param 'FeatureCache.copies = 8' --output caches/quickstart
   tf-frozen train --gin_file quickstart.gin --gin_param 'FEATURE_CACHE = "caches/quickstart"' --model_dir runs/mine"""
 
 _LOGGER = logging.getLogger(__name__)

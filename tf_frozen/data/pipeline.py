@@ -1,4 +1,4 @@
-"""From examples to batches; what a training batch holds is a function of seed and step alone."""
+"""Batches of images and targets from examples; a training batch depends on the seed and its step alone."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class TrainBatches(Checked):
     have segmentations, masks [B, N, S, S] uint8 too, which fill the boxes, 1 inside the object, S = `mask_size`. N is
     the largest number of boxes in an image: none is ever cut. `placement` puts the augmented image into (H, W) =
     `crop`, the frame itself if None and never more; a crop smaller than the frame saves time and keeps objects' size.
-    With `fixed_views` V, epochs show V augmented copies of each image in turn, each in its own order. `sampler`, called
-    with the examples and the seed, gives the Sampler that decides which image comes when.
+    With `fixed_copies` C, epochs show C augmented copies of each image in turn, each epoch in another order. `sampler`,
+    called with the examples and the seed, returns the Sampler that decides the order of the images.
 
-    `mix` (image, objects, another's image, its objects, seed) → (image, objects) adds to each image what it takes of
-    another, any of them, which was augmented and placed in its own way. Examples need masks; N is twice as large;
-    image_size grows until it holds every box, as heads cut theirs to it; scale stays the image's own.
+    `mix` (image, objects, another's image, its objects, seed) → (image, objects) adds to each image objects of another
+    one, chosen at random and augmented and placed independently. Examples need masks; N is twice as large; image_size
+    grows until it holds every box, as heads clip theirs to it; scale stays that of the image.
     """
 
     def __init__(
@@ -54,14 +54,14 @@ class TrainBatches(Checked):
         augmentation: Sequence[Callable] = (),
         placement: Callable | None = None,
         mask_size: PositiveInt = 112,
-        fixed_views: PositiveInt | None = None,
+        fixed_copies: PositiveInt | None = None,
         mix: Callable | None = None,
         sampler: Callable[[Sequence[Example], int], Sampler] = ShuffledEpochs,
     ):
         self.source, self.batch_size, self.seed = source, batch_size, seed
         self.frame, self.crop = tuple(frame), tuple(map(min, crop or frame, frame))
         self.augmentation, self.placement = tuple(augmentation), placement or _plain_placement
-        self.mask_size, self.fixed_views, self.mix = mask_size, fixed_views, mix
+        self.mask_size, self.fixed_copies, self.mix = mask_size, fixed_copies, mix
         self.sampler = sampler(source.examples, seed)
 
     def image_ids(self, step: int) -> list:
@@ -76,19 +76,19 @@ class TrainBatches(Checked):
         examples = positions.map(lambda position: self._example(columns, position), tf.data.AUTOTUNE)
         return _batched(examples, self.batch_size, drop_remainder=True)
 
-    def views(self, rows: Sequence[int], batch_size: int) -> tf.data.Dataset:
-        """Batches of views, the last one may be short: row v · examples + i is example i as epoch v shows it."""
+    def copies(self, rows: Sequence[int], batch_size: int) -> tf.data.Dataset:
+        """Batches of augmented copies; the last may be short. Row c · examples + i is example i as epoch c shows it."""
         columns, count = self._columns(), len(self.source.examples)
         rows = tf.data.Dataset.from_tensor_slices(tf.constant(list(rows), tf.int64))
-        examples = rows.map(lambda row: self._view(columns, row // count, row % count), tf.data.AUTOTUNE)
+        examples = rows.map(lambda row: self._copy(columns, row // count, row % count), tf.data.AUTOTUNE)
         return _batched(examples, batch_size, drop_remainder=False)
 
     def rows(self, first_step: int, last_step: int) -> tf.data.Dataset:
-        """For each step the epochs [B] of what it shows, and the rows [B] of `views` that these are."""
+        """For each step the epochs [B] of its examples, and their rows [B] in `copies`."""
 
         def row(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             epoch, index = self.sampler.place(position)
-            return epoch, self._view_of(epoch) * len(self.source.examples) + index
+            return epoch, self._copy_of(epoch) * len(self.source.examples) + index
 
         positions = tf.data.Dataset.range(first_step * self.batch_size, last_step * self.batch_size)
         return positions.map(row).batch(self.batch_size, drop_remainder=True)
@@ -100,16 +100,16 @@ class TrainBatches(Checked):
             raise ConfigError("TrainBatches.mix needs masks, and the data has none. Read them: CocoJson.masks = True.")
         return {**columns, "most_boxes": 2 * columns["most_boxes"]} if self.mix else columns
 
-    def _view_of(self, epoch: tf.Tensor) -> tf.Tensor:
-        return epoch if self.fixed_views is None else self.sampler.view(epoch, self.fixed_views)
+    def _copy_of(self, epoch: tf.Tensor) -> tf.Tensor:
+        return epoch if self.fixed_copies is None else self.sampler.copy(epoch, self.fixed_copies)
 
     def _example(self, columns: dict, position: tf.Tensor) -> tuple[tf.Tensor, dict]:
         epoch, index = self.sampler.place(position)
-        return self._view(columns, self._view_of(epoch), index)
+        return self._copy(columns, self._copy_of(epoch), index)
 
-    def _view(self, columns: dict, view: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, dict]:
-        """The example of that index as the epoch of the view's number shows it."""
-        seed = tf.stack([tf.constant(self.seed, tf.int64), view])
+    def _copy(self, columns: dict, copy: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, dict]:
+        """The example of that index as the epoch numbered `copy` shows it."""
+        seed = tf.stack([tf.constant(self.seed, tf.int64), copy])
         seed = tf.random.experimental.stateless_fold_in(seed, index)
         image, objects, size, scale = self._augmented(columns, index, seed)
         if self.mix:

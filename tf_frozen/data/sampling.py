@@ -1,4 +1,4 @@
-"""The contract of a sampler: which image stands where in the endless stream of training images."""
+"""Base class of samplers, which decide the order of the training images."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import tensorflow as tf
 
 
 class Sampler(abc.ABC):
-    """Made of a data set's examples and a seed, on which alone its order depends.
+    """Maps positions in the endless stream of training images to examples.
 
-    It has no state, so that a run goes on at any step, and any process can tell what a step holds.
+    It is constructed with a data set's examples and a seed, on which alone the order depends. It has no state, so that
+    a run can resume at any step, and any process can tell what a step holds.
     """
 
     @abc.abstractmethod
@@ -20,9 +21,9 @@ class Sampler(abc.ABC):
         The epoch decides how the image is augmented: an image never has the same epoch at two positions.
         """
 
-    def view(self, epoch: tf.Tensor, views: int) -> tf.Tensor:
-        """Returns which of `views` fixed copies of its images, each in turn, an epoch shows."""
-        return epoch % views
+    def copy(self, epoch: tf.Tensor, copies: int) -> tf.Tensor:
+        """Returns which of the `copies` fixed copies of its images an epoch shows; each has its turn."""
+        return epoch % copies
 
 
 def shuffled(index: tf.Tensor, count: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

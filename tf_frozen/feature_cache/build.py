@@ -1,4 +1,4 @@
-"""Builds a feature cache: every view of every training image goes through the frozen backbone once."""
+"""Builds a feature cache: runs the frozen backbone on augmented copies of the training images."""
 
 from __future__ import annotations
 
@@ -36,28 +36,28 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclasses.dataclass
 class Estimate:
-    """What a cache will take: its bytes before compression, so at most, and those free where it will lie.
+    """The size of a cache: `bytes` before compression, so an upper bound, and the `free` bytes of its disk.
 
-    Its shards hold `shard_records` views each, the last one what is left.
+    Each shard holds `shard_records` augmented copies; the last one holds the rest.
     """
 
     images: int
-    views: int
+    copies: int
     bytes: int
     free: int
     shard_records: int
 
     def __str__(self) -> str:
-        views = "1 view" if self.views == 1 else f"{self.views} views"
+        copies = "1 copy" if self.copies == 1 else f"{self.copies} copies"
         return (
-            f"{self.images:,} images in {views}: {self.bytes / 1e9:.3f} GB before compression, "
-            f"{self.bytes / max(1, self.images * self.views) / 1e6:.3f} MB a view; {self.free / 1e9:.1f} GB are free."
+            f"{self.images:,} images in {copies}: {self.bytes / 1e9:.3f} GB before compression, "
+            f"{self.bytes / max(1, self.images * self.copies) / 1e6:.3f} MB a copy; {self.free / 1e9:.1f} GB are free."
         )
 
 
 @gin.configurable
 class FeatureCache(Checked):
-    """How a cache is built: `views` augmented views of each image, maps as `dtype`, shards of about `shard_bytes`.
+    """Builds a feature cache of `copies` augmented copies of each image: maps as `dtype`, in files of `shard_bytes`.
 
     `dtype` is 'float16', 'bfloat16' or 'float32', `compression` 'none' or 'zstd', which halves the maps that a ReLU
     made and costs a few milliseconds of CPU an image in each step. Raises ConfigError for any other value.
@@ -65,7 +65,7 @@ class FeatureCache(Checked):
 
     def __init__(
         self,
-        views: PositiveInt = 8,
+        copies: PositiveInt = 8,
         dtype: str = "float16",
         compression: str = "none",
         shard_bytes: Annotated[int, Range(1, 2**40)] = 256 * 10**6,
@@ -73,23 +73,23 @@ class FeatureCache(Checked):
         for name, value, known in (("dtype", dtype, DTYPES), ("compression", compression, COMPRESSIONS)):
             if value not in known:
                 raise ConfigError(f"FeatureCache.{name} is {value!r}; it must be one of {', '.join(known)}.")
-        self.views, self.dtype, self.compression, self.shard_bytes = views, dtype, compression, shard_bytes
+        self.copies, self.dtype, self.compression, self.shard_bytes = copies, dtype, compression, shard_bytes
 
     def estimate(self, batches: TrainBatches, detector: Detector, folder: str) -> Estimate:
-        """What `build` would take, found without running the backbone."""
+        """Returns the size of what `build` would write, without running the backbone."""
         layout = self._layout(batches, detector)
         return self._estimate(batches, layout, folder)
 
     def build(self, batches: TrainBatches, detector: Detector, folder: str) -> bool:
-        """Makes the cache in the folder, or what is missing of it; False where nothing was.
+        """Builds the cache in the folder, or what is missing of it. Returns False if nothing was missing.
 
         Raises ConfigError where the backbone trains, RunError where the folder holds another cache, the disk is too
         small, or a value does not fit the dtype.
         """
-        if batches.fixed_views not in (None, self.views):
+        if batches.fixed_copies not in (None, self.copies):
             raise ConfigError(
-                f"TrainBatches.fixed_views is {batches.fixed_views}, but FeatureCache.views is {self.views}. Leave the "
-                f"first out: training from a cache takes the cache's own views."
+                f"TrainBatches.fixed_copies is {batches.fixed_copies}, but FeatureCache.copies is {self.copies}. Omit the "
+                f"first: training from a cache uses the cache's copies."
             )
         layout = self._layout(batches, detector)
         estimate = self._estimate(batches, layout, folder)
@@ -101,7 +101,7 @@ class FeatureCache(Checked):
         _check_disk(folder, estimate, len(missing) / len(manifest.names))
         if len(missing) < len(manifest.names):
             done = len(manifest.names) - len(missing)
-            _LOGGER.info("%d of %d shards are there and whole.", done, len(manifest.names))
+            _LOGGER.info("%d of %d shards are complete.", done, len(manifest.names))
         with _only_builder(folder):
             manifest.save(folder)
             self._write(batches, detector, layout, manifest, missing, folder)
@@ -111,7 +111,7 @@ class FeatureCache(Checked):
         check_cachable(detector.backbone)
         if not batches.source.examples:
             raise DataError("There is no image to cache the features of.")
-        images, targets = batches.views([0], batches.batch_size).element_spec
+        images, targets = batches.copies([0], batches.batch_size).element_spec
         spec = tf.TensorSpec([batches.batch_size, *images.shape[1:]], images.dtype)
         maps = _feature_maps(detector, tf.as_dtype(self.dtype)).get_concrete_function(spec).structured_outputs[0]
         return Layout(
@@ -122,23 +122,23 @@ class FeatureCache(Checked):
     def _estimate(self, batches: TrainBatches, layout: Layout, folder: str) -> Estimate:
         objects = [int(np.count_nonzero(~example.crowd)) for example in batches.source.examples]
         mixed_in = max(objects, default=0) if batches.mix else 0
-        total = self.views * sum(layout.record_bytes(count + mixed_in) for count in objects)
-        records = self.views * len(batches.source.examples)
+        total = self.copies * sum(layout.record_bytes(count + mixed_in) for count in objects)
+        records = self.copies * len(batches.source.examples)
         # Whole batches: the features of a shard then do not depend on which others were there already.
         of_shard = max(1, self.shard_bytes * records // total // batches.batch_size) * batches.batch_size
         folder = os.path.abspath(folder)
         while not os.path.isdir(folder):
             folder = os.path.dirname(folder)
         size = on_disk(total, records, -(-records // of_shard))
-        return Estimate(len(batches.source.examples), self.views, size, shutil.disk_usage(folder).free, of_shard)
+        return Estimate(len(batches.source.examples), self.copies, size, shutil.disk_usage(folder).free, of_shard)
 
     def _manifest(
         self, batches: TrainBatches, detector: Detector, layout: Layout, estimate: Estimate, folder: str
     ) -> Manifest:
         """The folder's manifest, checked against what is asked for, or a new one."""
-        records = self.views * len(batches.source.examples)
+        records = self.copies * len(batches.source.examples)
         settings = {
-            **{f"FeatureCache.{name}": getattr(self, name) for name in ("views", "dtype", "compression")},
+            **{f"FeatureCache.{name}": getattr(self, name) for name in ("copies", "dtype", "compression")},
             "FeatureCache.shard_bytes": self.shard_bytes,
             "TrainBatches.batch_size": batches.batch_size,
         }
@@ -154,8 +154,8 @@ class FeatureCache(Checked):
         rows = [row for number in numbers for row in manifest.rows_of(number)]
         count = -(-len(rows) // batches.batch_size)
         with Counter(count, "caching", "batches") as counter:
-            views = counter.over(batches.views(rows, batches.batch_size))
-            records = self._records(views, detector, layout, batches)
+            copies = counter.over(batches.copies(rows, batches.batch_size))
+            records = self._records(copies, detector, layout, batches)
             for name, number in zip(missing, numbers, strict=True):
                 shard = ShardWriter(os.path.join(folder, name), self.compression)
                 try:
@@ -167,9 +167,9 @@ class FeatureCache(Checked):
                     raise
                 manifest.save(folder)
 
-    def _records(self, views: Iterator, detector: Detector, layout: Layout, batches: TrainBatches) -> Iterator[bytes]:
+    def _records(self, copies: Iterator, detector: Detector, layout: Layout, batches: TrainBatches) -> Iterator[bytes]:
         maps_of = _feature_maps(detector, tf.as_dtype(self.dtype))
-        for images, targets in views:
+        for images, targets in copies:
             count = int(images.shape[0])
             # A last batch is filled up: convolutions of another shape may round otherwise.
             maps, fits = maps_of(tf.repeat(images, [1] * (count - 1) + [batches.batch_size - count + 1], axis=0))
@@ -251,7 +251,7 @@ def _check_disk(folder: str, estimate: Estimate, part: float) -> None:
         raise RunError(
             f"The feature cache {folder} needs up to {needed / 1e9:.2f} GB and {MARGIN / 1e9:.0f} GB must stay free, "
             f"but only {estimate.free / 1e9:.2f} GB are. Make room, choose another folder, or lower "
-            f"FeatureCache.views ({estimate.views}), the crop or CocoJson.fraction."
+            f"FeatureCache.copies ({estimate.copies}), the crop or CocoJson.fraction."
         )
 
 

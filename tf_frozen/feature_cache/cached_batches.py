@@ -1,4 +1,4 @@
-"""Batches of features from a cache, in the order and with the targets that their images would have."""
+"""Training batches of cached features, in the order and with the targets of the batches of images."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from tf_frozen.errors import ConfigError
 
 @gin.configurable
 class CachedBatches(Checked):
-    """TrainBatches' (images, targets) with Features of a cache instead of images, which it never opens.
+    """The batches of a TrainBatches with Features from a cache instead of images, which it never opens.
 
-    `cache` has `views`, `layout`, `failure` and `read(rows)`. `augmentation` are operations on a batch's maps, called
+    `cache` has `copies`, `layout`, `failure` and `read(rows)`. `augmentation` are operations on a batch's maps, called
     with maps {level: [B, h, w, channels]} and seeds [B, 2], which differ by epoch. `workers` batches are read at once.
-    Raises ConfigError where `fixed_views` of the batches is another number than the cache's, or `workers` none.
+    Raises ConfigError where `fixed_copies` of the batches differs from the cache's, or `workers` is invalid.
     """
 
     def __init__(
         self, batches: TrainBatches, cache: Any, augmentation: Sequence[Callable] = (), workers: PositiveInt = 2
     ):
-        if batches.fixed_views not in (None, cache.views):
+        if batches.fixed_copies not in (None, cache.copies):
             raise ConfigError(
-                f"TrainBatches.fixed_views is {batches.fixed_views}, but the feature cache has {cache.views}. "
-                f"Leave it out: the cache's own are used."
+                f"TrainBatches.fixed_copies is {batches.fixed_copies}, but the feature cache has {cache.copies}. "
+                f"Omit it: the cache's number is used."
             )
-        batches.fixed_views = cache.views
+        batches.fixed_copies = cache.copies
         self._batches, self._cache = batches, cache
         self.augmentation, self.workers = tuple(augmentation), workers
 

@@ -1,4 +1,4 @@
-"""What the contents of a feature cache depend on, as names and values that can be compared and shown."""
+"""The key of a feature cache: names and values of all that its contents depend on, to compare and to show."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from tf_frozen.freezing.variable_paths import variable_paths
 FORMAT = 4
 # Where weights come from may differ, as long as they are the same: their digest tells.
 _NOT_COMPARED = ("name", "trainable", "mode", "weights", "init_checkpoint", "path")
-# The order of the batches does not change what a view shows, and views are the cache's own.
-_OF_THE_ORDER = ("source", "batch_size", "fixed_views", "sampler")
+# The order of the batches does not change what a copy shows, and the cache has its own number of copies.
+_OF_THE_ORDER = ("source", "batch_size", "fixed_copies", "sampler")
 _PLAIN = (str, int, float, bool, type(None))
 
 
 def key(batches: TrainBatches, detector: Detector) -> dict[str, Any]:
-    """Everything that decides the features and targets of a view, flat and ready for JSON."""
+    """Returns all that decides the features and targets of an augmented copy, flat and ready for JSON."""
     backbone = detector.backbone
     rows = {
         "format": FORMAT,

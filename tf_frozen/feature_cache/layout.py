@@ -1,4 +1,4 @@
-"""How the features and targets of a view lie in the bytes of its record."""
+"""The binary layout of a cache record: the feature maps and targets of one augmented copy of an image."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _ALIGNMENT = 64
 
 
 class Layout:
-    """A record is the maps by level, a packed row of what is known of the image, then a row for each object.
+    """Encodes and decodes records: the maps by level, a packed row for the image, then a row for each object.
 
     Objects are stored without padding and get it back when they are read. `maps` and `targets` are the specs of one
-    view: maps [h, w, channels] by level as text, in the dtype that is stored, and targets as TrainBatches has them.
+    copy: maps [h, w, channels] by level as text, in the dtype that is stored, and targets as TrainBatches has them.
     """
 
     def __init__(self, maps: Mapping[str, tf.TensorSpec], targets: Mapping[str, tf.TensorSpec]):
@@ -35,7 +35,7 @@ class Layout:
         return self._map_bytes + self._image.itemsize + objects * self._row.itemsize
 
     def encode(self, maps: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray]) -> bytes:
-        """The record of one view."""
+        """Returns the record of one copy."""
         count = int(np.count_nonzero(targets["classes"]))  # class 0 is padding, and comes last
         image, rows = np.zeros([], self._image), np.zeros([count], self._row)
         for name in _OF_THE_IMAGE:

@@ -74,7 +74,7 @@ class Manifest:
     def _check_types(self) -> None:
         """Raises an error of Python's where a part is not of its type."""
         Layout.from_dict(self.layout)
-        counts = [self.records, self.shard_records, self.settings["FeatureCache.views"]]
+        counts = [self.records, self.shard_records, self.settings["FeatureCache.copies"]]
         shards = self.shards.values()
         if not all(type(count) is int and count > 0 for count in counts):
             raise ValueError(f"its counts are {counts}")

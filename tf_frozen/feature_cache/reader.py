@@ -30,7 +30,7 @@ class CacheReader:
         folder = os.path.expanduser(folder)
         manifest = Manifest.load(folder)
         manifest.check(folder, key(batches, detector), {}, detector.backbone.weights_source or "random")
-        self.views = manifest.settings["FeatureCache.views"]
+        self.copies = manifest.settings["FeatureCache.copies"]
         self.layout = Layout.from_dict(manifest.layout)
         self.failure: RunError | None = None
         self._paths = [os.path.join(folder, name) for name in manifest.names]

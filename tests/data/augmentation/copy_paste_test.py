@@ -268,13 +268,13 @@ class BatchesTest(tf.test.TestCase):
         for one, other in pairs:
             self.assertLess(abs(np.corrcoef(one, other)[0, 1]), 0.2)
 
-    def test_views_are_what_the_epoch_of_their_number_shows(self):
-        batches = self.batches(count=2, batch_size=2, fixed_views=2)
-        views, _ = next(iter(batches.views([2, 3], 2)))
+    def test_copies_are_what_the_epoch_of_their_number_shows(self):
+        batches = self.batches(count=2, batch_size=2, fixed_copies=2)
+        copies, _ = next(iter(batches.copies([2, 3], 2)))
         epochs = batches.dataset(0, 4)
         shown = [tf.gather(pictures, np.argsort(targets["image_index"])) for pictures, targets in epochs]
         self.assertAllEqual(shown[1], shown[3])
-        self.assertAllEqual(shown[1], views)
+        self.assertAllEqual(shown[1], copies)
         self.assertNotAllClose(shown[0], shown[1])
 
     def test_data_without_segmentations(self):

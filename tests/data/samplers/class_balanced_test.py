@@ -48,8 +48,8 @@ class ClassBalancedTest(tf.test.TestCase):
         counts = collections.Counter(index for _, index in found)
         # A third of a half; a third of a third besides; and a third for class 3, which has one image.
         self.assertEqual([counts[index] for index in range(3)], [20 + 30, 20, 20 + 30 + 60])
-        views = [epoch % 4 for epoch, index in found if index == 1]
-        self.assertEqual(collections.Counter(views), {0: 5, 1: 5, 2: 5, 3: 5})
+        copies = [epoch % 4 for epoch, index in found if index == 1]
+        self.assertEqual(collections.Counter(copies), {0: 5, 1: 5, 2: 5, 3: 5})
 
     def test_images_without_objects_or_with_crowds_alone_never_come(self):
         sampler = ClassBalanced(examples([], [1], [2], [2], crowd=[2]), seed=0)

@@ -13,9 +13,9 @@ BOX = (2, 2, 12, 12)
 
 
 def places(sampler, count):
-    """(view, index) of the first positions, by the graph that training runs."""
-    views, indices = next(iter(tf.data.Dataset.range(count).map(sampler.place).batch(count)))
-    return list(zip(views.numpy().tolist(), indices.numpy().tolist(), strict=True))
+    """(epoch, index) of the first positions, by the graph that training runs."""
+    epochs, indices = next(iter(tf.data.Dataset.range(count).map(sampler.place).batch(count)))
+    return list(zip(epochs.numpy().tolist(), indices.numpy().tolist(), strict=True))
 
 
 class RepeatFactorTest(PicturesTestCase):
@@ -38,18 +38,18 @@ class RepeatFactorTest(PicturesTestCase):
         self.assertAllInRange([count[number] / 200 for number in range(1, 20)], 0.8, 1.0)  # of 20 / 22
         self.assertEqual(sum(count.values()), 20 * 200)
 
-    def test_no_view_of_an_image_comes_twice(self):
+    def test_no_copy_of_an_image_comes_twice(self):
         found = places(RepeatFactor(self.long_tail(), 5, 0.45), 400)
         self.assertLen(set(found), 400)
-        self.assertAllGreaterEqual([view for view, _ in found], 0)
+        self.assertAllGreaterEqual([epoch for epoch, _ in found], 0)
 
-    def test_every_image_goes_through_all_fixed_views_in_turn(self):
+    def test_every_image_goes_through_all_fixed_copies_in_turn(self):
         sampler = RepeatFactor(self.long_tail(), 5, 0.45)
         seen = collections.defaultdict(collections.Counter)
         for epoch, index in places(sampler, 20 * 64):
-            seen[index][int(sampler.view(epoch, 8))] += 1
-        for index, views in seen.items():
-            self.assertAllInRange([views[view] for view in range(8)], *((15, 30) if index == 0 else (4, 8)))
+            seen[index][int(sampler.copy(epoch, 8))] += 1
+        for index, counts in seen.items():
+            self.assertAllInRange([counts[copy] for copy in range(8)], *((15, 30) if index == 0 else (4, 8)))
 
     def test_without_a_tail_it_is_the_order_of_shuffled_epochs(self):
         examples = [self.example(number, [BOX]) for number in range(8)]
