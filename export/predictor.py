@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_frozen.data.category import Category
-from tf_frozen.data.checks.images import look_at
+from tf_frozen.data.checks.images import inspect_file
 from tf_frozen.data.faults import Problem
 from tf_frozen.data.images import read
 from tf_frozen.data.magnification import MagnificationCheck
@@ -95,7 +95,7 @@ class Predictor:
         rows, failures, magnification = [], {}, self.magnification_check()
         with Counter(len(paths), "detecting", "images") as counter:
             for path in counter.over(paths):
-                problem = look_at(path, decode=True)
+                problem = inspect_file(path, decode=True)
                 if isinstance(problem, Problem):
                     failures[path] = problem.message
                     continue
@@ -145,7 +145,7 @@ def _in_memory(
 
 def _read(path: str | os.PathLike) -> np.ndarray:
     path = os.path.expanduser(path)
-    problem = look_at(path, decode=True)
+    problem = inspect_file(path, decode=True)
     if isinstance(problem, Problem):
         raise DataError(f"{path}: {problem.message}.")
     return read(path)

@@ -18,7 +18,7 @@ SEED, ROUNDS, SECONDS = 0, 100, 45
 WORKER = """
 import json, sys, time
 import tensorflow as tf
-from tf_frozen.data.checks.images import Header, look_at
+from tf_frozen.data.checks.images import Header, inspect_file
 from tf_frozen.data.exif import orientation
 from tf_frozen.data.images import decode
 
@@ -31,7 +31,7 @@ for path in sys.stdin.read().splitlines():
     if time.monotonic() > end:
         break
     print(path, flush=True)
-    looked = look_at(path, decode=True)
+    looked = inspect_file(path, decode=True)
     try:
         size = served(tf.io.read_file(path)).shape[:2].as_list()
     except tf.errors.InvalidArgumentError as error:

@@ -18,7 +18,7 @@ from tf_frozen.necks.plain_convs import PlainConvs
 
 
 class Pair(keras.Model):
-    """A backbone and a neck on its taps: what the advice looks at."""
+    """The parts of a detector that the advice reads: a backbone and a neck on its feature maps."""
 
     def __init__(self, backbone, neck):
         super().__init__()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from tf_frozen.data.checks.images import Header, look_into
+from tf_frozen.data.checks.images import Header, inspect_image
 from tf_frozen.data.faults import Fault, Problem, describe
 from tf_frozen.data.pipeline import READ
 from tf_frozen.data.source import DataSource
@@ -59,7 +59,7 @@ def _problem(source: DataSource, index: int) -> Problem | None:
         return Problem("unreadable_image", f"cannot be read ({error.message.splitlines()[0]})")
     except Exception as error:  # whatever the code of a source raises
         return Problem("unreadable_image", f"cannot be read ({type(error).__name__}: {error})")
-    found, example = look_into(io.BytesIO(contents), decode=True), source.examples[index]
+    found, example = inspect_image(io.BytesIO(contents), decode=True), source.examples[index]
     if not isinstance(found, Header):
         return found
     if (found.height, found.width) == (example.height, example.width):

@@ -88,8 +88,8 @@ class FeatureCache(Checked):
         """
         if batches.fixed_copies not in (None, self.copies):
             raise ConfigError(
-                f"TrainBatches.fixed_copies is {batches.fixed_copies}, but FeatureCache.copies is {self.copies}. Omit the "
-                f"first: training from a cache uses the cache's copies."
+                f"TrainBatches.fixed_copies is {batches.fixed_copies}, but FeatureCache.copies is {self.copies}. Omit "
+                f"the first: training from a cache uses the cache's copies."
             )
         layout = self._layout(batches, detector)
         estimate = self._estimate(batches, layout, folder)

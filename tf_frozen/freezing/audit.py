@@ -38,7 +38,7 @@ class Audit:
     """Takes the fingerprints of a model's frozen variables now, and compares them when `finish` is called.
 
     Checks besides, both times, that the optimizer has no slot for a frozen variable and that no regularization loss
-    uses one; and, in the traced step that `look_into` and `finish` get, that no gradient goes through what is frozen
+    uses one; and, in the traced step that `inspect` and `finish` get, that no gradient goes through what is frozen
     before all that trains, that nothing frozen is in the loss or written to, and that frozen batch norms use their own
     statistics.
 
@@ -66,13 +66,13 @@ class Audit:
         _check_promise(model, self._frozen)
         self._check("since the run began")
 
-    def look_into(self, step: tf.types.experimental.ConcreteFunction) -> None:
+    def inspect(self, step: tf.types.experimental.ConcreteFunction) -> None:
         """Checks a traced train step, before it runs or after."""
         self._read(step)
         self._check("since the run began")
 
     def finish(self, step: tf.types.experimental.ConcreteFunction | None = None) -> None:
-        """Compares with the start, and looks into the traced train step where there is one."""
+        """Compares with the start, and inspects the traced train step if there is one."""
         self._now, self._ended = fingerprints(self._frozen), True
         if step is not None:
             self._read(step)

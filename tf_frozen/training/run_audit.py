@@ -68,7 +68,7 @@ class RunAudit:
         detector, phases, _ = self._builder.built
         self.current = Audit(detector, detector.optimizer, earlier, from_step=phases.begin)
         try:
-            self.current.look_into(self._train_step(batches))
+            self.current.inspect(self._train_step(batches))
         except FreezeError:
             self.write()
             raise

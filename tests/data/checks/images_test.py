@@ -10,7 +10,7 @@ from PIL import Image
 from tests.data.image_samples import animated_webp, encoded, samples
 from tf_frozen import progress
 from tf_frozen.data.checks import images as image_checks
-from tf_frozen.data.checks.images import Header, look_at, look_at_all
+from tf_frozen.data.checks.images import Header, inspect_file, inspect_files
 from tf_frozen.data.paths import resolve
 
 TILE = os.path.join(resolve("embedded:neon_trees/val"), "val_0000_0000.jpg")
@@ -21,7 +21,7 @@ class LookAtTest(tf.test.TestCase):
         path = os.path.join(self.get_temp_dir(), "image")
         with open(path, "wb") as file:
             file.write(contents)
-        return look_at(path, decode)
+        return inspect_file(path, decode)
 
     def kind(self, contents, decode=True):
         return self.look(contents, decode).kind
@@ -87,9 +87,9 @@ class LookAtTest(tf.test.TestCase):
             self.assertEqual(self.kind(contents, decode=False), "unsupported_image")
 
     def test_missing_file_folder_and_impossible_name(self):
-        self.assertEqual(look_at(os.path.join(self.get_temp_dir(), "none"), False).kind, "missing_image")
-        self.assertEqual(look_at(self.get_temp_dir(), False).kind, "unreadable_image")
-        self.assertEqual(look_at("a\0b", False).kind, "unreadable_image")
+        self.assertEqual(inspect_file(os.path.join(self.get_temp_dir(), "none"), False).kind, "missing_image")
+        self.assertEqual(inspect_file(self.get_temp_dir(), False).kind, "unreadable_image")
+        self.assertEqual(inspect_file("a\0b", False).kind, "unreadable_image")
 
     def test_more_pixels_than_are_decoded_or_than_pillow_opens(self):
         for side in (12_000, 20_000):
@@ -114,19 +114,19 @@ class LookAtTest(tf.test.TestCase):
         path = os.path.join(self.get_temp_dir(), "pipe")
         os.mkfifo(path)
 
-        self.assertEqual(look_at(path, decode=True), ("unreadable_image", "this is not a regular file"))
+        self.assertEqual(inspect_file(path, decode=True), ("unreadable_image", "this is not a regular file"))
 
 
 class LookAtAllTest(tf.test.TestCase):
     def test_keeps_the_order(self):
-        found = look_at_all([TILE, "none", TILE], decode=True)
+        found = inspect_files([TILE, "none", TILE], decode=True)
 
         self.assertEqual([type(item).__name__ for item in found], ["Header", "Problem", "Header"])
 
     def test_reports_progress_when_it_takes_long(self):
         with mock.patch.object(progress, "_SECONDS", 0.0):
             with self.assertLogs("tf_frozen", "INFO") as logs:
-                look_at_all([TILE] * 3, decode=False)
+                inspect_files([TILE] * 3, decode=False)
 
         self.assertRegex(logs.output[-1], r"checking: 2/3 images \| [\d.e+]+ images/s \| 0:00 left")
 
@@ -138,12 +138,12 @@ class LookAtAllTest(tf.test.TestCase):
             time.sleep(0.01)
 
         with (
-            mock.patch.object(image_checks, "look_at", slow),
+            mock.patch.object(image_checks, "inspect_file", slow),
             mock.patch.object(progress, "_SECONDS", 0.0),
             mock.patch.object(progress._LOGGER, "info", side_effect=KeyboardInterrupt),
             self.assertRaises(KeyboardInterrupt),
         ):
-            look_at_all(["image"] * 1000, decode=True)
+            inspect_files(["image"] * 1000, decode=True)
         self.assertLess(len(looked), 500)
 
 

@@ -57,7 +57,7 @@ class FreezingAuditTest(tf.test.TestCase):
         with self.assertRaises(FreezeError) as found:
             model.fit(tf.data.Dataset.from_tensors(tiny.batch()), callbacks=[FreezingAudit()], verbose=0)
         with self.assertRaises(FreezeError) as of_a_run:
-            Audit(model, model.optimizer).look_into(tiny.traced_step(model))
+            Audit(model, model.optimizer).inspect(tiny.traced_step(model))
         self.assertEqual(str(found.exception), str(of_a_run.exception))
         self.assertRegex(str(found.exception), "ops of the train step carry gradients through frozen variables")
 

@@ -33,32 +33,32 @@ class Header(NamedTuple):
     orientation: int
 
 
-def look_at_all(files: Sequence[str], decode: bool) -> list[Header | Problem]:
-    """Returns `look_at` for every file, in order, and shows progress."""
+def inspect_files(files: Sequence[str], decode: bool) -> list[Header | Problem]:
+    """Returns `inspect_file` for every file, in order, and shows progress."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `look_at` has its own limit
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `inspect_file` has its own limit
         executor = stack.enter_context(concurrent.futures.ThreadPoolExecutor())
         # Closed first, so that an interrupt does not wait for the files that are left.
-        found = stack.enter_context(contextlib.closing(executor.map(functools.partial(look_at, decode=decode), files)))
+        found = stack.enter_context(contextlib.closing(executor.map(functools.partial(inspect_file, decode=decode), files)))
         counter = stack.enter_context(Counter(len(files), "checking", "images"))
         return list(counter.over(found))
 
 
-def look_at(file: str, decode: bool) -> Header | Problem:
+def inspect_file(file: str, decode: bool) -> Header | Problem:
     """Returns the header of an image file, or why it cannot be used; `decode` also decodes every pixel."""
     try:
         if not stat.S_ISREG(os.stat(file).st_mode):  # reading a pipe or a device may never end
             return Problem("unreadable_image", "this is not a regular file")
         with open(file, "rb") as stream:
-            return look_into(stream, decode)
+            return inspect_image(stream, decode)
     except FileNotFoundError:
         return Problem("missing_image", "there is no such file")
     except _PIL_ERRORS as error:
         return _unreadable(error)
 
 
-def look_into(stream: BinaryIO, decode: bool) -> Header | Problem:
+def inspect_image(stream: BinaryIO, decode: bool) -> Header | Problem:
     """Returns the header of an encoded image, or why it cannot be used; `decode` also decodes every pixel."""
     try:
         start = stream.read(_PNG_BIT_DEPTH_AT + 1)

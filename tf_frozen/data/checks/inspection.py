@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from tf_frozen.data import paths
 from tf_frozen.data.checks.annotations import Place, check_annotations
-from tf_frozen.data.checks.images import Header, look_at_all
+from tf_frozen.data.checks.images import Header, inspect_files
 from tf_frozen.data.checks.rows import (
     check_categories,
     check_files,
@@ -100,7 +100,7 @@ def _check_files(rows: list[Any], images: Images, decode: bool) -> tuple[list[He
     files = images.files
     faults = []
     named = [index for index, file in enumerate(files) if file]
-    for index, found in zip(named, look_at_all([files[index] for index in named], decode), strict=True):
+    for index, found in zip(named, inspect_files([files[index] for index in named], decode), strict=True):
         problem = found
         if isinstance(found, Header):
             headers[index] = found

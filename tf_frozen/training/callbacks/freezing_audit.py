@@ -69,7 +69,7 @@ class FreezingAudit(keras.callbacks.Callback):
             # With run_eagerly it is none of TensorFlow's, and is traced for the check alone.
             traceable = function if hasattr(function, "get_concrete_function") else tf.function(function)
             self._step = traceable.get_concrete_function(iterator)
-            self._audit.look_into(self._step)
+            self._audit.inspect(self._step)
             return function(iterator)
 
         return step
