@@ -1,4 +1,4 @@
-"""SavedModels, the proof that they run alone, and predictions made with them; `export(run, folder)` writes one."""
+"""Exports runs as SavedModels, verifies these in a separate process, and predicts with them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class _Package(ModuleType):
-    """This package: calling it exports a run, so that `tf_frozen.export` is that function too."""
+    """This package, which can be called: `tf_frozen.export(run, folder)` exports a run."""
 
     def __call__(self, run: Any, output: str | os.PathLike, checkpoint: str | None = None) -> str:
         """Writes the run's best checkpoint, or the one named, as a SavedModel, and returns its folder.

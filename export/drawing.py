@@ -1,4 +1,4 @@
-"""Boxes and masks drawn on images, and contact sheets of them."""
+"""Draws boxes and masks on images, and contact sheets of images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a detector's output on frames to objects in pixels of the original images, with the data set's own ids."""
+"""Converts a detector's output on frames to pixels of the original images and the category ids of the data set."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from tf_frozen.keras_flavor import keras
 
 
 class ImageDetector:
-    """A detector of frames as one of images of any size: boxes in pixels of the image, within it, and category ids.
+    """Detects on images of any size with a detector of frames; gives boxes in image pixels and category ids.
 
-    `evaluate`, `predict` and an export all detect through it. Class k is `categories[k - 1]`. An image is fitted into
-    the detector's frame, or, where the detector has `tiles`, cut into them. `augment` False turns test-time
-    augmentation off.
+    `evaluate`, `predict` and exports all use it. Class k is `categories[k - 1]`. An image is fitted into the detector's
+    frame, or, where the detector has `tiles`, cut into tiles. `augment` False turns test-time augmentation off.
     """
 
     def __init__(self, detector: keras.Model, categories: Sequence[Category], augment: bool = True):

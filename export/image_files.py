@@ -1,4 +1,4 @@
-"""Finds the image files a person means, and the ids by which a data set knows them."""
+"""Finds the image files of a path or pattern, and their ids in a data set."""
 
 from __future__ import annotations
 

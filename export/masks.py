@@ -1,4 +1,4 @@
-"""From masks on a grid over their boxes to masks of the image, one at a time."""
+"""Resamples masks on a grid over their boxes to masks of the whole image, one at a time."""
 
 from __future__ import annotations
 

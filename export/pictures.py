@@ -22,9 +22,9 @@ PARTIAL = "predictions.partial.jsonl"
 
 
 class PredictionWriter:
-    """A folder of drawn pictures, each under the name of its image, and `predictions.json`.
+    """Writes drawn pictures, each under the name of its image, and `predictions.json` to a folder.
 
-    Until that is complete, `predictions.partial.jsonl` holds the rows of the images so far, one a line.
+    Until that file is complete, `predictions.partial.jsonl` holds the rows of the images so far, one on each line.
 
     Args:
       output: the folder to write; made if it does not exist.

@@ -27,7 +27,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class _Served(NamedTuple):
-    """What detects on images, the name of each category id, and what `MagnificationCheck` compares images with."""
+    """The detection function, the name of each category id, and the arguments of `MagnificationCheck`."""
 
     detect: Callable[..., Mapping[str, tf.Tensor]]
     names: dict[int, str]
@@ -39,13 +39,13 @@ class Predictor:
     """Detects on images of any size; `names` gives the name of each category id.
 
     Args:
-      model: a folder that `export` wrote, or a run directory with one in `saved_model/`; a run, of which its best
-        checkpoint detects; or a detector, as it is in memory.
-      categories: the classes of a detector, class k is `categories[k - 1]`; a run or a folder has its own.
+      model: a folder that `export` wrote; a run directory with an export in `saved_model/`; a Run, whose best
+        checkpoint is used; or a detector in memory.
+      categories: the classes of a detector: class k is `categories[k - 1]`. Runs and folders have them already.
 
     Raises:
       RunError: there is no such model, or it cannot be loaded.
-      ConfigError: `model` is none of these, or a detector without categories.
+      ConfigError: `model` is of another type, or is a detector without `categories`.
     """
 
     def __init__(

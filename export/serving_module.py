@@ -1,4 +1,4 @@
-"""A detector as it is served, by a SavedModel or in memory."""
+"""The serving module: a detector with the interface of its SavedModel, in memory or exported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tf_frozen.layers.graph_function import GraphFunction
 
 
 class ServingModule:
-    """A detector as it is served: images of any size in, boxes in their pixels and category ids out.
+    """Serves a detector: takes images of any size, returns boxes in their pixels and category ids.
 
     Both methods return `detection_boxes` float32 [N, D, 4] as y1, x1, y2, x2 in pixels of the original image
     and within it, `detection_scores` float32 [N, D], `detection_classes` int32 [N, D] (the data set's own

@@ -1,4 +1,4 @@
-"""The interface of an export: its files, the names of its outputs, and what is found on one image."""
+"""The interface of an export: its files, the names of its outputs, and the detections on one image."""
 
 from __future__ import annotations
 

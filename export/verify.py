@@ -1,4 +1,4 @@
-"""Proves that a SavedModel gives, in a process without this package, what its detector gave in this one."""
+"""Verifies that a SavedModel detects the same as its detector did, in a process without this package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes `python -m tf_frozen` do what `tf-frozen` does."""
+"""Runs the command line as `python -m tf_frozen`."""
 
 import sys
 

@@ -1,7 +1,7 @@
 """The command line: finds the commands, reads their flags, prints user errors as plain messages.
 
 A command is a module in tf_frozen/commands/ with HELP, EXAMPLE, add_arguments(parser) and run(args); its name
-is the module's, with dashes. Commands import TensorFlow only when they run, so that help comes at once.
+is the module's, with dashes. Commands import TensorFlow only when they run, so that help prints at once.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ def _check_text(argv: Sequence[str]) -> None:
 
 
 class _BareHandler(logging.StreamHandler):
-    """Writes messages alone; where no more can be written, as to a full disk, the command goes on without them."""
+    """Writes bare messages; if they cannot be written, as on a full disk, the command continues without them."""
 
     def __init__(self, flags: set[str], stream: TextIO):
         super().__init__(stream)

@@ -1,4 +1,4 @@
-"""Files that are either written whole or not at all."""
+"""Writes files atomically: complete, or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Detectors as the gin files that come with the package wire them, for use in Python."""
+"""Builds the detectors of the shipped gin files in Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signals that end a process: handled for a while, or raised as an exception that lets everything be put in order."""
+"""Signals that end a process: handled for a while, or raised as an exception, so that clean-up code runs."""
 
 from __future__ import annotations
 

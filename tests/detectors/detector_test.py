@@ -108,7 +108,7 @@ class TrainingTest(tf.test.TestCase):
         halves = Features({str(level): tf.cast(tap, tf.float16) for level, tap in taps.items()}, features.frame)
         expected = model.training_losses(images, targets)
         self.assertAllClose(model.training_losses(halves, targets), expected, rtol=1e-2)
-        with self.assertRaisesRegex(ConfigError, "features in place of images, but 45 weights of the backbone train"):
+        with self.assertRaisesRegex(ConfigError, "features instead of images, but 45 weights of the backbone train"):
             detector("fine_tune").training_losses(features, targets)
 
     def test_a_frozen_neck_behind_a_frozen_backbone_infers_and_keeps_its_statistics(self):
@@ -135,7 +135,7 @@ class TrainingTest(tf.test.TestCase):
             parts = model.losses_from(features, targets)
             losses = model.test_step((images, targets))
             self.assertAllClose({**parts, "loss": tf.add_n([*parts.values()])}, losses, rtol=0, atol=0)
-        with self.assertRaisesRegex(ConfigError, "features in place of images"):
+        with self.assertRaisesRegex(ConfigError, "features instead of images"):
             model.losses_from(features, targets, training=True)
 
     def test_a_step_is_its_gradients_and_their_application(self):

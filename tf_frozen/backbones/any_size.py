@@ -1,4 +1,4 @@
-"""Images of any size for networks that are exact only on multiples of their highest stride."""
+"""Padding for networks that are exact only on images whose sides are multiples of their highest stride."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import tensorflow as tf
 
 
 def pad(images: tf.Tensor, stride: int) -> tf.Tensor:
-    """Zeros at the bottom and right of [batch, H, W, C], up to multiples of the stride."""
+    """Pads [batch, H, W, C] with zeros at the bottom and right, up to multiples of the stride."""
     height, width = _sides(images)
     return tf.pad(images, [[0, 0], [0, -height % stride], [0, -width % stride], [0, 0]])
 
 
 def cut(pyramid: Mapping[int, tf.Tensor], images: tf.Tensor) -> dict[int, tf.Tensor]:
-    """The ⌈H/2^level⌉ × ⌈W/2^level⌉ of each map that stand for the [batch, H, W, C] before they were padded."""
+    """Crops each map to ⌈H/2^level⌉ × ⌈W/2^level⌉, the part that belongs to the unpadded images [batch, H, W, C]."""
     height, width = _sides(images)
     return {level: maps[:, : -(-height // 2**level), : -(-width // 2**level)] for level, maps in pyramid.items()}
 

@@ -1,4 +1,4 @@
-"""Where a checkpoint comes from: a folder, a path prefix, a .tar.gz, or the address of one."""
+"""Finds a checkpoint that is given as a folder, a path prefix, a .tar.gz, or the address of one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Features: the feature maps of a batch, which stand between a backbone and the rest of a detector."""
+"""Features: the feature maps of a batch, which a backbone passes to the rest of a detector."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import tensorflow as tf
 class Features(tf.experimental.BatchableExtensionType):
     """The feature maps of images [batch, *frame, 3], by level as str, and the frame's (height, width) in pixels.
 
-    The maps do not determine the frame: a map of 12 rows of stride 32 is one of 384 rows and of 380. Where a backbone
-    trains, `images` are its preprocessed ones, and the maps are those that `Backbone.frozen_features` gives.
+    The maps do not determine the frame: 12 rows of stride 32 may belong to 384 pixel rows or to 380. Where a backbone
+    trains, `images` are the preprocessed images, and the maps are those that `Backbone.frozen_features` gives.
     """
 
     maps: Mapping[str, tf.Tensor]
@@ -20,7 +20,7 @@ class Features(tf.experimental.BatchableExtensionType):
     images: Optional[tf.Tensor] = None  # noqa: UP045 (extension types do not know X | None)
 
     class Spec:
-        """The type of features; tf.distribute divides a batch by the shape that this gives."""
+        """The TypeSpec of Features; tf.distribute splits a batch by its shape."""
 
         @property
         def shape(self) -> tf.TensorShape:

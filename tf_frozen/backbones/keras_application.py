@@ -31,7 +31,7 @@ _DEVIATION = (0.229, 0.224, 0.225)
 @gin.configurable
 @keras.utils.register_keras_serializable("tf_frozen")
 class KerasApplication(Backbone):
-    """A network of keras.applications by its name there, cut off above its highest level.
+    """A network of keras.applications, given by its name there and cut off above its highest level.
 
     The map of level l is the last of stride 2^l through which all of the image passes: the output of a stage. The first
     layers of the next stage do not belong to it: the convolution that widens a linear bottleneck (Sandler et al. 2018,
@@ -39,10 +39,10 @@ class KerasApplication(Backbone):
     a DenseNet's pooling. So EfficientNet-B0 gives 40, 112 and 320 channels, as EfficientDet takes them.
 
     `weights` is 'imagenet', which Keras downloads at first use, or the path of a file that `save_weights` of the same
-    network without its top wrote, or None. Images of sides that are no multiple of the highest stride are padded with
+    network without its top wrote, or None. Images whose sides are not multiples of the highest stride are padded with
     zeros at the bottom and right. Drop-connect is off in every mode, since Keras draws it from global randomness.
-    Raises ConfigError for a network that is unknown or gives no pyramid, and for weights that cannot be had or do not
-    fit; FreezeError when random weights would be frozen.
+    Raises ConfigError for a network that is unknown or gives no pyramid, and for weights that cannot be loaded or
+    do not fit; FreezeError when random weights would be frozen.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Model Garden's checkpoints: every variable of a network out of one, or an error that lists what does not fit."""
+"""Loads all variables of a network from a Model Garden checkpoint, or raises an error that lists the mismatches."""
 
 from __future__ import annotations
 

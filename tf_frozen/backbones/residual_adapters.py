@@ -19,7 +19,7 @@ KINDS = ("parallel", "series")
 @gin.configurable
 @keras.utils.register_keras_serializable("tf_frozen")
 class ResidualAdapters(ConfiguredLayer):
-    """Where a backbone's adapters stand: beside each k×k convolution behind the stem, k odd and above 1.
+    """Adds adapters to a backbone: beside each k×k convolution behind the stem, k odd and above 1.
 
     'parallel' is y = W∗x + α∗x (Rebuffi et al. 2018, arXiv 1803.10082), 'series' y = W∗x + α∗(W∗x) (2017, arXiv
     1705.08045), both before bias, norm and activation, with α a 1×1 convolution in the groups of its convolution, zero
@@ -67,7 +67,7 @@ class AdaptedConv(keras.layers.Layer):
     """A convolution whose kernel is that of `conv` with an adapter in it.
 
     Both kinds are linear in the same window, so one convolution computes them: exact for every stride, padding and
-    size, and to the bit what an export computes that has the adapter folded in.
+    size, and bit for bit what an export with the folded adapter computes.
     """
 
     def __init__(self, conv: keras.layers.Conv2D | keras.layers.DepthwiseConv2D, kind: str):

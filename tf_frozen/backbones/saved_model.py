@@ -26,15 +26,15 @@ class SavedModelBackbone(Backbone):
     """A SavedModel as a backbone: the map of level l is its output of stride 2^l.
 
     It is called as an object, or through its signature `signature`, with float32 [batch, H, W, 3], or what type the
-    signature has; without `signature` an object that cannot be called gives its 'serving_default', or its only one.
-    Outputs are a dictionary, a list or one map; those of other strides are left alone, and of several maps of one
-    stride the one counts whose name ends in the level. `size` is the only (height, width) that it takes, None if it
+    signature has; without `signature`, an object that cannot be called is used by its 'serving_default' or only one.
+    Outputs are a dictionary, a list or one map. Those of other strides are ignored; of several maps of one stride, the
+    one whose name ends in the level is used. `size` is the only (height, width) that it takes, None if it
     takes any whose sides are multiples of the highest stride: others are padded with zeros at the bottom and right.
 
     Its variables are frozen weights of the backbone; a frozen graph, whose weights are constants, has none to count or
-    to fingerprint. `norm_epsilon` is None, since a SavedModel does not tell. Raises ConfigError where there is no
-    SavedModel or signature, or the outputs lack a level, and for every mode but 'frozen': the function that was saved
-    infers, and what it has for training, if anything, is not known.
+    to fingerprint. `norm_epsilon` is None, since a SavedModel does not state it. Raises ConfigError where there is no
+    SavedModel or signature, or the outputs lack a level, and for every mode but 'frozen': the saved
+    function is for inference, and whether it has a training mode is unknown.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Splits a functional network into stages, so that frozen and trained layers can run apart."""
+"""Splits a functional network into stages, so that frozen and trained layers can run separately."""
 
 from __future__ import annotations
 

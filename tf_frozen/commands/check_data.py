@@ -1,4 +1,4 @@
-"""The command check-data: faults, warnings and a summary of annotations and images, before any training."""
+"""`tf-frozen check-data`: reports faults, warnings and a summary of annotations and images before any training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command configs: what `--gin_file` can name from any folder."""
+"""`tf-frozen configs`: lists the shipped gin files, which `--gin_file` takes from any folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`tf-frozen evaluate`: the scores of a run."""
+"""`tf-frozen evaluate`: scores a run on its val split."""
 
 from __future__ import annotations
 

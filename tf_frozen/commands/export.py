@@ -1,4 +1,4 @@
-"""`tf-frozen export`: the detector of a run as a SavedModel."""
+"""`tf-frozen export`: writes the detector of a run as a SavedModel."""
 
 import argparse
 import logging

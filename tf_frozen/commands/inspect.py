@@ -1,4 +1,4 @@
-"""`tf-frozen inspect`: what a configuration builds, what of it trains, and what that costs."""
+"""`tf-frozen inspect`: shows what a configuration builds, which parts train, and the cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`tf-frozen predict`: boxes on image files, drawn and as COCO results."""
+"""`tf-frozen predict`: detects on image files, draws the boxes and writes COCO results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`tf-frozen train`: the whole job, from annotated images to a scored and exported detector."""
+"""`tf-frozen train`: trains, scores and exports a detector."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The constructor arguments of an object, which are its configuration."""
+"""Reads the constructor arguments of an object, which are its configuration."""
 
 from __future__ import annotations
 

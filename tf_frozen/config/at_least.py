@@ -1,4 +1,4 @@
-"""Numbers in gin files that grow in proportion to another number."""
+"""Computes numbers in gin files in proportion to another number."""
 
 from __future__ import annotations
 

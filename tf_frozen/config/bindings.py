@@ -1,6 +1,6 @@
-"""The bindings of gin's configuration, each with the file and line that gives it.
+"""Records the bindings of gin's configuration, each with the file and line that gives it.
 
-Gin's configuration belongs to the whole process, and so does this record of it.
+Gin's configuration belongs to the whole process, and so does this record.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from tf_frozen.errors import ConfigError
 
 
 class Checked:
-    """Mixed in first: an argument that is not of its annotated type or out of its range is a ConfigError."""
+    """Mixin, listed first: raises ConfigError for an argument that is not of its annotated type or out of its range."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Checked:
         """Checks the arguments before the constructor, which may convert them, takes them."""

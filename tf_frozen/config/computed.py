@@ -1,4 +1,4 @@
-"""Macros whose value is computed, mostly from the data, as NUM_CLASSES = @num_classes()."""
+"""Computes the values of macros, mostly from the data, as NUM_CLASSES = @num_classes()."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What gin can configure: the registered classes and functions, and their parameters."""
+"""Finds what gin can configure: the registered classes and functions, and their parameters."""
 
 from __future__ import annotations
 

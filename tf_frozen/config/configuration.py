@@ -1,4 +1,4 @@
-"""A gin configuration as a value: several stand side by side, and each is gin's own while it is active."""
+"""A gin configuration as a value: several can exist side by side, and gin uses the active one."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _PARTS = (*containers(), bindings.bindings, bindings.replaced)
 
 
 class Configuration:
-    """All that gin knows of one experiment; empty at first.
+    """The complete gin state of one experiment; empty at first.
 
-    What is read, bound or built while it is `active` is kept in it or built by it. What gin held before, the user's own
-    configuration or that of another run, is there again afterwards. `current` is the one that is active, if any.
+    While it is `active`, gin reads files into it, binds in it and builds from it. Afterwards the previous state of gin,
+    the user's own configuration or that of another run, is restored. `current` is the active one, or None.
     """
 
     current: ClassVar[Configuration | None] = None

@@ -1,4 +1,4 @@
-"""Errors that gin and Python raise where objects are built, turned into what the user should change."""
+"""Turns errors that gin and Python raise while objects are built into errors that say what to change."""
 
 from __future__ import annotations
 

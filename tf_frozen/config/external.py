@@ -1,4 +1,4 @@
-"""Classes of other libraries that gin may configure, with the types of their parameters."""
+"""Registers classes of other libraries with gin, with the types of their parameters."""
 
 from __future__ import annotations
 

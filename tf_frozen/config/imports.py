@@ -1,6 +1,6 @@
 """Imports in gin files: a package of tf_frozen stands for all modules in it, so that these can move.
 
-The packages do not import their modules themselves: their users in Python often need one that needs no TensorFlow.
+The packages do not import their modules themselves: Python users often need one that does not import TensorFlow.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ _FLOAT32 = float(np.finfo(np.float32).max)
 
 
 class Range(NamedTuple):
-    """The numbers from `least` to `most`, which `above` and `below` leave out; never NaN, infinity, or beyond float32.
+    """The numbers from `least` to `most`, which `above` and `below` exclude; never NaN, infinity, or beyond float32.
 
-    `value in range` tells whether a number is one of them.
+    `value in range` checks a number.
     """
 
     least: float

@@ -1,4 +1,4 @@
-"""Values that the user has to give: those of `%gin.REQUIRED`."""
+"""`%gin.REQUIRED`: values that the user must give."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DATA_MACROS = ("TRAIN_ANNOTATIONS", "TRAIN_IMAGES", "VAL_ANNOTATIONS", "VAL_IMAG
 
 
 class Required(gin_config.ConfigurableReference):
-    """`%gin.REQUIRED`: an error for the user as soon as something asks for its value."""
+    """`%gin.REQUIRED`: raises an error for the user as soon as its value is used."""
 
     def __init__(self) -> None:
         super().__init__("gin.REQUIRED/gin.constant", True)

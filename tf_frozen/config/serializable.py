@@ -1,4 +1,4 @@
-"""Objects whose constructor arguments are their configuration, as those of Keras's initializers are."""
+"""Base class of objects whose constructor arguments are their configuration, as for Keras initializers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tf_frozen.keras_flavor import keras
 
 
 class Serializable(Checked):
-    """Keeps each constructor argument in the attribute of that name, where it does not change any more.
+    """Keeps each constructor argument in the attribute of that name, which is read-only.
 
     Layers take such objects as arguments, and Keras saves them with the layer. Objects of one class with equal
-    arguments are equal. ConfigError for an argument that is not of its annotated type or out of its range.
+    arguments are equal. Raises ConfigError for an argument that is not of its annotated type or out of range.
     """
 
     def get_config(self) -> dict[str, Any]:

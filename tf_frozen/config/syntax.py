@@ -1,4 +1,4 @@
-"""Messages for text that is not valid gin, with what was likely meant."""
+"""Error messages for invalid gin syntax, with the likely correction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bindings that had no effect."""
+"""Finds bindings that had no effect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of values against annotated types, as lenient as Python's own numbers and sequences are."""
+"""Checks values against annotated types, as leniently as Python treats numbers and sequences."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NOUNS |= {bool: ("True or False", "values True or False"), type(None): ("None",
 
 
 class Made(NamedTuple):
-    """Stands for a value that is not made yet; `kind` is its type, or what annotates it."""
+    """Placeholder for a value that is not built yet; `kind` is its type or its annotation."""
 
     kind: Any
 

@@ -1,4 +1,4 @@
-"""Fields of a binary file format, read from a string tensor with operations that a SavedModel can hold."""
+"""Reads fields of a binary file format from a string tensor, with operations that a SavedModel can hold."""
 
 from __future__ import annotations
 

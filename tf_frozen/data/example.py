@@ -13,8 +13,8 @@ class Example:
     """One image and its boxes [n, 4] = [y1, x1, y2, x2], float32 pixels of the image as displayed, inside it.
 
     `height` and `width` are as displayed, after EXIF `orientation` 1..8; `classes` is int32 [n] in 1..K and `crowd`
-    bool [n], all False if None. `segmentations` are n polygons or RLEs as in a COCO JSON, None where only boxes are
-    learnt; `annotation_ids` are the n ids of the data set, if it has any.
+    bool [n], all False if None. `segmentations` are n polygons or RLEs as in a COCO JSON, None where there are only
+    boxes; `annotation_ids` are the n ids of the data set, if it has any.
     """
 
     image_id: int | str

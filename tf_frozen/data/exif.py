@@ -1,4 +1,4 @@
-"""The orientation that a camera noted in an image file (EXIF 2.3, section 4.6.4), read in a graph."""
+"""Reads the EXIF orientation of an image file in a graph (EXIF 2.3, section 4.6.4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be wrong with annotations and images: one fault, its kinds, and the text that lists many."""
+"""Faults of annotations and images: their kinds, one fault, and the text that lists many."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ _short_repr.maxstring = _short_repr.maxother = _short_repr.maxlong = _MOST_CHARA
 
 
 class Problem(NamedTuple):
-    """A kind of fault and what was seen, before it is known where it belongs."""
+    """A kind of fault and what was found, without the place."""
 
     kind: str
     message: str
@@ -154,7 +154,7 @@ def _short(value: Any) -> str:
 
 
 def _strict(value: Any, depth: int = 0) -> Any:
-    """Returns the JSON value with None in place of NaN and infinity, and an excerpt of what lies deep."""
+    """Returns the JSON value with None instead of NaN and infinity, and deeply nested parts shortened."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, (list, tuple, dict)) and depth == 6:

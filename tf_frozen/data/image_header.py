@@ -1,4 +1,4 @@
-"""What the header of an image file states, checked in a graph before a decoder sees the file.
+"""Checks the header of an image file in a graph, before a decoder reads the file.
 
 A decoder allocates what the header asks for, and TensorFlow's writes beyond its buffer on an animated WebP (2.20).
 """

@@ -1,4 +1,4 @@
-"""Image files to RGB pixels, turned as their EXIF tag asks; alpha is dropped, grey fills three channels."""
+"""Decodes image files to RGB pixels, turned by their EXIF tag; drops alpha, repeats grey in three channels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How large images were shown to a detector in training, and a warning for images that are shown in another size."""
+"""The magnification of images in training, and a warning for images that are detected at another one."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def shown(frame: tuple[int, int], tiles: float | None, height: int, width: int) 
 
 
 class MagnificationCheck:
-    """Counts the images whose magnification is beyond what training had, by more than FACTOR.
+    """Counts the images whose magnification is outside the range of training by more than FACTOR.
 
     `trained` is what `of_training` gave, or None where that is unknown and nothing is counted; `tiles` is the
     magnification of tiles, None where images are fitted into the frame.

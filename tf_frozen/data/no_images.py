@@ -8,7 +8,7 @@ from tf_frozen.data.source import DataSource
 
 
 class NoImages(DataSource):
-    """Makes batches whose settings can be read where the data are out of reach."""
+    """An empty data source, for batches whose settings are read where the data are not available."""
 
     examples, categories = (), ()
 

@@ -1,4 +1,4 @@
-"""How many detections an image needs, by the objects in the images of the training data."""
+"""Computes how many detections an image needs from the number of objects in the training images."""
 
 from __future__ import annotations
 

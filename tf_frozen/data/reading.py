@@ -1,4 +1,4 @@
-"""Errors of reading images in the middle of a run, by the name of the image."""
+"""Turns errors of reading images during a run into errors that name the image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract of a data set: encoded images, their objects, and their names in messages."""
+"""Base class of data sources: encoded images, their objects, and their names in messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tf_frozen.data.images import decode_named
 class DataSource(abc.ABC):
     """A data set. A subclass has `examples`, `categories` and `read`; it may replace the other methods.
 
-    The order of `examples` is fixed, and an index is a place in it. Class k of an example is `categories[k - 1]`.
+    The order of `examples` is fixed; an index is a position in it. Class k of an example is `categories[k - 1]`.
     `str(source)` is what messages call the data set.
     """
 

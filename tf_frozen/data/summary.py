@@ -1,4 +1,4 @@
-"""Sums up a data set's boxes and classes, so that what is odd about them shows at a glance."""
+"""Summarizes a data set's boxes and classes, so that anomalies show at a glance."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NAMES_SHOWN, _WIDTH = 4, 44
 class Summary:
     """Counts of a data set.
 
-    `boxes` and all that follows leave out crowds, which are not learnt. `sizes` are the 5th, 50th and 95th percentile
+    `boxes` and all that follows exclude crowds, which are not trained on. `sizes` are the 5th, 50th and 95th percentile
     of the square roots of box areas in pixels, None where there is no box. `small_boxes` is the share of boxes under
     16 px at the network's scale, None where its frame is not known; `crowded_images` have more than 100 boxes, which
     are all that COCO's AP counts; `detections` is how many an image is given at most, None where there is no limit;

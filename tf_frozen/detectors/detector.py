@@ -1,4 +1,4 @@
-"""The base class of detectors: the frozen part outside the gradient tape, the training step, the sum of losses."""
+"""Base class of detectors: runs the frozen part outside the gradient tape, sums the losses, trains a step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tf_frozen.layers.graph_function import GraphFunction
 
 
 class Detector(Configured, keras.Model):
-    """Backbone → neck → heads; a subclass says what the heads do in `loss_parts` and `detect`.
+    """Backbone → neck → heads; a subclass implements the heads in `loss_parts` and `detect`.
 
     `frame` is the (height, width) in pixels that images are fitted into for scoring and in an export; training may
     use crops of another size. `weight_decay` λ adds ½λ‖w‖² over the kernels that train, and over no frozen one
@@ -320,7 +320,7 @@ class Detector(Configured, keras.Model):
             maps = self.backbone.training_features(features.images, maps)
         elif training and not self.backbone.frozen:
             raise ConfigError(
-                f"A batch holds features in place of images, but {len(self.backbone.trainable_weights)} weights of the "
+                f"A batch holds features instead of images, but {len(self.backbone.trainable_weights)} weights of the "
                 f"backbone train, which would need the images. Set BACKBONE_MODE = 'frozen', or train without a cache."
             )
         return self.neck(maps, training=training and bool(self.neck.trainable_weights))

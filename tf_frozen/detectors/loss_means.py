@@ -11,7 +11,7 @@ from tf_frozen.keras_flavor import keras
 
 
 class LossMeans:
-    """One Keras metric for each loss by its name, made when it comes in first.
+    """Keeps one Keras metric for each loss by its name, created when the loss first occurs.
 
     It is not a layer, so that no checkpoint, fingerprint or count of a model's weights holds its variables.
     """

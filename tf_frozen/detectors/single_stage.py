@@ -1,4 +1,4 @@
-"""One-stage detectors: RetinaNet, EfficientDet, and what else predicts boxes straight from a pyramid."""
+"""One-stage detectors: RetinaNet, EfficientDet, and others that predict boxes directly from a pyramid."""
 
 from __future__ import annotations
 

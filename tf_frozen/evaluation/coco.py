@@ -1,4 +1,4 @@
-"""COCO scores of boxes and masks, computed by pycocotools, and the rows of a COCO results file."""
+"""Computes COCO scores of boxes and masks by pycocotools, and the rows of a COCO results file."""
 
 from __future__ import annotations
 

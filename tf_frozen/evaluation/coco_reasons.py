@@ -1,4 +1,4 @@
-"""Says why COCO scores may be zero or missing although nothing in the ground truth or the results is malformed."""
+"""Explains why COCO scores may be zero or missing although ground truth and results are well-formed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FEW = 0.75  # of the images that have objects
 
 
 def check_conventions(ground_truth: Mapping[str, Any], results: Sequence[Mapping]) -> list[str]:
-    """Returns what the boxes of ground truth and results may be in place of [x, y, width, height] in pixels.
+    """Returns what the boxes of ground truth and results may be instead of [x, y, width, height] in pixels.
 
     Results that fit into their images are compared with the objects, which they may match in another convention. Both
     must be scoreable. Raises DataError where it is certain that one of them is of another convention; where both

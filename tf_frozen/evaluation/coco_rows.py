@@ -1,4 +1,4 @@
-"""The rows of a COCO ground truth and of COCO results: checked, all faults listed, and numbered for pycocotools."""
+"""Checks the rows of a COCO ground truth and of COCO results, lists all faults, and numbers them for pycocotools."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Numbers = dict[Any, int]
 
 
 def number_ground_truth(ground_truth: dict) -> tuple[Numbers, Numbers]:
-    """Numbers from 1 of the images and of the categories, by their ids; raises DataError where those are no ids."""
+    """Numbers from 1 of the images and of the categories, by their ids; raises DataError where an id is invalid."""
     keys = ("images", "annotations", "categories")
     if not isinstance(ground_truth, dict) or not all(isinstance(ground_truth.get(key), list) for key in keys):
         raise DataError(

@@ -1,4 +1,4 @@
-"""The contract of metrics, and the figures of several of them together."""
+"""Base class of metrics, and the evaluation of several of them together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores as a table for the terminal."""
+"""Formats scores as a table for the terminal."""
 
 from __future__ import annotations
 

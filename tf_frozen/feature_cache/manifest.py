@@ -19,9 +19,9 @@ NAME = "manifest.json"
 
 @dataclasses.dataclass
 class Manifest:
-    """What a cache folder holds; `shards` has a row {bytes, sha256} by file name for each that is whole.
+    """The contents of a cache folder; `shards` maps the file name of each complete shard to {bytes, sha256}.
 
-    Record r is in shard r // `shard_records`. `source` says in words where the backbone's weights came from.
+    Record r is in shard r // `shard_records`. `source` describes where the backbone's weights came from.
     """
 
     key: dict[str, Any]

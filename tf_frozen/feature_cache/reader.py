@@ -1,4 +1,4 @@
-"""A finished feature cache, opened for training after it was compared with what would be made now."""
+"""Reads a complete feature cache, after a check that it fits the present configuration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OPEN = 256
 
 
 class CacheReader:
-    """Gives the records of a cache by their numbers; `failure` holds the RunError of a record that can't be read."""
+    """Reads the records of a cache by their numbers; `failure` holds the RunError of a record that can't be read."""
 
     def __init__(self, folder: str, batches: TrainBatches, detector: Detector):
         """Raises ConfigError where the backbone trains, RunError where the cache is stale, unfinished or cut short."""

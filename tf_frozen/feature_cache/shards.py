@@ -1,7 +1,7 @@
 """Shards of a feature cache: files of records, written whole or not at all, read in any order.
 
 A file is its records one after another, a row (end in the file, XXH3 of the stored bytes) for each, and their number.
-Read so, an uncompressed map goes from the file to where TensorFlow uses it without another copy.
+An uncompressed map is read into the memory that TensorFlow uses, without another copy.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ShardWriter:
         self._path, self._temporary, self._compression = path, temporary(path), compression
         self._index: list[tuple[int, int]] = []
         self._size, self._sha256 = 0, hashlib.sha256()
-        with self._told():
+        with self._reported():
             self._file = open(self._temporary, "wb")  # noqa: SIM115 - finish and discard close it
 
     def write(self, record: bytes) -> None:
@@ -41,7 +41,7 @@ class ShardWriter:
     def finish(self) -> dict[str, int | str]:
         """Puts the shard on the disk under its name; gives its bytes and sha256."""
         self._append(np.array(self._index, _INDEX).tobytes() + _COUNT.type(len(self._index)).tobytes())
-        with self._told():
+        with self._reported():
             self._file.close()
             sync(self._temporary)
             os.replace(self._temporary, self._path)
@@ -59,11 +59,11 @@ class ShardWriter:
     def _append(self, stored: bytes) -> None:
         self._size += len(stored)
         self._sha256.update(stored)
-        with self._told():
+        with self._reported():
             self._file.write(stored)
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _reported(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
@@ -84,7 +84,7 @@ class ShardReader:
             raise ValueError("its list of records does not fit it")
 
     def read(self, record: int, heads: Sequence[np.ndarray]) -> bytes | memoryview:
-        """Fills the arrays with the first bytes of a record, by its number, and gives those that come after them."""
+        """Fills the arrays with the first bytes of a record, by its number, and returns those that follow."""
         begin = int(self._index["end"][record - 1]) if record else 0
         size, checksum = int(self._index["end"][record]) - begin, int(self._index["xxh3"][record])
         if self._compression == "zstd":

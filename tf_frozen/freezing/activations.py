@@ -1,4 +1,4 @@
-"""What a training step keeps of its forward pass until the backward pass has used it."""
+"""Counts the activations that a training step keeps of its forward pass for the backward pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the paper and the first images say against a configuration with a frozen backbone, before it trains."""
+"""Warns before training about a frozen backbone, by the paper's results and by statistics of the first images."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def _input_of(norm: keras.layers.Layer, network: keras.Model) -> tf.Tensor:
 
 
 def _inside(maps: tf.Tensor, image_size: tf.Tensor, frame: tf.TensorShape) -> tf.Tensor:
-    """The cells [n, channels] of maps of a frame that are no padding of the images."""
+    """The cells [n, channels] of maps of a frame that are not padding."""
     cells = tf.cast(image_size * (np.array(maps.shape[1:3]) / frame), tf.int32)
     rows, columns = (tf.sequence_mask(cells[:, axis], maps.shape[axis + 1]) for axis in (0, 1))
     return tf.boolean_mask(maps, rows[:, :, tf.newaxis] & columns[:, tf.newaxis])

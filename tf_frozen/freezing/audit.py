@@ -1,4 +1,4 @@
-"""The proof that what is frozen stayed frozen."""
+"""The freezing audit: proves that frozen variables did not change."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ CHECKS = (*_OF_MODEL, *_IN_STEP)
 class Audit:
     """Takes the fingerprints of a model's frozen variables now, and compares them when `finish` is called.
 
-    Checks besides, both times, that the optimizer has no slot for a frozen variable and that no regularization loss
-    uses one; and, in the traced step that `inspect` and `finish` get, that no gradient goes through what is frozen
-    before all that trains, that nothing frozen is in the loss or written to, and that frozen batch norms use their own
-    statistics.
+    Both times it also checks that the optimizer has no slot for a frozen variable and that no regularization loss uses
+    one. In the traced step, given to `inspect` and `finish`, it checks that no gradient passes through frozen layers
+    that come before all trained ones, that no frozen variable is in the loss or written to, and that frozen batch norms
+    use their stored statistics.
 
-    Where what trains changes during a run, each phase has its audit: `from_step` is the step that the phase began at.
-    `earlier` is what `as_dict` gave before, for a run that goes on: the phase goes on where it began at the same step,
-    else it is over and a new one begins, in which what was frozen already must still be what it was. Raises FreezeError
-    naming the variables, if not `raises` is False; `as_dict` says so too.
+    Where the policy changes during a run, each phase has an audit; `from_step` is the phase's first step. `earlier` is
+    the previous `as_dict` of a resumed run: the phase continues if it began at the same step; otherwise it is over, and
+    a new one begins, in which variables that were frozen before must still have the same values. Raises FreezeError
+    naming the variables, unless `raises` is False; `as_dict` has the violations too.
     """
 
     def __init__(

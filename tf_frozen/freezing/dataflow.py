@@ -1,4 +1,4 @@
-"""What every op of a traced function is computed from: the question behind op counts of a model's parts."""
+"""Finds what every op of a traced function is computed from, to count the ops of each part of a model."""
 
 from __future__ import annotations
 

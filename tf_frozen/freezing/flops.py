@@ -1,4 +1,4 @@
-"""Multiply-adds of a traced forward pass and of the training step around it, by part of the model."""
+"""Counts multiply-adds of a traced forward pass and of its training step, by part of the model."""
 
 from __future__ import annotations
 

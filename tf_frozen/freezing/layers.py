@@ -1,4 +1,4 @@
-"""A model's layers as a reader wants them: what each one holds, whether it trains, and why not."""
+"""Lists a model's layers: what each one holds, whether it trains, and why not."""
 
 from __future__ import annotations
 

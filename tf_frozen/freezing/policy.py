@@ -1,4 +1,4 @@
-"""What trains: ordered patterns over variable paths, each variable claimed by the first that matches it."""
+"""Freezing policy: ordered patterns over variable paths; the first that matches a variable decides if it trains."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NAMED = 8
 
 
 class Decision(NamedTuple):
-    """What became of a variable, by which pattern, and where that came from: a gin rule or the backbone's mode."""
+    """Whether a variable trains, which pattern decided it, and its origin: a gin rule or the backbone's mode."""
 
     path: str
     pattern: str
@@ -43,7 +43,7 @@ class _Rule(NamedTuple):
 
 @gin.configurable
 class Policy(Checked):
-    """Which variables of a detector are frozen and which train, moving statistics too.
+    """Decides which variables of a detector are frozen and which train, moving statistics included.
 
     `rules` are (pattern, 'frozen' or 'trained'): regular expressions that are matched on whole variable paths such as
     'backbone/stage_3/stem_conv/kernel'. The first that matches a variable claims it; after them come the rules that the

@@ -1,4 +1,4 @@
-"""What freezing saves: parameters, multiply-adds, optimizer, checkpoint and activation memory of a detector."""
+"""Computes what freezing saves: parameters, multiply-adds, optimizer, checkpoint and activation memory."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def savings(
 ) -> dict[str, Any]:
     """What the detector costs as it is, and under '…_unfrozen' if everything trained; parameters and FLOPs by part too.
 
-    Parameters are what an optimizer could train: kernels, biases, norm scales. Moving statistics are no
+    Parameters are what an optimizer could train: kernels, biases, norm scales. Moving statistics are not
     part of them and stand under 'statistics', because only so the paper's Table 3 comes out: its R50 row,
     104.9 M of which 71.3 M train, leaves 33.6 M, and ResNet-RS-50 has 33.643 M without its statistics,
     33.696 M with them. forward_flops are the multiply-adds of `batch` images of `frame` (height, width)

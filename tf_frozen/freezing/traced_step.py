@@ -1,4 +1,4 @@
-"""What a traced train step does with frozen variables: gradients, sums into the loss, writes, norm modes."""
+"""Finds what a traced train step does with frozen variables: gradients, terms of the loss, writes, norm modes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _Use = tuple[tf.Operation, set[str], Sequence[Sources]]
 
 
 class TracedStep:
-    """The ops of a traced train step that use `frozen` variables (by path), beside those that `trained` ones feed.
+    """Finds the ops of a traced train step that use `frozen` variables (by path), and those that `trained` ones feed.
 
     A value that is computed from frozen variables alone is a weight; what it meets in an op is the layer's input on
     the way forward, and the gradient from later layers on the way back. Names of ops play no part.

@@ -1,4 +1,4 @@
-"""What a small checkpoint may leave out: frozen weights that can be reloaded from where they came from."""
+"""Selects the frozen weights that a small checkpoint excludes, as they can be reloaded from their source."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tf_frozen.keras_flavor import keras
 
 
 def sourced(detector: keras.Model) -> dict[str, tf.Variable]:
-    """The variables of the detector's backbone, by path, if its weights come from somewhere; adapters never do."""
+    """Returns the backbone's variables by path if its weights have a source, without adapters, which have none."""
     backbone = getattr(detector, "backbone", None)
     if getattr(backbone, "weights_source", None) is None:
         return {}
@@ -22,7 +22,7 @@ def sourced(detector: keras.Model) -> dict[str, tf.Variable]:
 def obtainable(detector: keras.Model) -> dict[str, tf.Variable]:
     """Those of the `sourced` variables that are frozen, by path.
 
-    Random weights, also frozen ones, and what is frozen outside the backbone exist in no other place.
+    Random weights, also frozen ones, and frozen weights outside the backbone have no source.
     """
     frozen = frozen_variables(detector)
     return {path: variable for path, variable in sourced(detector).items() if path in frozen}

@@ -1,4 +1,4 @@
-"""Which box each anchor or proposal should learn to predict."""
+"""Matches anchors and proposals with the boxes that they should predict."""
 
 from __future__ import annotations
 

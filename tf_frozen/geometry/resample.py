@@ -1,4 +1,4 @@
-"""Resampling of an image into a frame, at any scale and place."""
+"""Resamples an image into a frame, at any scale and place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random subsets of anchors and proposals, a function of the seed alone."""
+"""Samples random subsets of anchors and proposals; a function of the seed alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Box voting: many opinions on one object become one."""
+"""Box voting: replaces overlapping boxes of one object by their mean."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _PAIRS = 2**22  # of boxes compared at once: about 16 MB for each intermediate r
 
 
 def vote(boxes: tf.Tensor, scores: tf.Tensor, classes: tf.Tensor, iou: float) -> tuple[tf.Tensor, tf.Tensor]:
-    """For each box the mean, weighted by score, of those of its class that overlap it by `iou` or more, and their sum.
+    """Returns for each box the score-weighted mean of the boxes of its class with IoU ≥ `iou`, and their summed score.
 
     `boxes` [B, n, 4], n > 0, and `scores` [B, n], not negative; the sums of scores are [B, n] too. A box without score
     or area stays as it is. Source: Gidaris and Komodakis 2015, arXiv 1505.01749, section 4. Time grows with n², memory

@@ -20,7 +20,7 @@ class Anchors(Serializable):
     """Anchors of octaves × len(ratios) shapes at every place of a pyramid.
 
     An anchor's side is scale·2^level·2^(octave/octaves) pixels of the frame; a ratio is width / height. Raises
-    ConfigError where there is no ratio.
+    ConfigError if `ratios` is empty.
     """
 
     def __init__(

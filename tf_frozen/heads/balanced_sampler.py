@@ -1,4 +1,4 @@
-"""The draw of the anchors or RoIs that train a head; `geometry/sampling.py` computes it."""
+"""Sampling of the anchors or RoIs that train a head, as an argument of heads; see `geometry/sampling.py`."""
 
 from __future__ import annotations
 

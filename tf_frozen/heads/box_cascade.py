@@ -48,13 +48,12 @@ class RoIs(NamedTuple):
 class BoxCascade(ConfiguredLayer):
     """N ≥ 1 box heads, each refining the boxes of the one before and trained at its own IoU threshold.
 
-    `head` is the pattern of all of them. Boxes of a later stage are matched anew, neither sampled nor mixed with
-    ground truth (official YAMLs). `score_ensemble` says what is averaged over the stages: class 'probabilities'
-    (the cascade's paper) or 'logits' (Model Garden); with None the last stage alone decides. `loss_reduction`
-    over the stages is 'mean' (Model Garden) or 'sum' (detectron2). Defaults, where None is given:
-    `BalancedSampler(512, 0.25)`, `RoIAlign(7)`, `SoftmaxCrossEntropy()`, `Huber(1)` and `NMS()`, as the official YAMLs
-    have them. Raises ConfigError when `ious` and
-    `coder_weights` differ in length or a value makes no sense.
+    Every stage is a copy of `head`. Boxes of a later stage are matched again, neither sampled nor mixed with ground
+    truth (official YAMLs). `score_ensemble` is what is averaged over the stages: class 'probabilities' (the cascade's
+    paper) or 'logits' (Model Garden); with None the scores are those of the last stage. `loss_reduction` over the
+    stages is 'mean' (Model Garden) or 'sum' (detectron2). None stands for the defaults of the official YAMLs:
+    `BalancedSampler(512, 0.25)`, `RoIAlign(7)`, `SoftmaxCrossEntropy()`, `Huber(1)` and `NMS()`. Raises ConfigError
+    when `ious` and `coder_weights` differ in length or a value is invalid.
     """
 
     def __init__(

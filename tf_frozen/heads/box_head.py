@@ -18,8 +18,8 @@ class BoxHead(ConfiguredLayer):
     """Convolutions, fully connected layers and two outputs, on RoI features [batch, n, size, size, channels].
 
     Class 0 is background, so `num_classes` foreground classes give num_classes + 1 logits. Class-agnostic boxes are
-    one refinement a RoI, else there is one for each logit. `separable` concerns the convolutions. `fc_scale` over the
-    fan out is the variance that kernels of fully connected layers start with. Defaults: the official YAMLs (4
+    one refinement a RoI, else there is one for each logit. `separable` applies to the convolutions. Kernels of fully
+    connected layers are initialized with the variance `fc_scale` / fan out. Defaults: the official YAMLs (4
     convolutions, 2 FC).
     """
 

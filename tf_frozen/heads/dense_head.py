@@ -32,9 +32,9 @@ class DenseHead(ConfiguredLayer):
     """Two towers of convolutions, one for classes and one for boxes, shared by all levels; RetinaNet's by default.
 
     With `separable` convolutions, the outputs among them, it is EfficientDet's (Tan et al. 2020, arXiv 1911.09070,
-    section 4). `num_classes` foreground classes give as many logits, class k the logit k − 1. Of `nms`, `candidates`
-    are those of a level. Defaults, where None is given: `Anchors(4, 3)`, `Matcher(0.5, 0.5)`, `Focal(0.25, 1.5)`,
-    `Huber(0.1, weight=50)` and `NMS(candidates=1000)`, as the official YAMLs have them.
+    section 4). `num_classes` foreground classes give as many logits, class k the logit k − 1. `nms.candidates`
+    counts the boxes of one level. Defaults, where None is given: `Anchors(4, 3)`, `Matcher(0.5, 0.5)`,
+    `Focal(0.25, 1.5)`, `Huber(0.1, weight=50)` and `NMS(candidates=1000)`, as the official YAMLs have them.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The mask branch of Mask R-CNN (He et al. 2017, arXiv 1703.06870): a small picture of the object in each box."""
+"""The mask branch of Mask R-CNN (He et al. 2017, arXiv 1703.06870): a small mask of the object in each box."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class MaskHead(ConfiguredLayer):
 
     Class 0 is background, so `num_classes` foreground classes make num_classes + 1 masks, as in Model Garden. RoIs are
     read by `roi_align`, and masks are twice as fine as its bins. An image's first `samples` positive RoIs train it.
-    `output_stddev` is that of the last kernel's first values. Defaults: the official YAMLs (4 convolutions of 256
-    filters, `RoIAlign(14)`, 128 samples).
+    `output_stddev` is the standard deviation of the last kernel's initial values. Defaults: the official YAMLs (4
+    convolutions of 256 filters, `RoIAlign(14)`, 128 samples).
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Which box an anchor or a RoI learns, as an argument of heads; `geometry/matching.py` computes it."""
+"""Matching of anchors or RoIs with boxes, as an argument of heads; `geometry/matching.py` computes it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tf_frozen.keras_flavor import keras
 @gin.configurable
 @keras.utils.register_keras_serializable("tf_frozen")
 class Matcher(Serializable):
-    """Anchors that overlap a box by `positive_iou` learn it, those below `negative_iou` learn background.
+    """Assigns boxes to anchors with an IoU of at least `positive_iou`, and background to those below `negative_iou`.
 
-    Those between do not count. With `force_match` the best anchor of each box learns it, whatever their overlap.
+    Anchors in between are ignored. With `force_match` the best anchor of each box gets it, whatever their IoU.
     Raises ConfigError where `negative_iou` is above `positive_iou`.
     """
 

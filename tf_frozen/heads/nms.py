@@ -1,4 +1,4 @@
-"""A head's choice of detections by non-maximum suppression; `geometry/nms.py` computes it."""
+"""Non-maximum suppression of detections, as an argument of heads; `geometry/nms.py` computes it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tf_frozen.keras_flavor import keras
 @gin.configurable
 @keras.utils.register_keras_serializable("tf_frozen")
 class NMS(Serializable):
-    """The best `detections` of an image with scores above `score_threshold`, of the `candidates` best.
+    """Keeps the best `detections` of an image with scores above `score_threshold`, of the `candidates` best.
 
-    A box goes that overlaps a better one of its class by more than `iou`, or of any class if `class_agnostic`. A
+    A box is dropped if its IoU with a better one of its class, or of any class if `class_agnostic`, is above `iou`. A
     `soft_sigma` above 0 is Soft-NMS (see `batched_soft_nms`), which lowers scores instead of cutting at `iou`.
     """
 

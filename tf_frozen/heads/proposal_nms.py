@@ -1,4 +1,4 @@
-"""A region proposal's choice of boxes by non-maximum suppression within each level."""
+"""Non-maximum suppression of proposals within each level, as an argument of the region proposal."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tf_frozen.keras_flavor import keras
 @gin.configurable
 @keras.utils.register_keras_serializable("tf_frozen")
 class ProposalNMS(Serializable):
-    """Of the `candidates` best of a level those that overlap no better one of it by more than `iou`.
+    """Keeps those of a level's `candidates` best boxes whose IoU with every better one is at most `iou`.
 
-    An image has `proposals` of them. Both counts are given as (training, inference).
+    At most `proposals` remain in an image. Both counts are given as (training, inference).
     """
 
     def __init__(

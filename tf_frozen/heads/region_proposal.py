@@ -29,8 +29,8 @@ class RegionProposal(ConfiguredLayer):
     """Scores anchors and refines them to proposals, with the same convolutions on every level.
 
     With `box_loss_per_level` the box loss is Model Garden's: the mean over every positive anchor of a level, sampled or
-    not, summed over the levels; without it the mean over all sampled positives. Kernels start with a variance of
-    `conv_scale` over their fan out, those of the outputs with a standard deviation `output_stddev`. Defaults, where
+    not, summed over the levels; without it the mean over all sampled positives. Kernels are initialized with the
+    variance `conv_scale` / fan out, those of the outputs with the standard deviation `output_stddev`. Defaults, where
     None is given: `Anchors(8, 1)`, `Matcher(0.7, 0.3)`, `BalancedSampler(256, 0.5)`, `SigmoidCrossEntropy()`,
     `Huber(1/9)` and `ProposalNMS()`, as the official YAMLs have them.
     """

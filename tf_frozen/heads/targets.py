@@ -1,4 +1,4 @@
-"""The check of what a head learns from, so that a wrong batch ends in words instead of a loss of nothing."""
+"""Checks the targets of a head, so that a wrong batch raises an error instead of giving a meaningless loss."""
 
 from __future__ import annotations
 

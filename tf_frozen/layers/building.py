@@ -1,4 +1,4 @@
-"""Makes a detector's variables without running it, and for counting them even without memory for their values."""
+"""Creates a detector's variables without running it, and optionally without memory for their values."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tf_frozen.keras_flavor import keras
 
 @contextlib.contextmanager
 def unallocated() -> Iterator[None]:
-    """New variables have a shape and a type but no value: a large model is counted in no memory and little time.
+    """New variables have a shape and a type but no value, so that a large model can be counted without its memory.
 
-    Such a model can be traced, not run. Backbones read no weights into it.
+    Such a model can be traced but not run. Backbones load no weights into it.
     """
 
     def create(next_creator: Callable[..., tf.Variable], **arguments: Any) -> tf.Variable:

@@ -17,12 +17,12 @@ from tf_frozen.keras_flavor import keras
 
 
 class Configured(Checked):
-    """Mixed in before a Keras class whose every constructor argument is kept in the attribute of that name.
+    """Mixin, listed before a Keras class: each constructor argument is kept in the attribute of that name.
 
-    So `get_config` and `from_config` need no writing; `**kwargs` are followed to the base classes. An argument that is
-    not of its annotated type is a ConfigError, and so is what another Keras made, as argument and as input: Keras 2
-    would take it, and track none of its variables. Layers inside are made with the dtype policy of this one, and a
-    model that Keras saves as .keras comes back with the `trainable` of each of them.
+    So `get_config` and `from_config` are inherited; `**kwargs` are followed to the base classes. Raises ConfigError for
+    an argument that is not of its annotated type, and for objects of another Keras, as argument or input: Keras 2 would
+    accept them and track none of their variables. Layers inside get the dtype policy of this one, and a model that
+    Keras saves as .keras is restored with the `trainable` of each of them.
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Configured:

@@ -1,4 +1,4 @@
-"""The convolutions that a dense head runs over every level of a pyramid, with norms of each level's own."""
+"""The convolutions that a dense head runs over every level of a pyramid, with separate norms for each level."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tf_frozen.layers.norm import copy_of
 class ConvTower(ConfiguredLayer):
     """`convs` times 3×3 convolution, norm, activation: {level: [batch, h, w, c]} → {level: [batch, h, w, filters]}.
 
-    The convolutions are the same on every level; norms are each level's own, as batch statistics differ between levels
-    and one moving average can't fit them all. With `bias` convolutions have one also where a norm follows, as the
-    published networks do (Model Garden, google/automl). Kernels start with a variance of `scale` over their fan out.
+    The convolutions are the same on every level; each level has separate norms, as batch statistics differ between
+    levels and one moving average can't fit them all. With `bias` convolutions have one also where a norm follows, as
+    the published networks do (Model Garden, google/automl). Kernels start with the variance `scale` / fan out.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ from tf_frozen.layers.norm import copy_of
 class DenseBlock(ConfiguredLayer):
     """Fully connected layer, norm, activation: [batch, features] → [batch, units]; with no norm a bias instead.
 
-    `scale` divided by the kernel's fan out is the variance that the kernel starts with.
+    The kernel is initialized with the variance `scale` / fan out.
     """
 
     def __init__(

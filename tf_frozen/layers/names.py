@@ -1,4 +1,4 @@
-"""Names of layers: given by somebody, or numbered by Keras after what else the process has built."""
+"""Tells layer names that were given from those that Keras numbered, which depend on the rest of the process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract of box losses: `box_loss` of the heads."""
+"""Base class of box losses, the argument `box_loss` of heads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tf_frozen.config.serializable import Serializable
 
 
 class BoxLoss(Serializable):
-    """What wrong boxes cost; a subclass computes it, and heads reduce it over the positive anchors or RoIs."""
+    """The loss of box regression; a subclass computes it, and heads reduce it over the positive anchors or RoIs."""
 
     def __call__(self, deltas: tf.Tensor, true_deltas: tf.Tensor) -> tf.Tensor:
         """Losses [batch, n], float32, of predicted and true deltas [batch, n, 4], those of `geometry.boxes.encode`."""

@@ -1,4 +1,4 @@
-"""The contract of class losses: `class_loss` of the heads."""
+"""Base class of class losses, the argument `class_loss` of heads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tf_frozen.config.serializable import Serializable
 
 
 class ClassLoss(Serializable):
-    """What wrong logits of classes cost; a subclass computes it, and heads reduce it.
+    """The loss of class logits; a subclass computes it, and heads reduce it.
 
     One file, `@gin.configurable` on the class and a binding such as `DenseHead.class_loss = @MyLoss()` make a new one.
     """

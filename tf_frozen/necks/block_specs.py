@@ -1,4 +1,4 @@
-"""How a cell of NAS-FPN is wired: the field's block specs, their check, and what each node takes in."""
+"""Block specs, which wire a cell of NAS-FPN: checks them, and finds the inputs of each node."""
 
 from __future__ import annotations
 

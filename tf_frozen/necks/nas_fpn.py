@@ -24,7 +24,7 @@ class NASFPN(Neck):
 
     `block_specs` wires a cell (see PAPER_BLOCK_SPECS). Levels above the backbone's highest are max-pooled from the
     level below. With `bottleneck`, nodes are residual blocks that give 4·`filters` channels, which are projected
-    back for the node that takes them in; the neck's outputs keep them (the B7 of "Simple Copy-Paste", arXiv
+    back at the input of the next node; the neck's outputs keep them (the B7 of "Simple Copy-Paste", arXiv
     2012.07177, as its authors released it). Raises ConfigError when an argument is impossible, when the specs and the
     levels do not fit, or the pyramid and the levels.
     """

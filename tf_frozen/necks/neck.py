@@ -1,4 +1,4 @@
-"""What the necks share: the levels they give, and the check of the pyramid that comes in."""
+"""Base class of necks: their output levels, and the check of the input pyramid."""
 
 from __future__ import annotations
 
@@ -57,6 +57,6 @@ class Neck(ConfiguredLayer):
         return found
 
     def check_choice(self, name: str, value: str, known: Iterable[str]) -> None:
-        """Raises ConfigError when the argument `name` is none of the known words."""
+        """Raises ConfigError when the argument `name` is not one of the known words."""
         if value not in known:
             raise ConfigError(f"{self._kind}.{name} is {value!r}; it must be one of {', '.join(map(repr, known))}.")

@@ -18,9 +18,9 @@ from tf_frozen.necks.resample import max_pool
 @gin.configurable
 @keras.utils.register_keras_serializable("tf_frozen")
 class PlainConvs(Neck):
-    """Maps each level of a backbone to [batch, h, w, filters] by `convs` 3×3 convolutions, and no level to another.
+    """Maps each level of a backbone to [batch, h, w, filters] by `convs` 3×3 convolutions, each level by itself.
 
-    A norm and the activation follow each convolution (mmdetection calls the like of it a channel mapper). Levels
+    A norm and the activation follow each convolution (mmdetection calls a similar neck a channel mapper). Levels
     above the backbone's are max-pooled from the level below, so that heads find the levels that an FPN has; they
     learn nothing themselves. Raises ConfigError when an argument is impossible or the pyramid does not fit.
     """

@@ -1,4 +1,4 @@
-"""How a neck moves a map to another level of the pyramid."""
+"""Resamples a feature map to another level of the pyramid."""
 
 from __future__ import annotations
 

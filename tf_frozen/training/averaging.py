@@ -1,4 +1,4 @@
-"""The averages of the weights that Keras's optimizers keep (`use_ema`): their momentum, and scoring with them."""
+"""Weight averages of Keras optimizers (`use_ema`): their momentum, and scoring with them."""
 
 from __future__ import annotations
 

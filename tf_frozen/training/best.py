@@ -1,4 +1,4 @@
-"""The checkpoint of a run that scored best while it trained."""
+"""Keeps the checkpoint that scored best while a run trained."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class Best:
-    """Keeps a copy of the best checkpoint in `model_dir`/best, where newer ones do not push it out.
+    """Keeps a copy of the best checkpoint in `model_dir`/best, where newer ones do not replace it.
 
     `record` says which it is: {step, metric, value, images} and `since`, the scores since then; None before the first.
     It is written when the copy is whole, so that a killed run keeps the best that it had.

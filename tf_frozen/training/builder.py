@@ -30,7 +30,7 @@ class Built(NamedTuple):
 
 
 class Builder:
-    """Makes a run's detector, phases and checkpoints when they are first used, and has them from then on.
+    """Builds a run's detector, phases and checkpoints when they are first used, and keeps them.
 
     `detector` and `optimizer` are called without arguments; `checkpoints` is what these hold: see `Run`.
     """

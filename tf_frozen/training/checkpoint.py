@@ -40,9 +40,9 @@ class Checkpoints:
 
     The detector's variables must exist, with the values they were built with; an optimizer that has none yet gets
     them here. The step is `optimizer.iterations`, and gives a checkpoint its name: ckpt-120 is the state after 120
-    steps. Of `holds`, 'everything' is all variables; 'trained' leaves out what is frozen and can be reloaded from
-    where the backbone's weights come from, for which each checkpoint has a record of fingerprints and source. Where
-    what trains changes during a run, `enter(step)` prepares the detector for a step and gives that step's optimizer.
+    steps. `holds` is 'everything' for all variables, or 'trained' to exclude frozen ones that can be reloaded from the
+    source of the backbone's weights; each checkpoint then records their fingerprints and source. Where the policy
+    changes during a run, `enter(step)` prepares the detector for a step and returns that step's optimizer.
     """
 
     def __init__(

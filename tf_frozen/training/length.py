@@ -1,4 +1,4 @@
-"""How long a run trains, by the number of its images."""
+"""Computes the length of a run from the number of its images."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Length(Checked):
         return wanted if self.most is None else min(wanted, self.most)
 
     def record(self, images: int, batch_size: int, earlier: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """What a run keeps of it, for JSON; its 'steps' are those of `earlier`, a run's record, if settings are equal.
+        """Returns the length as JSON; 'steps' are those of `earlier`, the record of a run, if the settings are equal.
 
-        So a run that goes on has the length that it began with, whatever images were added to its data.
+        So a resumed run keeps its length, whatever images were added to its data.
         """
         settings = {"epochs": self.epochs, "least": self.least, "most": self.most, "batch_size": batch_size}
         if earlier is not None and settings.items() <= earlier.items():

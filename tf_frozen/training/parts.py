@@ -1,4 +1,4 @@
-"""Parts of a run that are given as instances, turned into what makes them."""
+"""Turns parts of a run that are given as instances into callables that return them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MAKE_IT = "Give what makes it instead, which the run calls where it has to be m
 
 
 def makes_data(part: DataSource | Callable[[], DataSource]) -> Callable[[], DataSource]:
-    """A callable is kept, data are what it gives."""
+    """Returns a callable as it is, and for data one that returns them."""
     return part if callable(part) else lambda: part
 
 
@@ -60,7 +60,7 @@ def makes_optimizer(
 
 
 def made_metrics(parts: Sequence[Metric | Callable[[], Metric]]) -> list[Metric]:
-    """Metrics are kept, callables called; ConfigError for what is no metric, or for metrics of the same figures."""
+    """Metrics are kept, callables called; ConfigError for anything else, or for metrics of the same figures."""
     metrics = [part if isinstance(part, Metric) else part() for part in parts]
     other = [metric for metric in metrics if not isinstance(metric, Metric)]
     if other:

@@ -25,7 +25,7 @@ _REST = 0.05
 
 
 class _Fitted(Checked, _schedules.LearningRateSchedule):
-    """Is `schedule`, made for the length and the batch of a run by a class whose arguments `config` holds."""
+    """Wraps `schedule`, which was computed for a run; `config` holds the arguments of the class that made it."""
 
     def __init__(self, schedule: _schedules.LearningRateSchedule, **config: Any):
         self._schedule, self._config = schedule, config
@@ -42,11 +42,11 @@ class _Fitted(Checked, _schedules.LearningRateSchedule):
 @gin.configurable(module="schedules")
 @keras.utils.register_keras_serializable("tf_frozen")
 class WarmupCosine(_Fitted):
-    """A line from 0 to `peak`, then half a cosine that reaches 0 after `steps`, the length of the run.
+    """Linear warm-up from 0 to `peak`, then half a cosine down to 0 after `steps`, the length of the run.
 
-    The warm-up takes `warmup_steps`, and a tenth of a run that is shorter than ten times that. `peak` is the rate for
-    batches of `reference_batch` images; for those of `batch_size` it is in proportion (Goyal et al. 2017, arXiv
-    1706.02677, section 2.1). Without `reference_batch` it is as given. Raises ConfigError for a value out of range.
+    The warm-up takes `warmup_steps`, or a tenth of the run if that is shorter. `peak` is the rate for batches of
+    `reference_batch` images, and is scaled in proportion to `batch_size` (Goyal et al. 2017, arXiv
+    1706.02677, section 2.1). Without `reference_batch` it is not scaled. Raises ConfigError for a value out of range.
     """
 
     def __init__(
@@ -68,10 +68,10 @@ class WarmupCosine(_Fitted):
 @gin.configurable(module="schedules")
 @keras.utils.register_keras_serializable("tf_frozen")
 class StepDecay(_Fitted):
-    """The first of `rates`, and the next one from each of `drops` on, which are fractions of `steps`, the run's length.
+    """The first of `rates`, then the next one at each of `drops`, given as fractions of `steps`, the run's length.
 
-    Before them a line from `warmup_from`. The warm-up is cut, and all rates are scaled, as in WarmupCosine. Raises
-    ConfigError for a value out of range.
+    A linear warm-up from `warmup_from` comes first; it is shortened, and all rates are scaled, as in WarmupCosine.
+    Raises ConfigError for a value out of range.
     """
 
     def __init__(

@@ -39,8 +39,8 @@ class Scorer:
 
     `sample` describes the images scored. Detections of `categories` that the data do not list are drawn, but neither
     scored nor in the results. With `images`, that many of the split are scored, spread evenly over it. `augment` False
-    turns test-time augmentation off. `scored_by` are the metrics; the default is COCO's, with masks where
-    the detector finds them. Raises ConfigError for a metric that needs masks where the detector finds none.
+    turns test-time augmentation off. `scored_by` are the metrics; the default is COCO's, with masks where the detector
+    finds them. Raises ConfigError for a metric that needs masks where the detector finds none.
     """
 
     def __init__(

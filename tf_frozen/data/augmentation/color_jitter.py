@@ -1,4 +1,4 @@
-"""Random brightness, contrast, saturation and hue."""
+"""Random changes of brightness, contrast, saturation and hue."""
 
 from __future__ import annotations
 

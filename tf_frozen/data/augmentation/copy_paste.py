@@ -16,9 +16,9 @@ from tf_frozen.geometry import masks as mask_ops
 class CopyPaste(Checked):
     """Pastes a random subset of another image's objects by their masks, unblended, and cuts what they hide.
 
-    How large the subset is, from none to all, is drawn evenly, then which. Of the objects that a pasted pixel falls
-    on, those go that still show `min_area` pixels or fewer; of the others the masks lose what is hidden, and a side of
-    the box moves to what is visible where it is more than `box_tolerance` pixels from it. No other object changes,
+    The size of the subset, from none to all, is drawn uniformly, then its members. Objects under pasted pixels are
+    removed if only `min_area` pixels or fewer stay visible. The others lose the hidden part of their masks, and a side
+    of their box moves to the visible part if it is more than `box_tolerance` pixels away. No other object changes,
     however small. The defaults are the authors' released thresholds.
     """
 

@@ -1,4 +1,4 @@
-"""Crops at a fixed number of frame pixels for an image pixel, for imagery of fixed scale."""
+"""Random crops at a fixed number of frame pixels per image pixel, for imagery of fixed scale."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tf_frozen.errors import ConfigError
 class NativeCrops(Checked):
     """Scales images of any size by `magnification` × U(`minimum`, `maximum`) and crops them at a random place.
 
-    So objects have the same size in pixels whatever the size of the image around them: aerial, microscopy and
+    So objects have the same size in pixels whatever the size of the image around them; for aerial, microscopy and
     inspection imagery. With a probability of `on_object` a crop is placed where it holds the centre of a random object,
     as most of a large field may be empty. An image smaller than the crop is padded at the bottom and right. A box stays
     when at least `min_visible` of its area does. Raises ConfigError for an impossible argument.

@@ -1,4 +1,4 @@
-"""What augmentations take along with an image."""
+"""The type of an image's objects, which augmentations take and return with the image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An image and its objects placed in a crop: what placements that differ in scale and position share."""
+"""Places an image and its objects in a crop; shared by placements that differ in scale and position."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The eight ways to lay a photograph on a table: for pictures from above, where no side is up."""
+"""Random flips and quarter turns, for pictures from above, where no side is up."""
 
 from __future__ import annotations
 

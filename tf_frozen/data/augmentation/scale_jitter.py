@@ -17,8 +17,8 @@ from tf_frozen.errors import ConfigError
 class ScaleJitter(Checked):
     """Resizes an image to U(`minimum`, `maximum`) times the size that fills the frame and places it there.
 
-    What is larger than the crop is cropped at a random place, what is smaller is padded at the bottom and right. A
-    box stays when at least `min_visible` of its area does. `aspect` a: height and width differ by up to 1 + a.
+    A side longer than the crop is cropped at a random place, a shorter one is padded at the bottom or right. A box
+    stays when at least `min_visible` of its area does. `aspect` a: height and width differ by up to 1 + a.
     """
 
     def __init__(
@@ -38,13 +38,13 @@ class ScaleJitter(Checked):
     ) -> tuple[tf.Tensor, Objects, tf.Tensor, tf.Tensor, tf.Tensor]:
         """Gives the crop [H, W, 3], n objects, which of them stay [n], image_size [2] and the scale, a scalar."""
         draw = tf.random.stateless_uniform([4], seed)
-        size, goal = tf.cast(tf.shape(image)[:2], tf.float32), tf.constant(crop, tf.float32)
+        size, target = tf.cast(tf.shape(image)[:2], tf.float32), tf.constant(crop, tf.float32)
         scale = tf.reduce_min(tf.constant(frame, tf.float32) / size) * (
             self.minimum + (self.maximum - self.minimum) * draw[0]
         )
         stretch = tf.exp(tf.math.log(1.0 + self.aspect) * (draw[3] - 0.5))
         scales = scale * tf.stack([stretch, 1.0 / stretch])
-        shift = -tf.round(tf.maximum(size * scales - goal, 0.0) * draw[1:3])
+        shift = -tf.round(tf.maximum(size * scales - target, 0.0) * draw[1:3])
         framed, placed, stay, image_size = place_objects(image, objects, crop, scales, shift, self.min_visible)
         return framed, placed, stay, image_size, scale
 

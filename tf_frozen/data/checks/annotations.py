@@ -14,7 +14,7 @@ from tf_frozen.data.faults import Fault, Problem, excerpt
 
 
 class Place(NamedTuple):
-    """Where the boxes of an image lie: its file, and its size in pixels, None where nothing tells it."""
+    """The image of boxes: its file, and its size in pixels, None if unknown."""
 
     file: str
     height: float | None
@@ -98,7 +98,7 @@ def _check_reference(noun: str, row: Mapping, known: Mapping, names: Mapping[str
 
 
 def _other_type(value: Any, known: Mapping, names: Mapping[str, Any]) -> str:
-    """Returns a hint if the id is there as another type, or if it is a name in place of an id."""
+    """Returns a hint if the id is there as another type, or if it is a name instead of an id."""
     if isinstance(value, str) and len(value) < 20 and value.isdecimal() and int(value) in known:
         return f", a str; but one has the id {int(value)}, an int"
     if isinstance(value, int) and not isinstance(value, bool) and is_id(value) and str(value) in known:

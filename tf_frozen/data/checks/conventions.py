@@ -1,7 +1,7 @@
 """Infers from the distribution of boxes whether they follow another convention than [x, y, width, height] in pixels.
 
-A few odd rows decide nothing: a convention is judged by how many boxes it leaves outside their images, against how many
-[x, y, width, height] leaves there.
+A convention is judged by how many boxes it leaves outside their images, compared with [x, y, width, height]; a few odd
+rows do not decide.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Checks what is scored: the rows of COCO results, and the ground truth that they are compared with."""
+"""Checks the rows of COCO results, and the ground truth that they are scored against."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every class as often as any other."""
+"""Class-balanced sampling: shows every class as often as any other."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _APART = 2**32 + 1  # between the epochs of an image's classes; odd, so that fix
 class ClassBalanced(Checked, Sampler):
     """Class-aware sampling (Shen et al. 2016, arXiv 1512.05830): a class, then an image that has it.
 
-    Of K classes each comes once in K positions, in an order drawn anew; each class goes through its images, all before
-    any again, in an order drawn anew. An image with objects of several classes comes for each of them; one without
+    Each of K classes comes once in K positions, in a new random order. Each class goes through all its images before
+    any repeats, in a new random order. An image with objects of several classes comes for each of them; one without
     objects, or with crowds alone, never comes.
     """
 

@@ -1,4 +1,4 @@
-"""Every image once an epoch."""
+"""Shuffled epochs: shows every image once an epoch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tf_frozen.data.sampling import Sampler, shuffled
 
 @gin.configurable
 class ShuffledEpochs(Checked, Sampler):
-    """Every image once an epoch, in an order of the epoch's own."""
+    """Shows every image once an epoch, in another random order each epoch."""
 
     def __init__(self, examples: Sequence, seed: Seed):
         self.count, self.seed = len(examples), seed

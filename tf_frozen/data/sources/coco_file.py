@@ -1,4 +1,4 @@
-"""Reads JSON files, a COCO JSON once however many ask for it, and says in plain words what is wrong with them."""
+"""Reads JSON files, each COCO JSON once, and explains what is wrong with them."""
 
 from __future__ import annotations
 

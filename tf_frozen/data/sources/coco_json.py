@@ -1,4 +1,4 @@
-"""A COCO JSON with its folder of images: checked as a whole, then given out as examples."""
+"""A COCO JSON with its folder of images as a data source, checked as a whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A data source of image files."""
+"""Image files as a data source."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ _SPLIT = re.compile(r"(train|val|test|dev)", re.IGNORECASE)
 
 
 class Images(NamedTuple):
-    """The path of each image, '' for no name; what is known of those that do not exist; at most one warning."""
+    """The path of each image, '' for no name; hints about missing files by index; at most one warning."""
 
     files: list[str]
     hints: dict[int, str]

@@ -34,7 +34,7 @@ class CocoBoxes(Checked, Metric):
     """COCO's twelve figures of boxes.
 
     `headline` is the one by which the best checkpoint is chosen. Where an image may have more `detections` than the
-    100 that COCO counts, or has more, AP and AR of all of them stand beside these.
+    100 that COCO counts, or has more, AP and AR of all of them are given too.
     """
 
     names: Sequence[str] = coco.METRICS

@@ -66,7 +66,7 @@ class FreezingAudit(keras.callbacks.Callback):
 
         def step(iterator: Iterator) -> Any:
             self.model.train_function = function
-            # With run_eagerly it is none of TensorFlow's, and is traced for the check alone.
+            # With run_eagerly it is a plain function, and is traced for the check alone.
             traceable = function if hasattr(function, "get_concrete_function") else tf.function(function)
             self._step = traceable.get_concrete_function(iterator)
             self._audit.inspect(self._step)

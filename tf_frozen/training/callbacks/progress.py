@@ -20,7 +20,7 @@ _LOGGER = logging.getLogger(__name__)
 class Progress(StepCallback):
     """Shows step, loss parts, images/s and time left; on a terminal as a bar, else as a line every `seconds`.
 
-    The rate leaves out the first step, in which the graph is built, and saving and scoring. Use inside `with`,
+    The rate excludes the first step, in which the graph is built, and saving and scoring. Use inside `with`,
     so that the terminal is left in order after an error. `total_steps` counts from the run's first step;
     `batch_size` is global.
     """

@@ -20,8 +20,8 @@ class Validate(StepCallback):
     """Scores by averaged weights every `steps` steps and at step `last`; never when `steps` is 0.
 
     What is scored is saved before. Training stops where `validation` has no patience left; `stopped` says so
-    afterwards, and `seconds` how long scoring took. `interruptible` makes of a function of the step one that a signal
-    may break off.
+    afterwards, and `seconds` how long scoring took. `interruptible` wraps a function of the step so that a signal can
+    interrupt it.
     """
 
     def __init__(
