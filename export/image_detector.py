@@ -47,7 +47,7 @@ class ImageDetector:
         return {**found, "boxes": box_ops.clip(found["boxes"], size), "classes": tf.gather(ids, found["classes"])}
 
     def detect_each(self, inputs: tf.Tensor, read: Callable[[tf.Tensor], tf.Tensor] = tf.identity) -> dict:
-        """What `detect` gives for the image, uint8 RGB [h, w, 3], that `read` makes of each of the inputs [N, ...]."""
+        """Detects on the image, uint8 RGB [h, w, 3], that `read` returns for each of the inputs [N, ...]."""
         if self._detector.tiles is not None:
             return self._detect_on_tiles(inputs, read)
         frame = self._detector.frame

@@ -35,7 +35,7 @@ def from_rle(rle: dict[str, Any]) -> np.ndarray:
 
 
 def _places(low: float, high: float, cells: int, length: int) -> tuple[slice, np.ndarray]:
-    """Which of an axis's pixels a box covers, and where their centres lie between those of cells with one more around.
+    """Returns the pixels of an axis that a box covers, and their centres in cells, counted with one more cell around.
 
     Cell 0 is the one before the first, of zeros.
     """
@@ -46,7 +46,7 @@ def _places(low: float, high: float, cells: int, length: int) -> tuple[slice, np
 
 
 def _between(rows: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """What lies at places [n] between rows [m, k], linearly: [n, k]."""
+    """Interpolates linearly between rows [m, k] at places [n]: [n, k]."""
     low = np.minimum(places.astype(int), len(rows) - 2)
     part = (places - low).astype(rows.dtype)[:, np.newaxis]
     return rows[low] * (1 - part) + rows[low + 1] * part

@@ -111,7 +111,7 @@ class Predictor:
         return rows, failures
 
     def magnification_check(self) -> MagnificationCheck:
-        """What compares the sizes of images with those that the detector was trained on."""
+        """Returns the check of image sizes against those that the detector was trained on."""
         return MagnificationCheck(*self._served.trained_on)
 
 

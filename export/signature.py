@@ -71,7 +71,7 @@ class Detections:
 
 
 def to_outputs(found: Mapping[str, Any]) -> dict[str, Any]:
-    """What `ImageDetector` gave, under the names of the signature."""
+    """Renames the output of `ImageDetector` to the names of the signature."""
     return {OUTPUTS[name]: value for name, value in found.items()}
 
 

@@ -39,7 +39,7 @@ class Features(tf.experimental.BatchableExtensionType):
 
     @property
     def batch_size(self) -> tf.Tensor:
-        """How many images these are of."""
+        """The number of images."""
         return tf.shape(next(iter(self.maps.values())) if self.images is None else self.images)[0]
 
     def cast(self, dtype: tf.DType | str) -> Features:

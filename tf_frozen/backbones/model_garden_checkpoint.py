@@ -52,7 +52,7 @@ def load_model_garden_checkpoint(network: keras.Model, source: str) -> None:
 
 
 def _keys(reader: tf.train.CheckpointReader, source: str) -> tuple[str, dict[str, str]]:
-    """Where the backbone hangs in the checkpoint, and the key of each of its variables by path within the backbone."""
+    """Returns the backbone's prefix in the checkpoint, and the key of each variable by its path in the backbone."""
     if not reader.has_tensor(_GRAPH):
         raise ConfigError(
             f"init_checkpoint {source!r} is not an object checkpoint, as TensorFlow 2 writes them: it holds "
@@ -109,7 +109,7 @@ def _walk(
 
 
 def _differences(reader: tf.train.CheckpointReader, keys: Mapping[str, str], variables: Mapping) -> str:
-    """What only the network or only the checkpoint has, and what differs in dtype or shape; '' if nothing does."""
+    """Lists variables that only the network or the checkpoint has, and differences of dtype or shape; '' if none."""
     dtypes, shapes = reader.get_variable_to_dtype_map(), reader.get_variable_to_shape_map()
     stored = {path: f"{dtypes[key].name}{list(shapes[key])}" for path, key in keys.items()}
     wanted = {path: f"{each.dtype.name}{each.shape.as_list()}" for path, each in variables.items()}

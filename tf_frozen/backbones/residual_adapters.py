@@ -94,7 +94,7 @@ class AdaptedConv(keras.layers.Layer):
         return kernel + tf.reshape(tf.einsum("hwigm,mgn->hwign", by_group, mix), kernel.shape)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """What the convolution gives for [batch, H, W, C], with the adapter's share in it."""
+        """Computes the adapted convolution of [batch, H, W, C]."""
         kernel = self.folded_kernel() if self.adapter.enabled else self.frozen_kernel
         if isinstance(self.conv, keras.layers.DepthwiseConv2D):
             options = {name: getattr(self.conv, name) for name in ("strides", "padding", "dilation_rate")}

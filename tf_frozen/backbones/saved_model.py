@@ -122,7 +122,7 @@ class _Network(keras.layers.Layer):
 
 
 def _function(path: str, signature: str | None) -> Callable[[tf.Tensor], Any]:
-    """What maps images to the outputs; it keeps the SavedModel's resources alive."""
+    """Returns the function from images to outputs, which keeps the SavedModel's resources alive."""
     if not isinstance(path, str) or not tf.saved_model.contains_saved_model(path):
         raise ConfigError(
             f"SavedModelBackbone.path is {path!r}, which is not a SavedModel: a folder with saved_model.pb in it. "

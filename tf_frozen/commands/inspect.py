@@ -70,7 +70,7 @@ def _report(bindings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _built(bindings: dict[str, Any], parameter: str) -> Any:
-    """What the configuration's Run.`parameter`, a callable, makes; ConfigError where it has none."""
+    """Calls the configured Run.`parameter` and returns the result; ConfigError if none is configured."""
     from tf_frozen.errors import ConfigError
 
     if parameter not in bindings:

@@ -134,7 +134,7 @@ def _where(directory: Any, summary: dict[str, Any]) -> str:
 
 
 def _scoring(summary: dict[str, Any]) -> list[str]:
-    """How much of the training went into scores before its end; nothing for a run without them."""
+    """Returns the share of training time that scoring took; empty if the run was not scored before its end."""
     scoring, training = summary["scoring_seconds"], summary["training_seconds"]
     if not scoring:
         return []

@@ -114,7 +114,7 @@ def _holder(known: gin_config.Configurable) -> str | None:
 
 
 def _defaults(kind: type) -> dict[str, Any]:
-    """What arguments are where none is given; for another library's Keras class as its `get_config` says them."""
+    """Returns the defaults of a class's arguments; for a Keras class of another library as in its `get_config`."""
     found = parameters(kind)
     if kind.__module__.startswith(keras.__name__) and inspect.Parameter.empty not in found.values():
         return {**found, **kind().get_config()}
@@ -131,7 +131,7 @@ def _tuples(value: Any) -> Any:
 
 
 def _described(value: Mapping) -> Any:
-    """What Keras's description of an object describes where gin knows the class, as it does of schedules, else None."""
+    """Returns the object of a Keras config if gin knows its class, as that of a schedule; else None."""
     if not {"class_name", "config"} <= value.keys():
         return None
     made = keras.saving.deserialize_keras_object(dict(value))

@@ -98,12 +98,12 @@ class Fault:
 
     @property
     def is_warning(self) -> bool:
-        """Whether the data can be used all the same."""
+        """Whether the data can still be used."""
         return self.kind in _WARNINGS
 
     @property
     def advice(self) -> str:
-        """What the user can do about it."""
+        """Advice on how to fix it."""
         return ADVICE[self.kind]
 
     def as_dict(self) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class MagnificationCheck:
 
     @property
     def count(self) -> str | None:
-        """How many images are beyond the range, None where all are within."""
+        """Returns a message with the number of images outside the range, None if there are none."""
         if not self._beyond:
             return None
         return f"{self._beyond} of {self._images} images are shown at another magnification than those trained on"

@@ -21,7 +21,7 @@ def to_rle(segmentation: list | Mapping, height: int, width: int) -> dict[str, A
 
 
 def box_mask(segmentation: list | Mapping, box: np.ndarray, height: int, width: int, side: int) -> np.ndarray:
-    """What a box [y1, x1, y2, x2] of an image shows of an object: uint8 [side, side], 1 inside the object.
+    """Returns the part of an object within a box [y1, x1, y2, x2]: uint8 [side, side], 1 inside the object.
 
     Polygons are drawn at that size, never at the image's.
     """

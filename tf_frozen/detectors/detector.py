@@ -347,7 +347,7 @@ def _whole(frame: tuple[int, int], batch_size: tf.Tensor) -> tf.Tensor:
 
 
 def _replicas() -> int:
-    """How many replicas train in step, over which Keras sums gradients and what a step returns."""
+    """Returns the number of replicas, over which Keras sums the gradients and the results of a step."""
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 

@@ -60,6 +60,6 @@ class MaskRCNN(RCNN):
     def detect(
         self, pyramid: Mapping[int, tf.Tensor], frame: tuple[int, int], image_size: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        """What RCNN detects, and `masks` [batch, D, h, w]: the class's probability on a grid over the box."""
+        """Detects as RCNN does, with `masks` [batch, D, h, w]: the probability of the class on a grid over the box."""
         found = super().detect(pyramid, frame, image_size)
         return {**found, "masks": self.mask_head.detect(pyramid, found["boxes"], found["classes"])}

@@ -54,5 +54,5 @@ class SingleStage(Detector):
     def detect(
         self, pyramid: Mapping[int, tf.Tensor], frame: tuple[int, int], image_size: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        """What the head finds, after NMS."""
+        """Returns the detections of the head after NMS."""
         return self.head.detect(self.head(pyramid, training=False), frame, image_size)

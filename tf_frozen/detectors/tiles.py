@@ -52,7 +52,7 @@ class Tiles(ConfiguredLayer):
         self.magnification, self.overlap, self.margin, self.nms_iou = magnification, overlap, margin, nms_iou
 
     def detect(self, detect: Detect, image: tf.Tensor, frame: tuple[int, int], masks: bool = False) -> Detections:
-        """What `detect(frames [1, H, W, 3], image_size [1, 2])` finds on an image [h, w, 3] of any size.
+        """Runs `detect(frames [1, H, W, 3], image_size [1, 2])` on the tiles of an image [h, w, 3] of any size.
 
         Gives boxes [n, 4] in pixels of the image, scores [n] and classes [n] of n objects, best first; with `masks`
         those that `detect` gives [n, ...] too. Raises ConfigError where the overlap is less than the margin.
@@ -80,7 +80,7 @@ class Tiles(ConfiguredLayer):
         return {**_SPECS, **(_MASKS if masks else {})}
 
     def _spans(self, length: tf.Tensor, side: int) -> tf.Tensor:
-        """Where each tile, the one before and the one after it start on an axis of `length` scaled pixels: [n, 3]."""
+        """The starts of each tile, its predecessor and its successor on an axis of `length` scaled pixels: [n, 3]."""
         overlap = round(self.overlap * side)
         if overlap < self.margin:
             raise ConfigError(
@@ -97,7 +97,7 @@ class Tiles(ConfiguredLayer):
     def _detect_on_tile(
         self, detect: Detect, image: tf.Tensor, scaled: tf.Tensor, frame: tuple[int, int], span: tf.Tensor
     ) -> Detections:
-        """What a tile, given by its `_spans` of both axes [2, 3], finds and is not left to a neighbour."""
+        """The detections of a tile, given by its `_spans` of both axes [2, 3], that no neighbour has farther inside."""
         start, scale = span[:, 1], tf.constant(self.magnification, tf.float32)
         visible = tf.minimum(scaled - start, tf.constant(frame, tf.float32))
         found = dict(detect(window(image, frame, scale, start)[tf.newaxis], visible[tf.newaxis]))
@@ -108,7 +108,7 @@ class Tiles(ConfiguredLayer):
         return {name: tf.boolean_mask(rows, kept) for name, rows in found.items()}
 
     def _left_to_neighbours(self, boxes: tf.Tensor, frame: tuple[int, int], span: tf.Tensor) -> tf.Tensor:
-        """Which boxes [n, 4] of a tile, in its pixels, a neighbour has farther inside: bool [n].
+        """Whether a neighbour has each box [n, 4] of a tile, in pixels of the tile, farther inside: bool [n].
 
         Two tiles never leave the same box to one another: what one drops is `margin` or more inside the other.
         """

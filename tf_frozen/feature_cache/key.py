@@ -112,7 +112,7 @@ def _add(rows: dict[str, Any], name: str, value: Any) -> None:
 
 
 def _parts(value: Any) -> dict[str, Any]:
-    """What decides the behaviour of an object or function, beside its code."""
+    """Returns all that decides the behaviour of an object or function, except its code."""
     if isinstance(value, functools.partial):
         return {"func": value.func, "args": value.args, "keywords": value.keywords}
     if not inspect.isfunction(value):

@@ -41,7 +41,7 @@ class CacheReader:
         self._open = functools.lru_cache(_OPEN)(functools.partial(ShardReader, compression=compression))
 
     def read(self, rows: np.ndarray) -> list[np.ndarray]:
-        """What Layout.decode gives for records in any order; RunError naming the file that can't be read."""
+        """Returns Layout.decode of records in any order; RunError naming the file that can't be read."""
         places = zip(*(part.tolist() for part in np.divmod(rows, self._shard_records)), strict=True)
         return self.layout.decode([functools.partial(self._read, self._paths[shard], place) for shard, place in places])
 

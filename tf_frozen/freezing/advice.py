@@ -51,7 +51,7 @@ def advice(detector: keras.Model, steps: int | None = None) -> list[str]:
 
 
 def _capacity(detector: keras.Model) -> str | None:
-    """What the paper measured where little trains on top of a frozen backbone."""
+    """Warns with the paper's figures if few parameters train on top of a frozen backbone."""
     neck = detector.neck
     measured = getattr(neck, "measured_on_frozen", None)
     if measured:
@@ -147,7 +147,7 @@ def _statistics(
 
 
 def _input_of(norm: keras.layers.Layer, network: keras.Model) -> tf.Tensor:
-    """What a layer reads in this network: one that was built into several, as for adapters, has several inputs."""
+    """The input of a layer in this network; a layer that is part of several networks, as with adapters, has several."""
     waiting, seen = list(network.outputs), set()
     while (node := waiting.pop().node).layer is not norm:
         fresh = [tensor for tensor in node.keras_inputs if id(tensor) not in seen]

@@ -186,7 +186,7 @@ def _check_claims(rules: Sequence[_Rule], decisions: Sequence[Decision]) -> None
 
 
 def _nearest(pattern: str, paths: Sequence[str]) -> str:
-    """What the paths offer at the place where the pattern leaves them, and the nearest to it."""
+    """Returns the possible continuations at the place where the pattern stops matching, and the nearest one."""
     tops: dict[str, list[str]] = {}
     for path in paths:
         names = path.split("/")

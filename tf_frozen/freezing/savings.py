@@ -31,7 +31,7 @@ def savings(
     count_flops: bool = True,
     checkpoints: str = "trained",
 ) -> dict[str, Any]:
-    """What the detector costs as it is, and under '…_unfrozen' if everything trained; parameters and FLOPs by part too.
+    """Returns the costs of the detector, and under '…_unfrozen' those if everything trained; some of them by part too.
 
     Parameters are what an optimizer could train: kernels, biases, norm scales. Moving statistics are not
     part of them and stand under 'statistics', because only so the paper's Table 3 comes out: its R50 row,
@@ -116,7 +116,7 @@ def _costs(savings: dict[str, Any]) -> list[tuple[str, str, str, str]]:
 
 
 def _notes(savings: dict[str, Any]) -> list[str]:
-    """What the table of costs counts."""
+    """Explains what the table of costs counts."""
     notes = []
     if savings["step_flops"] is not None:
         images = "one image" if savings["batch"] == 1 else f"{savings['batch']} images"
@@ -167,7 +167,7 @@ def _traced(function: Callable, *signature: Any) -> tf.types.experimental.Concre
 
 
 def _targets(batch: int) -> dict[str, tf.TensorSpec]:
-    """What a batch has to learn; how many boxes that are changes no product."""
+    """The targets of a batch; the number of boxes changes no matrix product."""
     shapes = {
         "boxes": ([1, 4], tf.float32),
         "classes": ([1], tf.int32),

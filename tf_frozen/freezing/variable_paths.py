@@ -39,7 +39,7 @@ def variable_paths(model: keras.Model) -> dict[str, tf.Variable]:
 
 
 def frozen_variables(model: keras.Model) -> dict[str, tf.Variable]:
-    """What the model does not train, by path.
+    """Returns the variables that the model does not train, by path.
 
     That is the weights, moving statistics too, of every layer that is not trainable or lies in one, and single weights
     that the model holds out of training (`Detector.hold`).

@@ -8,10 +8,10 @@ from tf_frozen.geometry.boxes import MIN_SIDE
 
 
 def crop(masks: tf.Tensor, boxes: tf.Tensor, targets: tf.Tensor, size: int) -> tf.Tensor:
-    """What targets [..., 4] show of masks [..., S, S] that fill the boxes [..., 4]: [..., size, size] float32.
+    """Resamples masks [..., S, S], which fill boxes [..., 4], to the boxes `targets` [..., 4]: [..., size, size].
 
     Boxes are [y1, x1, y2, x2] in any unit. Masks are read bilinearly, their values at the centres of their cells, and
-    are 0 outside of their box. A target without area gives the value at its place.
+    are 0 outside of their box. A target without area gives the value at its place. Returns float32.
     """
     side = masks.shape[-1]
     start, cell = boxes[..., :2], tf.maximum((boxes[..., 2:] - boxes[..., :2]) / side, MIN_SIDE / side)
@@ -46,5 +46,5 @@ def flip(masks: tf.Tensor, flip_y: bool | tf.Tensor, flip_x: bool | tf.Tensor) -
 
 
 def _tents(places: tf.Tensor, cells: int) -> tf.Tensor:
-    """How much of each of n cells is read at places [..., n], counted in cells from the edge: [..., n, cells]."""
+    """Returns the weight of each cell at places [..., n], counted in cells from the edge: [..., n, cells]."""
     return tf.nn.relu(1.0 - tf.abs(places[..., tf.newaxis] - 0.5 - tf.range(cells, dtype=tf.float32)))

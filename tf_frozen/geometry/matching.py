@@ -33,7 +33,7 @@ def match(
 def match_boxes(
     rows: tf.Tensor, boxes: tf.Tensor, valid: tf.Tensor, positive: float, negative: float, force_match: bool = False
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """What `match` gives for the overlaps of rows [B or 1, n, 4] with boxes [B, m, 4], valid [B, m].
+    """Applies `match` to the overlaps of rows [B or 1, n, 4] with boxes [B, m, 4], valid [B, m].
 
     Only CHUNK boxes at a time are compared with the rows, so that memory does not grow with m.
     """

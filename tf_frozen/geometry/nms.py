@@ -88,7 +88,7 @@ def batched_soft_nms(
 def gather_detections(
     boxes: tf.Tensor, scores: tf.Tensor, classes: tf.Tensor, kept: tf.Tensor, valid: tf.Tensor
 ) -> dict[str, tf.Tensor]:
-    """What `batched_nms` kept of boxes [B, n, 4], scores [B, n] and classes [B, n], and count [B]; the rest is 0."""
+    """Gathers what `batched_nms` kept of boxes [B, n, 4], scores and classes [B, n], with count [B]; the rest is 0."""
     return {
         "boxes": tf.where(valid[..., tf.newaxis], tf.gather(boxes, kept, batch_dims=1), 0.0),
         "scores": tf.where(valid, tf.gather(scores, kept, batch_dims=1), 0.0),

@@ -36,7 +36,7 @@ def place(image: tf.Tensor, frame: tuple[int, int], scales: tf.Tensor, shift: tf
 
 
 def window(image: tf.Tensor, frame: tuple[int, int], scale: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
-    """What a frame shows of the image times `scale` from the pixel `start` [2] of the scaled image on.
+    """Resamples the image, scaled by `scale`, into a frame that starts at pixel `start` [2] of the scaled image.
 
     As `place` with a shift of −start, but only the part of the image that the frame shows is worked on.
     """

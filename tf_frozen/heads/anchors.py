@@ -35,7 +35,7 @@ class Anchors(Serializable):
 
     @property
     def per_place(self) -> int:
-        """How many anchors share a cell's centre."""
+        """The number of anchors at a cell's centre."""
         return self.octaves * len(self.ratios)
 
     def __call__(self, frame: tuple[int, int], levels: Sequence[int]) -> dict[int, tf.Tensor]:

@@ -134,7 +134,7 @@ class BoxCascade(ConfiguredLayer):
         seed: tf.Tensor,
         training: bool = True,
     ) -> tuple[dict[str, tf.Tensor], RoIs]:
-        """What `loss_parts` gives, and the RoIs of the last stage, from which a mask branch learns (Model Garden).
+        """Returns `loss_parts`, and the RoIs of the last stage, on which a mask branch trains (Model Garden).
 
         Their boxes carry no gradient. `proposals` [batch, n, 4] and `valid` [batch, n] come from the region proposal;
         `seed` int32 [2] is the draw of the sample.

@@ -56,7 +56,7 @@ class Configured(Checked):
             return cls(**arguments)
 
     def get_build_config(self) -> dict[str, Any]:
-        """What Keras saves beside the configuration: the shape of the input, and what was set trainable."""
+        """Returns what Keras saves beside the configuration: the input shape and `trainable` of the layers inside."""
         return {**(super().get_build_config() or {}), "trainable": [layer.trainable for layer in _inside(self)]}
 
     def build_from_config(self, config: dict[str, Any]) -> None:
@@ -119,7 +119,7 @@ def check_argument(value: Any, where: str) -> None:
 
 
 def _objects(value: Any) -> Iterator[tuple[Any, Any]]:
-    """What is in a structure, each with the object of Keras in whose settings it is, if any; not in whole models."""
+    """Yields the items of a structure, each with the Keras object whose argument it is, if any; skips whole models."""
     seen, waiting = set(), [(value, None)]
     while waiting:
         item, holder = waiting.pop()

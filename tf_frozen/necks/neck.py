@@ -18,7 +18,7 @@ class Neck(ConfiguredLayer):
     """
 
     measured_on_frozen: str | None = None
-    """What is known against this neck on a frozen backbone: a sentence with figures and their source."""
+    """A known drawback of this neck on a frozen backbone: a sentence with figures and their source."""
 
     def __init__(self, filters: Width, min_level: Level, max_level: Level, **kwargs):
         super().__init__(**kwargs)

@@ -81,7 +81,7 @@ class Checkpoints:
         return {path: value for path, value in now.items() if self._from_source.get(path) == value}
 
     def summary(self) -> dict[str, int | str | None]:
-        """How many variables a checkpoint written now would leave out, and the source to have them from."""
+        """Returns the number of variables that a checkpoint written now would exclude, and their source."""
         return {"variables": len(self.left_out()), "source": described(self._detector)[0]}
 
     def save(self) -> str:

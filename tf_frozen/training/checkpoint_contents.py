@@ -75,7 +75,7 @@ def _attach(node: tf.__internal__.tracking.AutoTrackable, names: Sequence[str], 
 
 
 def differences(path: str, variables: dict[str, tf.Variable]) -> str:
-    """What only the checkpoint or only the model has, and what differs in shape or type; '' if nothing."""
+    """Lists what only the checkpoint or the model has, and differences of shape or type; '' if none."""
     stored, wanted = _kinds(path, variables)
     both = sorted(stored.keys() & wanted.keys())
     changed = [f"{k}: {stored[k]} there, {wanted[k]} here" for k in both if stored[k] != wanted[k]]
@@ -89,7 +89,7 @@ def differences(path: str, variables: dict[str, tf.Variable]) -> str:
 
 
 def other_slots(path: str, variables: dict[str, tf.Variable]) -> tuple[int, int] | None:
-    """How many slots and averages the optimizer has in the checkpoint and in the model, if they alone differ."""
+    """Returns the numbers of slots and averages in the checkpoint and in the model, if only these differ."""
     stored, wanted = _kinds(path, variables)
     different = {key for key in stored.keys() | wanted.keys() if stored.get(key) != wanted.get(key)}
     if not different or not all(map(_is_slot, different)):

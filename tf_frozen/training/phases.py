@@ -81,7 +81,7 @@ def carry_over(
 
 
 def _state(optimizer: keras.optimizers.Optimizer) -> dict[str, tf.Variable]:
-    """What belongs to no variable in particular."""
+    """The part of the state that belongs to no variable."""
     variables = saved_variables(tf.train.Checkpoint(optimizer=optimizer))
     return {path: v for path, v in variables.items() if "/_variables/" not in path and path.count("/") < 3}
 

@@ -56,7 +56,7 @@ class RunAudit:
         self._directory.write_freezing(self.current.as_dict(), self._left_out, self._proven_from)
 
     def report(self, crop: tuple[int, int]) -> dict[str, Any]:
-        """What the audit finds in the latest checkpoint and in a step traced from it: the content of freezing.json."""
+        """Audits the latest checkpoint and a step traced from it; returns the content of freezing.json."""
         earlier = self._directory.freezing()
         detector, step = self._builder.restored()
         audit = Audit(detector, detector.optimizer, earlier, self._builder.built.phases.begin, raises=False)

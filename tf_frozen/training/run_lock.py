@@ -97,7 +97,7 @@ class RunLock:
         return f"Another `tf-frozen train` uses {self._folder}: {who}."
 
     def _holder(self) -> dict:
-        """What the file says; {} where it is empty, as between a holder's opening and writing."""
+        """Returns the content of the file; {} if it is empty, as between a holder's opening and writing."""
         with contextlib.suppress(ValueError):
             content = json.loads(os.pread(self._descriptor, 1000, 0))
             if isinstance(content, dict):

@@ -121,7 +121,7 @@ def described(schedule: _schedules.LearningRateSchedule, steps: int) -> str:
 
 
 def unfinished(schedule: _schedules.LearningRateSchedule, steps: int) -> str:
-    """What to say of a schedule that would still change much after a run of `steps` steps, '' if it would not."""
+    """Returns a warning if a schedule would still change much after a run of `steps` steps, else ''."""
     rates = [_rate(schedule, step) for step in np.linspace(0, steps, _SAMPLES).astype(int)]
     last, far = rates[-1], _rate(schedule, _FAR)
     if abs(last - far) <= _REST * max(*rates, far):

@@ -38,10 +38,10 @@ class Validation(Checked):
         return every if every < steps else 0
 
     def images_of(self, interval: int, batch_size: int, available: int) -> int:
-        """How many of the `available` val images a score takes."""
+        """Returns how many of the `available` val images a score takes."""
         share = max(interval * batch_size // 10, _FEWEST_IMAGES) if self.images is None else self.images
         return min(share, available)
 
     def exhausted(self, record: Mapping[str, Any] | None) -> bool:
-        """Whether the record of the best checkpoint says that patience is at its end."""
+        """Whether patience is exhausted by the record of the best checkpoint."""
         return self.patience is not None and record is not None and record["since"] >= self.patience

@@ -61,13 +61,13 @@ class CopyPaste(Checked):
         return tf.where(cover[..., tf.newaxis], other_image, image), mixed
 
     def _choose(self, count: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """Which of the objects are pasted, bool [count]."""
+        """Draws the objects to paste, bool [count]."""
         happens, share = tf.unstack(tf.random.stateless_uniform([2], seed))
         draws = tf.random.stateless_uniform([count], tf.random.experimental.stateless_fold_in(seed, 1))
         return (happens < self.probability) & (draws < share)
 
     def _left(self, objects: Objects, cover: tf.Tensor) -> Objects:
-        """What is left of the objects [n] under the covered pixels, bool [H, W]."""
+        """Removes the covered pixels, bool [H, W], from the objects [n]."""
         boxes, masks = objects["boxes"], objects["masks"]
         hidden, area, tight = _visible(objects, cover)
         hidden |= tf.reduce_any(_on(cover, objects) & (masks > 0), [1, 2])  # those without the centre of a pixel too
@@ -113,7 +113,7 @@ def _extent(marks: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _on(pixels: tf.Tensor, objects: Objects) -> tf.Tensor:
-    """What the pixels, bool [H, W], hold at the centres of the cells of the objects' masks: [n, S, S]."""
+    """Reads the pixels, bool [H, W], at the centres of the cells of the objects' masks: [n, S, S]."""
     boxes, side = objects["boxes"], objects["masks"].shape[-1]
     fraction = (tf.range(side, dtype=tf.float32) + 0.5) / side
     places = boxes[:, :2, tf.newaxis] + (boxes[:, 2:] - boxes[:, :2])[..., tf.newaxis] * fraction

@@ -59,7 +59,7 @@ class NativeCrops(Checked):
         return scale * self.minimum, scale * self.maximum
 
     def _around_object(self, boxes: tf.Tensor, crop: tuple[int, int], draw: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """Where a crop starts [2] that holds the centre of one of the boxes [n, 4]; of no meaning where n is 0."""
+        """Draws the start [2] of a crop that holds the centre of one of the boxes [n, 4]; meaningless if n is 0."""
         boxes = tf.pad(boxes, [[0, 1], [0, 0]])
         choice = tf.random.experimental.stateless_fold_in(seed, 1)
         count = tf.maximum(tf.shape(boxes)[0] - 1, 1)

@@ -49,7 +49,7 @@ def check_numbers(box: Any) -> Problem | None:
 
 
 def is_object(row: Any) -> bool:
-    """Whether a row of the list 'annotations' is an object to learn: it has a valid box, and is not a crowd."""
+    """Whether a row of the list 'annotations' is an object to train on: it has a valid box and is not a crowd."""
     return isinstance(row, Mapping) and row.get("iscrowd") != 1 and not check_box(row.get("bbox"), None, None)
 
 

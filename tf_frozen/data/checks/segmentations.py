@@ -38,7 +38,7 @@ def check_segmentation(
 
 
 def wrong_format(segmentation: Any, height: float | None, width: float | None) -> str | None:
-    """What keeps a segmentation from being decoded on an image of this size, or None; sizes of None are not checked."""
+    """Returns why a segmentation cannot be decoded on an image of this size, or None; sizes of None are not checked."""
     if isinstance(segmentation, Mapping):
         return _wrong_runs(segmentation, height, width)
     if not isinstance(segmentation, list) or not all(map(_is_polygon, segmentation)):
@@ -54,7 +54,7 @@ def _is_polygon(polygon: Any) -> bool:
 
 
 def _wrong_extent(segmentation: list, height: float, width: float) -> str | None:
-    """What is wrong with polygons that lie far beyond an image, or wind more than any object: they fill the memory."""
+    """Returns the problem of polygons far outside the image or much too long, which would fill the memory."""
     side = max(height, width)
     for polygon in polygons(segmentation):
         corners = np.reshape(np.asarray(polygon, np.float64), [-1, 2])
@@ -79,7 +79,7 @@ def _covers_a_pixel(segmentation: list | Mapping, height: int, width: int) -> bo
 def _is_thick(polygon: list[float], height: int, width: int) -> bool:
     """Tells whether a polygon within the image has room for a circle of a pixel's radius, without drawing it.
 
-    The radius of the largest circle within is no less than the area over the length of the outline.
+    The radius of the largest circle within is at least the area over the length of the outline.
     """
     x, y = corners = np.reshape(np.asarray(polygon, np.float64), [-1, 2]).T
     if corners.min() < 0 or x.max() > width or y.max() > height:

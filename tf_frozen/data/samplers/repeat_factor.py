@@ -50,7 +50,7 @@ class RepeatFactor(Checked, Sampler):
 
 
 def repeat_factors(classes: Sequence[np.ndarray], threshold: Fraction) -> np.ndarray:
-    """How often each image stands in an epoch, [n] float64 from 1, by the classes [m] of its objects."""
+    """Returns the repeats of each image in an epoch, [n] float64 from 1, by the classes [m] of its objects."""
     held = [np.unique(labels) for labels in classes]
     labels, images = np.unique(np.concatenate([*held, []]), return_counts=True)
     factors = dict(zip(labels.tolist(), np.maximum(1.0, np.sqrt(threshold * len(held) / images)), strict=True))
