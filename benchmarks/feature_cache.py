@@ -88,11 +88,11 @@ def measure(folder: str, rounds: int, steps: int) -> dict[str, dict[str, float]]
 def timed(call: Callable[[object], object], batches: Iterable, count: int) -> float:
     """Seconds of a call on each of so many batches after the first, with their reading."""
     iterator = iter(batches)  # held until the clock has stopped
-    begun = 0.0
+    started = 0.0
     for number, batch in enumerate(itertools.islice(iterator, count + 1)):
         tf.nest.flatten(call(batch))[0].numpy()  # waits for the device
-        begun = begun if number else time.perf_counter()
-    seconds = time.perf_counter() - begun
+        started = started if number else time.perf_counter()
+    seconds = time.perf_counter() - started
     del iterator
     return seconds / count
 

@@ -70,10 +70,10 @@ def in_turns(calls: Calls, rounds: int) -> dict[str, list[float]]:
     seconds = {name: [] for name in calls}
     for turn in range(rounds + 1):
         for name, call in calls.items():
-            begun = time.perf_counter()
+            started = time.perf_counter()
             tf.nest.map_structure(lambda tensor: tf.convert_to_tensor(tensor).numpy(), call())
             if turn:
-                seconds[name].append(time.perf_counter() - begun)
+                seconds[name].append(time.perf_counter() - started)
     return seconds
 
 

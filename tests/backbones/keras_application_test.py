@@ -33,7 +33,7 @@ FAMILIES = {
     "VGG16": {1: 128, 2: 256, 3: 512, 4: 512, 5: 512},
     "Xception": {3: 256, 4: 728, 5: 2048},
 }
-TAPS = {
+OUTPUT_LAYERS = {
     "DenseNet121": ["conv1/relu", "pool2_relu", "pool3_relu", "pool4_relu", "relu"],
     "EfficientNetB0": ["block1a_project_bn", "block2b_add", "block3b_add", "block5c_add", "block7a_project_bn"],
     "MobileNetV2": ["expanded_conv_project_BN", "block_2_add", "block_5_add", "block_12_add", "block_16_project_BN"],
@@ -94,10 +94,10 @@ class FamiliesTest(parameterized.TestCase, tf.test.TestCase):
             self.assertEqual(output.shape, (1, -(-73 // 2**level), -(-41 // 2**level), FAMILIES[application][level]))
             self.assertAllInSet(np.isfinite(output), [True])
 
-    @parameterized.parameters(*TAPS)
+    @parameterized.parameters(*OUTPUT_LAYERS)
     def test_taps_are_the_outputs_of_stages(self, application):
         names = [tensor.node.layer.name for tensor in backbone(application).network.outputs]
-        self.assertEqual(names, TAPS[application])
+        self.assertEqual(names, OUTPUT_LAYERS[application])
 
     @parameterized.parameters("EfficientNetB0", "MobileNetV2")
     def test_features_are_those_of_the_plain_application(self, application):
@@ -109,8 +109,8 @@ class FamiliesTest(parameterized.TestCase, tf.test.TestCase):
                     layer.get_weights()
                 )
         images = network.preprocess(pixels(2, 96, 64, 3))
-        taps = [fixed.get_layer(name).output for name in TAPS[application]]
-        expected = keras.Model(fixed.inputs, taps)(images, training=False)
+        feature_maps = [fixed.get_layer(name).output for name in OUTPUT_LAYERS[application]]
+        expected = keras.Model(fixed.inputs, feature_maps)(images, training=False)
         for output, value in zip(network(images).values(), expected, strict=True):
             self.assertAllClose(output, value, rtol=0, atol=1e-6 * np.abs(value).max())
 
@@ -253,8 +253,8 @@ class WeightsTest(tf.test.TestCase):
             self.assertEqual(keras.mixed_precision.global_policy().name, "mixed_bfloat16")
             keras.mixed_precision.set_global_policy("float32")
         by_path = KerasApplication("EfficientNetB0", (1, 2), weights=self.path("notop.h5"))
-        taps = [whole.get_layer(name).output for name in TAPS["EfficientNetB0"][:2]]
-        for level, expected in zip((1, 2), keras.Model(whole.inputs, taps)(images), strict=True):
+        feature_maps = [whole.get_layer(name).output for name in OUTPUT_LAYERS["EfficientNetB0"][:2]]
+        for level, expected in zip((1, 2), keras.Model(whole.inputs, feature_maps)(images), strict=True):
             scale = np.abs(expected).max()
             self.assertAllClose(by_path(images)[level], expected, rtol=0, atol=1e-5 * scale)
             self.assertEqual(half[level].dtype, tf.bfloat16)

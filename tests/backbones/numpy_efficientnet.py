@@ -12,7 +12,7 @@ TABLE = (
     (5, 4, 112, 192, 6, 2),
     (3, 1, 192, 320, 6, 1),
 )
-TAPS = {2: 2, 3: 4, 4: 10, 5: 15}
+OUTPUT_LAYERS = {2: 2, 3: 4, 4: 10, 5: 15}
 
 
 def features(image, arrays):
@@ -23,7 +23,7 @@ def features(image, arrays):
     for kernel, repeats, _, out, expansion, stride in TABLE:
         for repeat in range(repeats):
             x = _block(x, weights, f"b{block}", kernel, out, expansion, stride if repeat == 0 else 1)
-            maps |= {level: x for level, last in TAPS.items() if last == block}
+            maps |= {level: x for level, last in OUTPUT_LAYERS.items() if last == block}
             block += 1
     return maps
 

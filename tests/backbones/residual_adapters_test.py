@@ -114,8 +114,8 @@ class InsertedTest(tf.test.TestCase):
                 for size in ((64, 64), (65, 71)):
                     expected = plain(images(size))
                     for found in (adapted(images(size)), adapted(images(size), training=True)):
-                        for level, tap in expected.items():
-                            self.assertAllEqual(found[level], tap)
+                        for level, feature_map in expected.items():
+                            self.assertAllEqual(found[level], feature_map)
                 move(adapted)
                 moved, last = adapted(images(size)), adapted.levels[-1]
                 self.assertNotAllClose(moved[last], expected[last], rtol=1e-2, atol=0)
@@ -142,8 +142,8 @@ class InsertedTest(tf.test.TestCase):
                     with folded(backbone):
                         found = backbone(images(size))
                         function = tf.function(lambda x, b=backbone: b(x)).get_concrete_function(images(size))
-                    for level, tap in expected.items():
-                        self.assertAllClose(found[level], tap, rtol=1e-5, atol=1e-5)
+                    for level, feature_map in expected.items():
+                        self.assertAllClose(found[level], feature_map, rtol=1e-5, atol=1e-5)
                     adapters = {id(variable) for variable in backbone.adapter_variables}
                     self.assertEmpty([v for v in function.variables if id(v) in adapters])
                 self.assertEqual(fingerprints(variable_paths(backbone)), before)
@@ -162,15 +162,15 @@ class InsertedTest(tf.test.TestCase):
             keras.mixed_precision.set_global_policy(policy)
             for plain, adapted in zip(self.backbones("frozen"), self.backbones(MODE), strict=True):
                 expected, found = plain(images((33, 32))), adapted(images((33, 32)))
-                for level, tap in expected.items():
-                    self.assertAllEqual(found[level], tap)
-                    self.assertEqual(tap.dtype.name, policy.removeprefix("mixed_"))
+                for level, feature_map in expected.items():
+                    self.assertAllEqual(found[level], feature_map)
+                    self.assertEqual(feature_map.dtype.name, policy.removeprefix("mixed_"))
         keras.mixed_precision.set_global_policy("float32")
         backbone = next(self.backbones(MODE))
         move(backbone)
         compiled = tf.function(lambda x: backbone(x), jit_compile=True)(images((64, 64)))
-        for level, tap in backbone(images((64, 64))).items():
-            self.assertAllClose(compiled[level], tap, rtol=1e-4, atol=1e-4)
+        for level, feature_map in backbone(images((64, 64))).items():
+            self.assertAllClose(compiled[level], feature_map, rtol=1e-4, atol=1e-4)
 
 
 class SizeTest(tf.test.TestCase):

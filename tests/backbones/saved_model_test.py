@@ -41,12 +41,12 @@ import sys
 import keras, numpy as np
 keras.utils.set_random_seed(0)
 inputs = x = keras.Input((None, None, 3))
-taps = []
+feature_maps = []
 for level in range(1, 6):
     x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4 + level, 3, 2, "same", activation="relu")(x))
-    taps.append(x)
+    feature_maps.append(x)
 assert keras.__version__.startswith("3.")
-model = keras.Model(inputs, taps[2:])
+model = keras.Model(inputs, feature_maps[2:])
 model.export(sys.argv[1])
 np.savez(sys.argv[2], *(np.asarray(output) for output in model(np.load(sys.argv[2]), training=False)))
 """
@@ -55,7 +55,7 @@ np.savez(sys.argv[2], *(np.asarray(output) for output in model(np.load(sys.argv[
 class Pyramid(tf.Module):
     """Five strided convolutions of plain TensorFlow; `choose` makes the output of the maps {level: map}."""
 
-    def __init__(self, choose=lambda maps: {str(level): tap for level, tap in maps.items()}):
+    def __init__(self, choose=lambda maps: {str(level): feature_map for level, feature_map in maps.items()}):
         shapes = [(3, 3, before, after) for before, after in zip((3, *WIDTHS), WIDTHS, strict=False)]
         noise = [tf.random.stateless_normal(shape, [1, i]) / 3 for i, shape in enumerate(shapes)]
         self.kernels = [tf.Variable(kernel, name=f"stage{i}/kernel") for i, kernel in enumerate(noise, 1)]
@@ -64,10 +64,10 @@ class Pyramid(tf.Module):
         self.choose = choose
 
     def maps(self, images):
-        taps = {}
+        feature_maps = {}
         for level, kernel in enumerate(self.kernels, 1):
-            images = taps[level] = tf.nn.relu(tf.nn.conv2d(images, kernel, 2, "SAME"))
-        return taps
+            images = feature_maps[level] = tf.nn.relu(tf.nn.conv2d(images, kernel, 2, "SAME"))
+        return feature_maps
 
     def __call__(self, images):
         return self.choose(self.maps(images))
@@ -189,17 +189,20 @@ class WritersTest(parameterized.TestCase, tf.test.TestCase):
         ):
             SavedModelBackbone(path)
         backbone = SavedModelBackbone(path, size=(48, 80))
-        self.assertEqual([tap.shape[1:3] for tap in backbone(pixels(2, 48, 80, 3)).values()], [(6, 10), (3, 5), (2, 3)])
+        self.assertEqual(
+            [feature_map.shape[1:3] for feature_map in backbone(pixels(2, 48, 80, 3)).values()],
+            [(6, 10), (3, 5), (2, 3)],
+        )
         with self.assertRaisesRegex(ConfigError, r"takes images of 48 × 80 pixels .*got 64 × 64. Set FRAME"):
             backbone(pixels(1, 64, 64, 3))
 
     def test_keras_2(self):
         inputs = x = keras.Input([None, None, 3])
-        taps = []
+        feature_maps = []
         for level in range(1, 5):
             x = keras.layers.BatchNormalization()(keras.layers.Conv2D(level, 3, 2, "same", activation="relu")(x))
-            taps.append(keras.layers.Dropout(0.5)(x))
-        model = keras.Model(inputs, taps[2:])
+            feature_maps.append(keras.layers.Dropout(0.5)(x))
+        model = keras.Model(inputs, feature_maps[2:])
         model.layers[2].set_weights([np.full(1, value) for value in (2.0, 0.5, 0.1, 3.0)])
         for name, save in [("keras_2", model.save), ("keras_2_export", model.export)]:
             path = os.path.join(FOLDER.name, name)

@@ -11,15 +11,15 @@ from tf_frozen.keras_flavor import keras
 def network(skip=False):
     """Three stages of a named convolution, a batch norm without a name, and dropout; `skip` leads around the second."""
     inputs = x = keras.Input([None, None, 3])
-    taps = []
+    feature_maps = []
     for level in (1, 2, 3):
         x = keras.layers.Conv2D(4, 3, 2, "same", name=f"conv_{level}")(x)
         x = keras.layers.Dropout(0.5)(keras.layers.BatchNormalization()(x))
-        taps.append(x)
+        feature_maps.append(x)
         if skip and level == 2:
             around = keras.layers.Conv2D(4, 3, 4, "same", name="around")(inputs)
             x = keras.layers.Add()([x, around])
-    return keras.Model(inputs, taps)
+    return keras.Model(inputs, feature_maps)
 
 
 class Plain(Backbone):
@@ -112,7 +112,9 @@ class StagesTest(tf.test.TestCase):
         frozen = backbone.frozen_features(images)
         self.assertEqual(list(frozen), [2])
         self.assertAllClose(backbone.training_features(images, frozen)[2], whole[2], rtol=1e-5, atol=1e-5)
-        self.assertEqual({level: tap.shape for level, tap in whole.items()}, {2: (1, 13, 18, 24), 3: (1, 7, 9, 32)})
+        self.assertEqual(
+            {level: feature_map.shape for level, feature_map in whole.items()}, {2: (1, 13, 18, 24), 3: (1, 7, 9, 32)}
+        )
 
 
 if __name__ == "__main__":

@@ -100,12 +100,17 @@ class TrainingTest(tf.test.TestCase):
     def test_features_of_a_frozen_backbone_stand_for_its_images(self):
         images, targets = batch()
         model = detector()
-        taps = model.backbone(model.backbone.preprocess(images), training=False)
-        features = Features({str(level): tap for level, tap in taps.items()}, (tiny.SIZE, tiny.SIZE))
-        # Within a graph TensorFlow merges convolutions and norms, which rounds otherwise than the taps did here.
+        feature_maps = model.backbone(model.backbone.preprocess(images), training=False)
+        features = Features(
+            {str(level): feature_map for level, feature_map in feature_maps.items()}, (tiny.SIZE, tiny.SIZE)
+        )
+        # Within a graph TensorFlow merges convolutions and norms, which rounds otherwise than these maps were.
         for cached, plain in zip(fit(model, [(features, targets)] * 2), fit(detector(), [batch()] * 2), strict=True):
             self.assertAllClose(cached, plain, rtol=1e-5)
-        halves = Features({str(level): tf.cast(tap, tf.float16) for level, tap in taps.items()}, features.frame)
+        halves = Features(
+            {str(level): tf.cast(feature_map, tf.float16) for level, feature_map in feature_maps.items()},
+            features.frame,
+        )
         expected = model.training_losses(images, targets)
         self.assertAllClose(model.training_losses(halves, targets), expected, rtol=1e-2)
         with self.assertRaisesRegex(ConfigError, "features instead of images, but 45 weights of the backbone train"):

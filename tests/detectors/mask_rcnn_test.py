@@ -38,8 +38,10 @@ class MaskRCNNSuiteTest(rcnn_test.RCNNSuiteTest):
         return {**super().shapes(batch, size), "masks": (batch, rcnn_test.DETECTIONS, 8, 8)}
 
     def differentiated(self, layer, inputs):
-        taps = layer.backbone(layer.backbone.preprocess(inputs), training=False)
-        return layer.loss_parts(layer.neck(taps, training=False), self.sizes[0], batch()[1], tf.constant([1, 2]))
+        feature_maps = layer.backbone(layer.backbone.preprocess(inputs), training=False)
+        return layer.loss_parts(
+            layer.neck(feature_maps, training=False), self.sizes[0], batch()[1], tf.constant([1, 2])
+        )
 
 
 class MaskRCNNTest(tf.test.TestCase):

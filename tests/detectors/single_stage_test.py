@@ -49,9 +49,9 @@ class SingleStageSuiteTest(LayerSuite, tf.test.TestCase):
         return {"boxes": (*rows, 4), "scores": rows, "classes": rows, "count": (batch,)}
 
     def differentiated(self, layer, inputs):
-        taps = layer.backbone(layer.backbone.preprocess(inputs), training=False)
+        feature_maps = layer.backbone(layer.backbone.preprocess(inputs), training=False)
         _, targets = tiny.batch()
-        return layer.loss_parts(layer.neck(taps, training=False), self.sizes[0], targets, tf.constant([1, 2]))
+        return layer.loss_parts(layer.neck(feature_maps, training=False), self.sizes[0], targets, tf.constant([1, 2]))
 
     def check_half_precision(self, outputs, expected, tolerance):
         """Which boxes survive suppression may differ; the best scores may not."""

@@ -73,16 +73,18 @@ class ActivationBytesTest(tf.test.TestCase):
     def test_nothing_before_the_taps_of_a_frozen_backbone_is_kept(self):
         model = tiny.detector()
 
-        def loss(taps):
-            return tf.add_n([tf.reduce_sum(x**2) for x in model.neck(taps, training=True).values()])
+        def loss(feature_maps):
+            return tf.add_n([tf.reduce_sum(x**2) for x in model.neck(feature_maps, training=True).values()])
 
-        taps = {level: tf.TensorSpec([1, 64 >> level, 64 >> level, model.backbone.channels[level]]) for level in (2, 3)}
-        neck = tf.function(loss).get_concrete_function(taps)
+        feature_maps = {
+            level: tf.TensorSpec([1, 64 >> level, 64 >> level, model.backbone.channels[level]]) for level in (2, 3)
+        }
+        neck = tf.function(loss).get_concrete_function(feature_maps)
         whole = tf.function(lambda images: loss(model.backbone(images, training=True)))
         whole = whole.get_concrete_function(tf.TensorSpec([1, 64, 64, 3]))
         (alone,) = activation_bytes(neck, model.neck.trainable_variables)
         behind, all_trained = activation_bytes(whole, model.neck.trainable_variables, model.weights)
-        # The neck reads the taps, which count where they are computed as where they are handed in.
+        # The neck reads the feature_maps, which count where they are computed as where they are handed in.
         self.assertEqual(behind, alone)
         self.assertGreater(all_trained, 3 * behind)
 

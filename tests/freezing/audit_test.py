@@ -18,8 +18,8 @@ class InsideTheTape(RCNN):
     def train_step(self, data):
         images, _ = data
         with tf.GradientTape() as tape:
-            taps = self.backbone(self.backbone.preprocess(images), training=False)
-            loss = tf.add_n([tf.reduce_mean(x**2) for x in self.neck(taps, training=True).values()])
+            feature_maps = self.backbone(self.backbone.preprocess(images), training=False)
+            loss = tf.add_n([tf.reduce_mean(x**2) for x in self.neck(feature_maps, training=True).values()])
         variables = self.neck.trainable_variables
         self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         return {"loss": loss}

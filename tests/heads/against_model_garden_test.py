@@ -260,9 +260,9 @@ class DetectorTest(tf.test.TestCase):
         self.assertAllEqual(rois.classes, classes)
         self.assertBetween(np.sum(outputs["class_targets"] > 0), 7, 40)
         self.assertBetween(np.sum(classes > 0), 4, 2 * len(TRUTH) if suffix else 40)
-        goals = box_ops.encode(tf.gather(TARGETS["boxes"], rois.index, batch_dims=1), rois.boxes, coders[-1])
+        box_targets = box_ops.encode(tf.gather(TARGETS["boxes"], rois.index, batch_dims=1), rois.boxes, coders[-1])
         positive = rois.classes > 0
-        self.assertAllClose(goals[positive], outputs[f"box_targets{suffix}"][positive], rtol=1e-4, atol=1e-4)
+        self.assertAllClose(box_targets[positive], outputs[f"box_targets{suffix}"][positive], rtol=1e-4, atol=1e-4)
 
     def ours(self, box_heads, sampled):
         """Region proposal and box heads of the gin files, in small, and with samples that take all there is."""
@@ -324,10 +324,12 @@ def unguarded_box_loss(outputs, stages):
     losses = []
     for stage in range(stages):
         keys = [f"{kind}_{stage}" if stage else kind for kind in ("box_outputs", "class_targets", "box_targets")]
-        deltas, classes, goals = (outputs[key] for key in keys)
+        deltas, classes, box_targets = (outputs[key] for key in keys)
         count = 4 * np.sum(classes > 0)
         losses.append(
-            FastrcnnBoxLoss(1.0, class_agnostic_bbox_pred=stages > 1)(deltas, classes, goals) * (count + 0.01) / count
+            FastrcnnBoxLoss(1.0, class_agnostic_bbox_pred=stages > 1)(deltas, classes, box_targets)
+            * (count + 0.01)
+            / count
         )
     return np.mean(losses)
 

@@ -90,10 +90,10 @@ class MaskHeadTest(tf.test.TestCase):
 
 class LossTest(tf.test.TestCase):
     def test_is_model_garden_s(self):
-        logits, goals = noise(2, 5, 28, 28), tf.sigmoid(3.0 * noise(2, 5, 28, 28, 1)[..., 0])
+        logits, targets = noise(2, 5, 28, 28), tf.sigmoid(3.0 * noise(2, 5, 28, 28, 1)[..., 0])
         for classes in ([[1, 0, 3, 2, 0], [0, 0, 0, 5, 0]], [[0] * 5] * 2):
-            expected = MaskrcnnLoss()(logits, goals, tf.constant(classes))
-            self.assertAllClose(mask_loss(logits, goals, tf.constant(classes) > 0), expected, rtol=0, atol=1e-4)
+            expected = MaskrcnnLoss()(logits, targets, tf.constant(classes))
+            self.assertAllClose(mask_loss(logits, targets, tf.constant(classes) > 0), expected, rtol=0, atol=1e-4)
 
     def head(self, **arguments):
         head = MaskHead(2, convs=0, filters=4, roi_align=RoIAlign(4), **arguments)
@@ -146,7 +146,7 @@ class LossTest(tf.test.TestCase):
         masks = np.uint8(random.uniform(size=[2, 3, 56, 56]) < 0.5)
         half = np.tile(matched[..., 2:] - matched[..., :2], 2) / 56 / 2
         sampler = MaskSampler(mask_target_size=14, num_sampled_masks=6)
-        rois, roi_classes, goals = sampler(boxes, np.float32(matched + half), classes, index, np.float32(masks))
+        rois, roi_classes, targets = sampler(boxes, np.float32(matched + half), classes, index, np.float32(masks))
         pyramid = {level: noise(2, 128 >> level, 128 >> level, 3) for level in (2, 3)}
         head._logits(pyramid, rois, roi_classes, training=False)
         head.kernel.assign(noise(8, 5))
@@ -157,7 +157,7 @@ class LossTest(tf.test.TestCase):
             {"boxes": tf.constant(objects), "masks": tf.constant(masks)},
         )["mask_loss"]
         self.assertGreater(np.std(logits), 0.1)
-        self.assertAllClose(found, MaskrcnnLoss()(logits, goals, roi_classes), rtol=0, atol=1e-4)
+        self.assertAllClose(found, MaskrcnnLoss()(logits, targets, roi_classes), rtol=0, atol=1e-4)
 
     def test_data_without_masks_are_explained(self):
         one = tf.ones([1, 1], tf.int32)

@@ -14,12 +14,12 @@ class LengthTest(tf.test.TestCase):
         self.assertEqual([Length(0.5).steps(images, 4) for images in (1, 9, 80)], [1, 2, 10])
 
     def test_a_run_that_goes_on_keeps_the_length_it_began_with(self):
-        begun = Length(10).record(100, 4)
-        self.assertEqual(begun["steps"], 250)
-        self.assertEqual(Length(10).record(140, 4, begun), begun)
-        self.assertEqual(Length(20).record(140, 4, begun)["steps"], 700)
-        self.assertEqual(Length(10, least=900).record(100, 4, begun)["steps"], 900)
-        self.assertEqual(Length(10).record(100, 2, begun)["steps"], 500)
+        started = Length(10).record(100, 4)
+        self.assertEqual(started["steps"], 250)
+        self.assertEqual(Length(10).record(140, 4, started), started)
+        self.assertEqual(Length(20).record(140, 4, started)["steps"], 700)
+        self.assertEqual(Length(10, least=900).record(100, 4, started)["steps"], 900)
+        self.assertEqual(Length(10).record(100, 2, started)["steps"], 500)
 
     def test_what_is_out_of_range_is_named(self):
         for message, arguments in (

@@ -43,10 +43,10 @@ class StopOnInterruptTest(tf.test.TestCase):
         pid = self._start(step_seconds=1.0)
         os.kill(pid, signal.SIGINT)
         wait_for(lambda: "Ctrl-C again" in text(self.log))
-        begun = time.monotonic()
+        started = time.monotonic()
         os.kill(pid, signal.SIGINT)
         self.assertEqual(lab().wait(pid), -signal.SIGINT, text(self.log))
-        self.assertLess(time.monotonic() - begun, 0.5)
+        self.assertLess(time.monotonic() - started, 0.5)
         self.assertNotIn("ends 3", text(self.log))
         self.assertNotIn("checkpoints", os.listdir(self.folder))
 
