@@ -141,7 +141,7 @@ class CommandsTest(tf.test.TestCase):
         ):
             code, out, err = job.command(*words)
             self.assertEqual(code, 0, (words, err))
-        self.assertIn("Going on from step 3: 4 steps", out)
+        self.assertIn("Resuming from step 3: 4 steps", out)
         self.assertIn("verdict: frozen", job.command("audit", f"--model_dir={self.run_dir}")[1])
         self.assertTrue(tff.open_run(self.run_dir, ["TRAIN_STEPS = 5"]).train())
         self.assertEqual(job.saved_step(self.run_dir), 5)

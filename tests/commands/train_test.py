@@ -41,7 +41,7 @@ class WholeJobTest(tf.test.TestCase):
         self.assertEqual(killed.code, -9, killed.output)
         self.assertIn("Starting: 40 steps of 2 images in all, 20 epochs of 4 images.", killed.output)
         self.assertBetween(killed.saved, 5, job.STEPS - 1)
-        going_on = int(re.search(r"Going on from step (\d+):", after.output)[1])
+        going_on = int(re.search(r"Resuming from step (\d+):", after.output)[1])
         self.assertBetween(going_on, killed.saved - 1, killed.saved)
 
     def test_ctrl_c_saves_and_says_how_to_go_on(self):
@@ -50,7 +50,7 @@ class WholeJobTest(tf.test.TestCase):
         said = re.search(r"Stopped by Ctrl-C after step (\d+) of 40 and saved. .*same command", stopped.output)
         self.assertEqual(int(said[1]), stopped.saved)
         self.assertLess(stopped.saved, job.STEPS)
-        self.assertIn(f"Going on from step {stopped.saved}:", after.output)
+        self.assertIn(f"Resuming from step {stopped.saved}:", after.output)
         self.assertNotIn("Scores on the val split", stopped.output)
 
     def test_says_what_is_frozen_and_ends_with_scores_and_places(self):

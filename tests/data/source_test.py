@@ -208,7 +208,7 @@ class RunTest(tf.test.TestCase):
         data.contents_of = Vanishing(data.contents_of)
         settings = {"train_steps": 12, "batch_size": 2, "evaluate_every": 0}
         run = tff.Run(self.folder / "run", self.detector(), data, lambda: Squares(3), **settings)
-        with self.assertRaisesRegex(DataError, r"Squares\[4\], image 4: cannot be read \(KeyError.*\n.*goes on from"):
+        with self.assertRaisesRegex(DataError, r"Squares\[4\], image 4: cannot be read \(KeyError.*\n.*resumes from"):
             run.train()
         data.contents_of.reads = -1000
         self.assertTrue(run.train())

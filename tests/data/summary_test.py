@@ -130,8 +130,8 @@ class TableTest(tf.test.TestCase):
 
         for line in (
             "  without boxes              2 of 3",
-            "  crowds, not learnt         1",
-            "  rotated, learnt upright    1",
+            "  crowds, not trained on     1",
+            "  rotated, trained upright   1",
             "  area that is not the box's  1 zero",
             "classes                       3: apple, appel, pear",
             "  without boxes               2: appel, pear",

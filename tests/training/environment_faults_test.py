@@ -66,7 +66,7 @@ class EnvironmentFaultsTest(tf.test.TestCase):
         self.assertEqual(job.saved_step(self.model_dir), 2)
         process = self.train(*steps)
         self.assertEqual(process.end(signal.SIGTERM, lambda: "the best of the run" in process.output), 143)
-        self.assertIn("Going on from step 2", process.output)
+        self.assertIn("Resuming from step 2", process.output)
         self.assertNotIn("Scores on the val split", process.output)
         self.assertFalse((self.model_dir / "train.lock").exists())
         self.addCleanup(gin.clear_config)

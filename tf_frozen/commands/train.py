@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--gin_file",
         action="append",
         metavar="F",
-        help="path or shipped name, repeatable (default: the config.gin of the run in --model_dir, which goes on)",
+        help="path or shipped name, repeatable (default: the config.gin of the run in --model_dir, which is resumed)",
     )
     parser.add_argument(
         "--gin_param",
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model_dir",
         required=True,
         metavar="DIR",
-        help="the run's folder; training goes on if it holds a run",
+        help="the run's folder; training resumes if it holds a run",
     )
     parser.add_argument("--strict", action="store_true", help="stop when nothing uses a gin binding")
 
@@ -120,7 +120,7 @@ def _where(directory: Any, summary: dict[str, Any]) -> str:
         directory.predictions: "drawn pictures and results.json",
         directory.saved_model: "the detector, for TensorFlow anywhere",
         directory.tensorboard: shlex.join([python, "-m", "tensorboard.main", "--logdir", str(directory.tensorboard)]),
-        directory.checkpoints: "to go on from",
+        directory.checkpoints: "to resume from",
         directory.path / FREEZING: "fingerprints of what stayed frozen",
         directory.path / SUMMARY: "these figures",
     }

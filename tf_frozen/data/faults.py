@@ -21,7 +21,7 @@ _FAULTS = {
     "no_images": "Add the images to the list 'images'.",
     "no_categories": "Add at least one, such as {'id': 1, 'name': 'tree'}.",
     "no_boxes": "Draw at least one box, or set iscrowd to 0 where an annotation is one object: without boxes there is"
-    " nothing to learn or to score.",
+    " nothing to train on or to score.",
     "missing_images_folder": "Correct the path of the images; it is the folder that file names start from.",
     "malformed_image": "An image needs 'id' (an int of 64 bits or a str) and 'file_name'; 'width' and 'height'"
     " are integers, in pixels.",
@@ -65,7 +65,7 @@ _FAULTS = {
 _WARNINGS = {
     "suspected_box_convention": f"Convert the boxes if it is so. {_CONVENTION}",
     "some_normalised_boxes": "Correct these boxes, or delete the annotations. A box is in pixels.",
-    "clipped_box": "The object is learnt as far as the image shows it.",
+    "clipped_box": "Training uses the part of the object within the image.",
     "duplicate_annotation": "Delete one of them: such an object counts twice, in training and in scores.",
     "similar_category_names": "Merge them if they mean the same.",
     "moved_image": "Check that these are the right images, then correct the file_name or the folder of images.",

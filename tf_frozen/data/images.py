@@ -72,7 +72,7 @@ def _decode(contents: tf.Tensor, channels: int) -> tf.Tensor:
 
 
 def _decode_named(contents: tf.Tensor, channels: int, where: tf.Tensor) -> tf.Tensor:
-    """Decodes in a dataset that ignores errors: there is no other way for a graph to go on after one."""
+    """Decodes in a dataset that ignores errors: a graph has no other way to continue after one."""
     options = tf.data.Options()
     # Of one small operation there is nothing to optimize, and that would be tried at every call.
     options.experimental_optimization.apply_default_optimizations = False

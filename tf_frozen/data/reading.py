@@ -31,7 +31,7 @@ def named(source: DataSource) -> Iterator[None]:
         fault = _fault(str(error), source)
         if fault is None:
             raise
-        rest = "Then run the same command again; training goes on from its last checkpoint."
+        rest = "Then run the same command again; training resumes from its last checkpoint."
         raise DataError(f"An image can no longer be read.\n{describe([fault])}\n{rest}", [fault]) from error
 
 

@@ -1,4 +1,4 @@
-"""Summarizes a data set's boxes and classes, so that anomalies show at a glance."""
+"""Summarizes a data set's boxes and classes, so that anomalies are easy to see."""
 
 from __future__ import annotations
 
@@ -175,8 +175,8 @@ def _rows(summary: Summary) -> Iterator[tuple[str, str]]:
     sizes, small = summary.sizes, summary.small_boxes
     yield "  size in px", f"median {sizes[1]:g}, 5 % below {sizes[0]:g}, 5 % above {sizes[2]:g}" if sizes else ""
     yield f"  under {_SMALL} px in the network", f"{small:.0%}" if small is not None else ""
-    yield "  crowds, not learnt", f"{summary.crowds:,}" if summary.crowds else ""
-    yield "  rotated, learnt upright", f"{summary.rotated:,}" if summary.rotated else ""
+    yield "  crowds, not trained on", f"{summary.crowds:,}" if summary.crowds else ""
+    yield "  rotated, trained upright", f"{summary.rotated:,}" if summary.rotated else ""
     yield "  area that is not the box's", _list(odd, "")
     yield "classes", _list(list(summary.boxes_of_class))
     yield "  without boxes", _list(summary.classes_without_boxes)

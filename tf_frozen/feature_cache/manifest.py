@@ -68,7 +68,7 @@ class Manifest:
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise RunError(
                 f"The feature cache {folder} can't be used: {path} is not the manifest of a cache ({error}). Remove "
-                f"the folder and make the cache anew: `tf-frozen cache`."
+                f"the folder and build the cache again: `tf-frozen cache`."
             ) from error
 
     def _check_types(self) -> None:
@@ -86,7 +86,7 @@ class Manifest:
     def check(self, folder: str, key: Mapping[str, Any], settings: Mapping[str, Any], source: str) -> None:
         """Raises RunError with each difference to the present configuration.
 
-        `settings` are those of a build, which may go on only as it began; none are compared where there are none.
+        `settings` are those of a build, which can only continue with the same ones; empty settings are not compared.
         """
         found = differences(self.key, key)
         if any(line.startswith("backbone's weights") for line in found):
@@ -102,5 +102,5 @@ class Manifest:
             raise RunError(
                 f"The feature cache {folder} was started with other settings:\n  "
                 + "\n  ".join(found)
-                + "\nTo go on with it, use those; or make another cache in another folder."
+                + "\nTo continue it, use those; or build another cache in another folder."
             )

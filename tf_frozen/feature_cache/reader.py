@@ -53,14 +53,14 @@ class CacheReader:
             raise self.failure from error
         except (ValueError, zstandard.ZstdError) as error:
             self.failure = RunError(
-                f"The feature cache's file {path} is damaged: {error}. Make it whole again by the command that made "
-                f"the cache: `tf-frozen cache` checks each file and writes a damaged one anew."
+                f"The feature cache's file {path} is damaged: {error}. Repair it with the command that built "
+                f"the cache: `tf-frozen cache` checks each file and writes damaged ones again."
             )
             raise self.failure from error
 
 
 def _check_files(folder: str, manifest: Manifest) -> None:
-    advice = "Finish it by the command that began it: `tf-frozen cache` goes on where it stopped."
+    advice = "Finish it with the command that started it: `tf-frozen cache` continues where it stopped."
     if not manifest.complete:
         done = f"{len(manifest.shards)} of {len(manifest.names)} files"
         raise RunError(f"The feature cache {folder} is not finished: it has {done}. {advice}")

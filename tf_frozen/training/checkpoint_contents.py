@@ -121,7 +121,7 @@ def check_finite(variables: dict[str, tf.Variable], step: int) -> None:
         raise RunError(
             f"After step {step} these variables are no longer finite, and no checkpoint was written:\n"
             f"{listing('variables', bad)}\nLower the learning rate or clip the gradients, then run the same "
-            "command again: it goes on from the last checkpoint."
+            "command again: it resumes from the last checkpoint."
         )
 
 

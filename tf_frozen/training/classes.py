@@ -14,7 +14,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 def check_same(data: DataSource, run: Sequence[Category], run_file: str) -> None:
-    """Raises DataError unless the training data have the classes of the run that goes on: ids, names and number."""
+    """Raises DataError unless the training data have the classes of the resumed run: ids, names and number."""
     rows = [
         f"{'none' if here is None else tuple(here)} here, {'none' if there is None else tuple(there)} there"
         for here, there in itertools.zip_longest(data.categories, run)

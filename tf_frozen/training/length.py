@@ -42,11 +42,11 @@ class Length(Checked):
 
 
 def describe_start(step: int, steps: int, batch_size: int, images: int) -> str:
-    """The message with which a run of `steps` steps on `images` images starts, or goes on after `step` steps."""
+    """The message with which a run of `steps` steps on `images` images starts, or resumes after `step` steps."""
     if step > steps:
         return f"This run has trained {step} steps, more than the {steps} of Run.train_steps; it is not trained on."
     if step == steps:
         return f"This run has trained all its {step} steps."
-    how = f"Going on from step {step}" if step else "Starting"
+    how = f"Resuming from step {step}" if step else "Starting"
     epochs = f"{steps * batch_size / images:.3g} epochs of {images} images"
     return f"{how}: {steps} steps of {batch_size} images in all, {epochs}."

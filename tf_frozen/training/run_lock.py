@@ -52,7 +52,7 @@ class RunLock:
         if not self._is_ours():
             raise RunError(
                 f"{self._folder} was removed, moved or replaced while this process trained in it, so nothing can be "
-                "saved there any more. If it was moved, move it back and run the same command again: training goes on "
+                "saved there any more. If it was moved, move it back and run the same command again: training resumes "
                 "from the last checkpoint."
             )
 

@@ -32,7 +32,7 @@ class StopOnInterruptTest(tf.test.TestCase):
         self.assertEqual(lab().wait(pid), 0, text(self.log))
         output = text(self.log)
         self.assertIn("interrupted: True", output)
-        self.assertIn("Stopped by Ctrl-C after step 4 of 200 and saved. To go on, run the same command", output)
+        self.assertIn("Stopped by Ctrl-C after step 4 of 200 and saved. To resume, run the same command", output)
         self.assertIn("Ctrl-C again quits at once", output)
         self.assertEqual(output.count("begins"), output.count("ends"))
         self.assertEqual(tiny.state(self.folder)[1], 4)
@@ -55,7 +55,7 @@ class StopOnInterruptTest(tf.test.TestCase):
             pid = self._start(step_seconds=0.3)
             os.kill(pid, number)
             self.assertEqual(lab().wait(pid), -number, text(self.log))
-            self.assertIn(f"Stopped by {number.name} after step {step} of 200 and saved. To go on,", text(self.log))
+            self.assertIn(f"Stopped by {number.name} after step {step} of 200 and saved. To resume,", text(self.log))
             self.assertEqual(tiny.state(self.folder)[1], step)
 
     def test_a_termination_does_not_wait_for_what_may_end_at_once(self):

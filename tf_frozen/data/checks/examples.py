@@ -28,7 +28,7 @@ def check_examples(source: DataSource) -> list[Fault]:
             message = f"{images[example.image_id]} examples have this image_id"
             faults.append(Fault("malformed_example", source.describe(index), example.image_id, message=message))
     if not faults and all(example.crowd.all() for example in source.examples):
-        faults.append(Fault("no_boxes", str(source), message="no example has an object to learn"))
+        faults.append(Fault("no_boxes", str(source), message="no example has an object to train on"))
     return faults
 
 

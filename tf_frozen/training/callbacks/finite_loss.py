@@ -47,5 +47,5 @@ class FiniteLoss(StepCallback):
             f"Image ids of the batch: {', '.join(ids)}.\n"
             "No checkpoint was written since; earlier ones are intact. Inspect these images and their boxes, "
             "lower the learning rate or clip the gradients, then run the same command again. If it fails at once, the "
-            "newest checkpoint was already damaged: remove its files (ckpt-STEP.*) to go on from the one before."
+            "newest checkpoint was already damaged: remove its files (ckpt-STEP.*) to resume from the one before."
         )

@@ -68,10 +68,10 @@ class StopOnInterrupt(StepCallback):
             self.model.stop_training = True
 
     def on_train_end(self, logs: dict | None = None) -> None:
-        """Says how to go on."""
+        """Logs how to resume."""
         if self.interrupted:
             _LOGGER.info(
-                "Stopped by %s after step %d of %d and saved. To go on, run the same command again.",
+                "Stopped by %s after step %d of %d and saved. To resume, run the same command again.",
                 _name(self._signal),
                 self._step,
                 self._total_steps,

@@ -22,7 +22,7 @@ class TensorBoard(StepCallback):
 
     TensorFlow's own writer cannot say where a resumed run starts over; TensorBoard needs that to drop the
     points that a killed run wrote after its last checkpoint. `batch_size` is global. Where the events cannot be
-    written, training goes on without them after a warning.
+    written, training continues without them after a warning.
     """
 
     def __init__(self, directory: str, batch_size: int, steps: int = 20):
@@ -36,7 +36,7 @@ class TensorBoard(StepCallback):
         self._last: tuple[int, dict[str, float]] | None = None
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        """Marks in the events where the run starts or goes on."""
+        """Marks in the events where the run starts or resumes."""
         super().on_train_begin(logs)
         self._timed, self._last = (0, 0.0), None
         self._write(self.start_step + 1, session_log=SessionLog(status=SessionLog.START))
