@@ -14,7 +14,7 @@ from tf_frozen.export.masks import to_rles
 
 CLASSES = os.path.join("assets.extra", "classes.json")
 ABOUT = os.path.join("assets.extra", "tf_frozen.json")
-# The names by which a signature gives what `ImageDetector` does; masks only where the detector finds them.
+# Names of `ImageDetector`'s outputs in a signature; masks only where the detector finds them.
 OUTPUTS = {
     "boxes": "detection_boxes",
     "scores": "detection_scores",

@@ -144,7 +144,7 @@ class _Parser(argparse.ArgumentParser):
     def parse_known_args(
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        # Before argparse looks: it would complain first of what the typing error made missing.
+        # Before argparse parses: it would first report the flags that are missing because of the typing error.
         for word in args or ():
             flag = word.partition("=")[0]
             if word == "--" or self._subparsers is not None and not word.startswith("-"):

@@ -33,7 +33,7 @@ def shown() -> contextlib.AbstractContextManager[None]:
 
 def _is_configured(logger: logging.Logger) -> bool:
     """Whether the package's logger or the root logger has a handler or a level."""
-    # TensorFlow calls a bare logging.basicConfig() when it saves a checkpoint: that is nobody's wish.
+    # TensorFlow calls a bare logging.basicConfig() when it saves a checkpoint: that is not the user's choice.
     wanted = [handler for handler in logging.root.handlers if not _is_of_basic_config(handler)]
     return bool(logger.handlers or logger.level or wanted or logging.root.level != logging.WARNING)
 

@@ -200,7 +200,7 @@ class Backbone(Configured, keras.Model):
 
 def restored_by_keras() -> bool:
     """Whether Keras is making the layers of a .keras file, which holds their weights: no other source is read."""
-    # Keras has no public question for this; it shares objects only while it saves or loads a whole model.
+    # Keras has no public API for this; it shares objects only while it saves or loads a whole model.
     return getattr(keras.src.saving.serialization_lib.SHARED_OBJECTS, "enabled", False)
 
 

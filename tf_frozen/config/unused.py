@@ -23,7 +23,7 @@ def unused_bindings() -> list[str]:
     """
     accounted = _used_keys() | out_of_use()
     left = {key: binding for key, binding in bindings.items() if key not in accounted}
-    # Whoever corrects these corrects the macros that they take their values from.
+    # Correcting these also corrects the macros that they take their values from.
     explained = set().union(*(binding.macros() for key, binding in left.items() if key[1] != MACRO))
     return [
         f"{binding.name} = {textwrap.shorten(repr(binding.value), 60)} ({binding.where})"

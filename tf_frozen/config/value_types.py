@@ -144,6 +144,6 @@ def _made_fits(made: Any, kind: Any, inner: tuple[Any, ...]) -> bool:
         return True
     if kind is collections.abc.Callable:
         result = inner[-1] if inner else None
-        # What makes detectors is wanted, not a detector, which is callable as well.
+        # A callable that returns detectors is expected, not a detector, which is callable too.
         return issubclass(origin, kind) and not (isinstance(result, type) and issubclass(origin, result))
     return issubclass(origin, kind) or (origin, kind) == (int, float)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 _CONVENTION = "A box is [x, y, width, height] in pixels; x and y are its top left corner."
 
-# Every kind of fault, with what the user can do about it. Boxes in faults are as in the JSON.
+# Every kind of fault, with advice. Boxes in faults are as in the JSON.
 _FAULTS = {
     "missing_json": "Correct the path.",
     "missing_embedded": "Correct the name after 'embedded:'.",
@@ -61,7 +61,7 @@ _FAULTS = {
     "size_mismatch": "Correct width and height in the JSON, and make sure that the boxes fit the image.",
 }
 
-# What is worth a look, but may be right.
+# Possible mistakes that may be intended.
 _WARNINGS = {
     "suspected_box_convention": f"Convert the boxes if it is so. {_CONVENTION}",
     "some_normalised_boxes": "Correct these boxes, or delete the annotations. A box is in pixels.",

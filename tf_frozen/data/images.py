@@ -74,7 +74,7 @@ def _decode(contents: tf.Tensor, channels: int) -> tf.Tensor:
 def _decode_named(contents: tf.Tensor, channels: int, where: tf.Tensor) -> tf.Tensor:
     """Decodes in a dataset that ignores errors: a graph has no other way to continue after one."""
     options = tf.data.Options()
-    # Of one small operation there is nothing to optimize, and that would be tried at every call.
+    # One small operation needs no optimization, which would run at every call.
     options.experimental_optimization.apply_default_optimizations = False
     options.autotune.enabled = False
     nothing = tf.data.Dataset.from_tensors(tf.zeros([0, 0, 3], tf.uint8))

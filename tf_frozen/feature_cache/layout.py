@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-# Of an image, whatever is on it; all other targets have a row for each object.
+# Targets of the image as a whole; all other targets have a row for each object.
 _OF_THE_IMAGE = ("image_index", "image_size", "scale")
 _COUNT = "number of objects"
 _ALIGNMENT = 64

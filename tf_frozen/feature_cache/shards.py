@@ -46,12 +46,12 @@ class ShardWriter:
             sync(self._temporary)
             os.replace(self._temporary, self._path)
             sync(os.path.dirname(self._path))
-        # Of what was to be written, so that a file that is not that can't pass for it.
+        # The checksum of the intended bytes, not of the file, so that a damaged file is detected.
         return {"bytes": self._size, "sha256": self._sha256.hexdigest()}
 
     def discard(self) -> None:
         """Removes what was written, after an error."""
-        with contextlib.suppress(OSError):  # the disk that was full still is
+        with contextlib.suppress(OSError):  # the disk may still be full
             self._file.close()
         if os.path.exists(self._temporary):
             os.remove(self._temporary)
@@ -74,7 +74,7 @@ class ShardReader:
     """A finished shard; records may be read by several threads. Raises OSError or ValueError where it is damaged."""
 
     def __init__(self, path: str, compression: str):
-        self._file, self._compression = open(path, "rb", buffering=0), compression  # noqa: SIM115 - read by and by
+        self._file, self._compression = open(path, "rb", buffering=0), compression  # noqa: SIM115 - read later
         size = os.fstat(self._file.fileno()).st_size
         (count,) = np.frombuffer(self._bytes(size - _COUNT.itemsize, _COUNT.itemsize), _COUNT)
         length = int(count) * _INDEX.itemsize

@@ -128,7 +128,7 @@ def slotted(
 ) -> list[str]:
     """Paths of those of the model's variables that the optimizer keeps slots for, or would update."""
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    # Keras has no public question for this; its optimizers, old and new, keep a dict by the variable's key.
+    # Keras has no public API for this; its optimizers, old and new, keep a dict by the variable's key.
     keys = optimizer._slots if hasattr(optimizer, "_slots") else getattr(optimizer, "_index_dict", {})
     # That dict forgets when an optimizer is built again; the slot stays, named 'm/stem_conv/kernel:0'.
     known = optimizer.variables

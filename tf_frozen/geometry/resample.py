@@ -24,7 +24,7 @@ def place(image: tf.Tensor, frame: tuple[int, int], scales: tf.Tensor, shift: tf
     # takes uint8 too: a large photograph as float32 would be four times as much memory.
     resample = functools.partial(tf.raw_ops.ScaleAndTranslate, kernel_type="triangle")
     framed = resample(images=image[tf.newaxis], size=frame, scale=scales, translation=shift)[0]
-    # The op gives 0 beyond the image, and of ones, a row and a column of them, exactly where that is.
+    # The op gives 0 outside the image; applied to a row and a column of ones, it shows where that is.
     rows = resample(
         images=tf.ones([1, size[0], 1, 1]), size=(frame[0], 1), scale=[scales[0], 1.0], translation=[shift[0], 0.0]
     )

@@ -65,7 +65,7 @@ class DenseHead(ConfiguredLayer):
             ConvTower(filters, convs, norm, activation, separable, name=name) for name in ("class_tower", "box_tower")
         )
         per_place = self.anchors.per_place
-        # The prior keeps the many background anchors from drowning the loss of the first steps (section 3.3).
+        # The prior keeps the many background anchors from dominating the loss of the first steps (section 3.3).
         self.classes = _output_conv(per_place * num_classes, separable, -math.log((1 - prior) / prior), "classes")
         self.deltas = _output_conv(per_place * 4, separable, 0.0, "deltas")
 

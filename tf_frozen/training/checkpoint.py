@@ -77,7 +77,7 @@ class Checkpoints:
         if not self._from_source:
             return {}
         now = fingerprints(obtainable(self._detector))
-        # What trained for a while, or changed by a fault, is in no source.
+        # Values that trained for a while, or changed by mistake, cannot be reloaded from the source.
         return {path: value for path, value in now.items() if self._from_source.get(path) == value}
 
     def summary(self) -> dict[str, int | str | None]:
@@ -151,7 +151,7 @@ class Checkpoints:
         if record:
             check_same(path, record, self._detector, variable_paths(self._detector))
         if self._enter:
-            # What trained in the step that was the checkpoint's last.
+            # The optimizer of the checkpoint's last step.
             self.follow(self._enter(max(step_of(path) - 1, 0)))
         self._leave_out(record["fingerprints"] if record else {})
         variables = saved_variables(self._root)

@@ -82,7 +82,7 @@ def differences(path: str, variables: dict[str, tf.Variable]) -> str:
     missing = [f"{k} {wanted[k]} ({variables[k].name})" for k in sorted(wanted.keys() - stored.keys())]
     extra = [f"{k} {stored[k]}" for k in sorted(stored.keys() - wanted.keys())]
     found = {"missing in the checkpoint": missing, "extra in it": extra, "of another shape": changed}
-    # Another detector makes another optimizer: its rows would only hide the cause.
+    # Another detector has another optimizer: listing that too would hide the cause.
     part = "detector/" if any(row.startswith("detector/") for rows in found.values() for row in rows) else ""
     found = {title: [row for row in rows if row.startswith(part)] for title, rows in found.items()}
     return "\n".join(listing(title, rows) for title, rows in found.items() if rows)

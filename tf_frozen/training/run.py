@@ -310,7 +310,7 @@ class Run(Checked, metaclass=KeepsConfiguration):
                 try:
                     detector.fit(batches.dataset(step, end), callbacks=callbacks, verbose=0)
                 except tf.errors.OpError as error:
-                    # TensorFlow makes its own error of the one that says which file of a cache can't be read.
+                    # TensorFlow replaces the error that names the unreadable file of the cache.
                     raise getattr(batches, "failure", None) or error from error
         except DataError:
             checkpoints.save()  # the step whose image cannot be read has changed nothing

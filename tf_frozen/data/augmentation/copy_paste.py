@@ -52,7 +52,7 @@ class CopyPaste(Checked):
         size = tuple(image.shape[:2])
         pasted = _rows(other_objects, self._choose(tf.shape(other_objects["boxes"])[0], seed))
         cover = _union(pasted, size)
-        # An object too small to hold the centre of a pixel is not there to be found.
+        # An object that covers no pixel centre cannot be detected.
         pasted = _rows(pasted, tf.reduce_any(_on(cover, pasted) & (pasted["masks"] > 0), [1, 2]))
         left = self._left(objects, cover)
         mixed = {name: tf.concat([left[name], pasted[name]], axis=0) for name in left}

@@ -28,5 +28,5 @@ def place_objects(
     if "masks" in objects:
         masks = mask_ops.crop(objects["masks"], moved, clipped, objects["masks"].shape[-1]) > 0.5
         placed["masks"] = tf.cast(masks, tf.uint8)
-        stay &= tf.reduce_any(masks, [1, 2])  # of a box that is cut the object itself may be outside
+        stay &= tf.reduce_any(masks, [1, 2])  # the object of a clipped box may be outside
     return place(image, crop, scales, shift), placed, stay, image_size

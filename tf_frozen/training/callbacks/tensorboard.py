@@ -86,7 +86,7 @@ class TensorBoard(StepCallback):
             self._writer.write(Event(wall_time=time.time(), step=step, **content).SerializeToString())
             self._writer.flush()
         except (OSError, tf.errors.OpError) as error:
-            # Curves are worth less than the training that they show.
+            # Losing the curves is better than losing the run.
             self._failed = True
             reason = str(error).splitlines()[0]
             _LOGGER.warning("TensorBoard's events are no longer written to %s: %s", self._directory, reason)
