@@ -255,7 +255,7 @@ class EndTest(CliTest):
         process.stdout.readline()
         process.stdout.close()
         self.assertEqual(process.wait(timeout=120), 0)
-        said = "Messages can't be written ({}); going on without them.\nwent on\n"
+        said = "Messages can't be written ({}); continuing without them.\nwent on\n"
         self.assertEqual(process.stderr.read(), said.format("Broken pipe"))
         with open("/dev/full", "w") as full:
             process = self.process("talking", "--model_dir", "here", stdout=full)

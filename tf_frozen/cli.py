@@ -204,7 +204,7 @@ class _BareHandler(logging.StreamHandler):
         _discard(self.stream)
         if self.stream is not sys.stderr:
             with contextlib.suppress(OSError):
-                print(f"Messages can't be written ({error.strerror}); going on without them.", file=sys.stderr)
+                print(f"Messages can't be written ({error.strerror}); continuing without them.", file=sys.stderr)
 
 
 def _discard(stream: TextIO) -> None:

@@ -318,7 +318,7 @@ class FeatureCacheTest(tf.test.TestCase):
             r"augmentation\[4\]: 'tf_frozen.*QuarterTurns' in the cache, 'tests.*OtherTurns' here",
         ):
             self.assertRegex(lines, line)
-        with self.assertRaisesRegex(ConfigError, r"augmentation\[1\] is .*could not tell whether that changes"):
+        with self.assertRaisesRegex(ConfigError, r"augmentation\[1\] is .*could not detect changes of it"):
             found(keras.layers.RandomFlip())
 
     def test_the_key_stays_where_a_module_moves_within_its_package(self):

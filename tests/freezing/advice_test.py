@@ -125,7 +125,7 @@ class BatchAdviceTest(tf.test.TestCase):
 
     def test_a_moderate_difference_is_a_warning(self):
         (line,) = self.on_batch(lambda images: 6.0 * self.right(images))
-        self.assertRegex(line, "times the norm's .* If that is how your images are, all is well")
+        self.assertRegex(line, "times the norm's .* If your images are like that, ignore this warning")
 
     def test_images_that_hardly_vary_are_not_the_fault_of_the_preprocessing(self):
         (line,) = self.on_batch(self.right, 100.0 + self.images / 100.0)

@@ -249,9 +249,7 @@ class CheckpointTest(tf.test.TestCase):
             shutil.copy(file, file.replace("ckpt-2", "ckpt-9999"))
         step, said = self._said()
         self.assertEqual(step, 2)
-        self.assertRegex(
-            said, r"ckpt-9999 is not in the run's list \(.*/checkpoint\) and is passed over; ckpt-2 is used"
-        )
+        self.assertRegex(said, r"ckpt-9999 is not in the run's list \(.*/checkpoint\) and is skipped; ckpt-2 is used")
         _, _, checkpoints = self._saved(3)
         self.assertEqual(self._said()[0], 3)
         self.assertEqual(checkpoints.restore("ckpt-9999"), 2)

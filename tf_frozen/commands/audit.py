@@ -7,7 +7,7 @@ import json
 import logging
 from typing import Any
 
-HELP = "prove that what a run froze is still frozen; exit 1 if it is not"
+HELP = "prove that the frozen variables of a run have not changed; exit 1 if they have"
 EXAMPLE = "tf-frozen audit --model_dir runs/quickstart"
 _CHECKS = {
     "changed": "differ in any bit from the start of the run",

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--gin_file", action="append", required=True, metavar="F", help="path or shipped name, repeatable"
     )
     parser.add_argument(
-        "--gin_param", action="append", default=[], metavar="B", help="'NAME = value', repeatable; wins over files"
+        "--gin_param", action="append", default=[], metavar="B", help="'NAME = value', repeatable; overrides files"
     )
     parser.add_argument(
         "--output", required=True, metavar="DIR", help="the cache's folder; complete files of the same cache are kept"

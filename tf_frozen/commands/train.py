@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="B",
-        help="'NAME = value', repeatable; wins over files",
+        help="'NAME = value', repeatable; overrides files",
     )
     parser.add_argument(
         "--model_dir",

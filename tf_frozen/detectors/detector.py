@@ -161,7 +161,7 @@ class Detector(Configured, keras.Model):
             if value is not None and name in ("loss", "metrics", "loss_weights", "weighted_metrics"):
                 raise ConfigError(
                     f"{where} got {name} = {value!r}. A detector's losses are those of its heads, and its scores come "
-                    f"from tf_frozen.evaluation: leave it out."
+                    f"from tf_frozen.evaluation: omit it."
                 )
         if not self.neck.built:
             build(self)

@@ -44,7 +44,7 @@ def check_metrics(metrics: Sequence[Metric]) -> None:
             raise ConfigError(f"{kind}.headline is {metric.headline!r}; it must be one of {', '.join(metric.names)}.")
         for name in metric.names:
             if name in givers:
-                raise ConfigError(f"The metrics {givers[name]} and {kind} both give {name}. Leave one of them out.")
+                raise ConfigError(f"The metrics {givers[name]} and {kind} both give {name}. Omit one of them.")
             givers[name] = kind
 
 
@@ -53,7 +53,7 @@ def evaluate_all(
 ) -> tuple[Figures, list[dict]]:
     """Returns the figures and the rows of all metrics, as `Metric.evaluate` does; NaN becomes None.
 
-    Raises ConfigError where a metric leaves out a figure of its `names`.
+    Raises ConfigError where a metric omits a figure of its `names`.
     """
     figures: Figures = {}
     classes: dict[str, dict] = {}

@@ -44,12 +44,12 @@ def key(batches: TrainBatches, detector: Detector) -> dict[str, Any]:
         "levels that the neck reads": {str(level): backbone.channels[level] for level in detector.levels_read},
         **_data(batches.source),
     }
-    for owner, attributes, left_out in (
+    for owner, attributes, excluded in (
         (backbone, backbone.get_config(), _NOT_COMPARED),
         (batches, vars(batches), _OF_THE_ORDER),
     ):
         for name, value in attributes.items():
-            if name not in left_out:
+            if name not in excluded:
                 _add(rows, f"{type(owner).__name__}.{name}", value)
     return json.loads(json.dumps(rows))
 
@@ -139,8 +139,8 @@ def _kind(name: str, value: Any) -> Any:
     if hasattr(value, "__dict__") and not isinstance(value, tf.Module | type):
         return type(value)
     raise ConfigError(
-        f"{name} is {value!r}: a feature cache could not tell whether that changes. Make it an object of a class whose "
-        f"attributes are numbers, words, arrays or such objects; or train without a cache."
+        f"{name} is {value!r}: a feature cache could not detect changes of it. Make it an object of a class whose "
+        f"attributes are numbers, strings, arrays or such objects; or train without a cache."
     )
 
 

@@ -18,14 +18,14 @@ _OF_SHAPES = ("Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike")
 def activation_bytes(
     function: tf.types.experimental.ConcreteFunction, *choices: Sequence[tf.Variable]
 ) -> tuple[int, ...]:
-    """Bytes of a traced forward pass that its gradient by each choice of variables needs, where those train.
+    """Returns the bytes of a traced forward pass that the gradient with respect to each choice of variables needs.
 
-    Counted are the tensors computed from the function's arguments (so neither weights, nor what is made of weights
-    alone, as their half-precision copies, nor constants) that an op of the gradient reads, each once however many
-    read it, a view as the tensor it shows. What goes into and out of a loop, branch or inner function counts, and so
-    does what it hands to its gradient, except the stacks of a loop. Left out is what has no shape in the trace, as the
-    workspace of a fused batch norm on a GPU; so trace with full shapes. This is what the graph asks for: XLA and
-    TensorFlow's own rewriting may keep less.
+    Counted are tensors that an op of the gradient reads and that are computed from the function's arguments: neither
+    weights, nor what is computed of weights alone, as their half-precision copies, nor constants. Each counts once,
+    whatever the number of its readers; a reshape counts as its source. Inputs and outputs of a loop, branch or inner
+    function count, and so does what it passes to its gradient, except the stacks of a loop. Tensors without a shape in
+    the trace are excluded, as the workspace of a fused batch norm on a GPU; so trace with full shapes. This is what the
+    graph needs: XLA and TensorFlow's own rewriting may keep less.
 
     The gradient is of the sum of the function's outputs. Its ops stay in the function's graph, so that what is
     counted in that graph must be counted before.
@@ -50,7 +50,7 @@ def _gradients(function: tf.types.experimental.ConcreteFunction, sought: set[int
 
 
 def _read_from(before: set[str], wanted: Iterable[tf.Operation]) -> dict[str, tf.Tensor]:
-    """The tensors of the ops named in `before` that the other ops which `wanted` need read, views resolved."""
+    """The tensors of the ops named in `before` that the other ops which `wanted` need read, reshapes resolved."""
     waiting, seen, kept = [op for op in wanted if op.name not in before], set(), {}
     while waiting:
         op = waiting.pop()
@@ -67,7 +67,7 @@ def _read_from(before: set[str], wanted: Iterable[tf.Operation]) -> dict[str, tf
 
 
 def _shown(tensor: tf.Tensor) -> tf.Tensor:
-    """The tensor whose memory a view shares."""
+    """The tensor whose memory a reshape shares."""
     while tensor.op.type in _ALIASES:
         tensor = tensor.op.inputs[tensor.value_index if tensor.op.type == "IdentityN" else 0]
     return tensor

@@ -107,7 +107,7 @@ def advice_on_batch(detector: keras.Model, images: tf.Tensor, image_size: tf.Ten
     if flat:
         return [f"{message} But the images hardly vary themselves, so the preprocessing may be right."]
     if 1 / _MISTAKE <= found.ratio <= _MISTAKE:
-        return [f"{message} If that is how your images are, all is well."]
+        return [f"{message} If your images are like that, ignore this warning."]
     raise FreezeError(message)
 
 

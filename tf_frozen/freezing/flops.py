@@ -32,7 +32,7 @@ def step_multiply_adds(
     where nothing before it trains, and a frozen one at the input once. Counted as by `multiply_adds`.
 
     With `lanes` 128 these are what the matrix units of a TPU, 128 × 128, compute: the channels that go into and come
-    out of a convolution or matrix product are filled up to a multiple of it. Einsums count as they are.
+    out of a convolution or matrix product are padded to a multiple of it. Einsums count as they are.
     """
     ids = {id(variable) for variable in trained}
     split: dict[str, dict[str, list[tf.Variable]]] = {}
@@ -96,7 +96,7 @@ def _matrix_product(op: tf.Operation, lanes: int) -> int | None:
 
 
 def _filled(shape: Iterable[int | None], lanes: int) -> list[int | None]:
-    """The sizes, the last of them filled up to a multiple of `lanes`."""
+    """The sizes, the last of them padded to a multiple of `lanes`."""
     *outer, channels = shape
     return [*outer, channels and -(-channels // lanes) * lanes]
 

@@ -39,7 +39,7 @@ def savings(
     33.696 M with them. forward_flops are the multiply-adds of `batch` images of `frame` (height, width)
     pixels, `detector.frame` if not given, in `detector.detect_once`, or None without `count_flops`: counting
     traces that, which takes seconds. step_flops are those of a training step on them, forward and backward;
-    tpu_step_flops, those with all channels filled up to the 128 lanes of a TPU's matrix unit, whose share is within
+    tpu_step_flops, those with all channels padded to the 128 lanes of a TPU's matrix unit, whose share is within
     0.04 of the paper's Figure 1; activation_bytes, what the step keeps for its backward pass (see
     `activation_bytes`). optimizer_bytes are the slots and averages of what trains, and checkpoint_bytes the tensors
     of a checkpoint that holds `checkpoints`, 'trained' or 'everything'; both None without an optimizer.
@@ -123,7 +123,7 @@ def _notes(savings: dict[str, Any]) -> list[str]:
         height, width = savings["frame"]
         notes.append(
             f"Multiply-adds (of convolutions and matrix products) and activations are those of a training step on "
-            f"{images} of {height} × {width} pixels; in {_LANES} lanes, channels are filled up to a multiple of it."
+            f"{images} of {height} × {width} pixels; in {_LANES} lanes, channels are padded to a multiple of it."
         )
     if savings["optimizer"]:
         notes.append(f"The optimizer is {savings['optimizer']}: its slots and averages.")

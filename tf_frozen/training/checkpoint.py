@@ -73,7 +73,7 @@ class Checkpoints:
             self._root, self._left_out = without(self._detector, optimizer, ()), {}
 
     def left_out(self) -> dict[str, str]:
-        """The fingerprints of what a checkpoint written now would leave out, by path."""
+        """The fingerprints of what a checkpoint written now would exclude, by path."""
         if not self._from_source:
             return {}
         now = fingerprints(obtainable(self._detector))
@@ -119,7 +119,7 @@ class Checkpoints:
             if not why:
                 self._list.warn(used=path)
                 return self._restore(path)
-            _LOGGER.warning("Checkpoint %s is damaged and is passed over: %s", path, why)
+            _LOGGER.warning("Checkpoint %s is damaged and is skipped: %s", path, why)
             self._damaged.append(path)
         damaged = {path: "damaged" for path in self._damaged if path != self._list.unfinished()}
         missing = {path: f"without its files {files}" for path, files in self._list.lost().items()}

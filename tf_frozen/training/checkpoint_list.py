@@ -48,7 +48,7 @@ class CheckpointList:
         return self._saving() if self._saving() not in (self._listed() or []) else None
 
     def warn(self, used: str | None) -> None:
-        """Logs where the list cannot be read, and which newer checkpoints than the one used are passed over."""
+        """Logs where the list cannot be read, and which newer checkpoints than the one used are skipped."""
         step = step_in_name(used) if used else -1
         instead = f"{os.path.basename(used)} is used" if used else "no other is left"
         if self._listed() is None and used and used != self._saving():
@@ -63,7 +63,7 @@ class CheckpointList:
         for path in complete_checkpoints(self._directory):
             if step_in_name(path) > step and path not in usable:
                 _LOGGER.warning(
-                    "Checkpoint %s is not in the run's list (%s) and is passed over; %s.",
+                    "Checkpoint %s is not in the run's list (%s) and is skipped; %s.",
                     path, self._path(_LIST), instead,
                 )  # fmt: skip
 

@@ -36,9 +36,9 @@ def check_scored(val: DataSource, known: Sequence[Category], known_file: str) ->
             f"{val} has categories {unknown} that the training data lacks: {known_file} has "
             f"{[tuple(category) for category in known]}. Use the same."
         )
-    left_out = [category.name for category in known if category not in val.categories]
-    if left_out:
-        names = ", ".join(left_out[:10]) + (f" and {len(left_out) - 10} more" if left_out[10:] else "")
+    excluded = [category.name for category in known if category not in val.categories]
+    if excluded:
+        names = ", ".join(excluded[:10]) + (f" and {len(excluded) - 10} more" if excluded[10:] else "")
         _LOGGER.warning(
             f"{val} lists {len(val.categories)} of the {len(known)} categories of {known_file}. "
             f"Detections of the others are not scored: {names}."

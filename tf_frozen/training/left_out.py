@@ -1,4 +1,4 @@
-"""Records the frozen weights that a checkpoint leaves out: their fingerprints, and the source to reload them from."""
+"""Records the frozen weights that a checkpoint excludes: their fingerprints, and the source to reload them from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _KEY = "left_out/.ATTRIBUTES/py_state"
 
 
 class LeftOut(tf.train.experimental.PythonState):
-    """Is saved in the checkpoint itself, as JSON {source, backbone, digest, fingerprints by variable path}."""
+    """The record in the checkpoint itself, as JSON {source, backbone, digest, fingerprints by variable path}."""
 
     def __init__(self, detector: keras.Model, fingerprints: Mapping[str, str]):
         self.fingerprints = dict(fingerprints)
@@ -37,7 +37,7 @@ def read_left_out(path: str) -> dict | None:
 
 
 def described(detector: keras.Model) -> tuple[str | None, str | None]:
-    """Where the weights of the detector's backbone come from, and the backbone's class and arguments, in words."""
+    """Describes the source of the backbone's weights, and the backbone's class and arguments."""
     backbone = getattr(detector, "backbone", None)
     if backbone is None:
         return None, None
@@ -57,7 +57,7 @@ def check_same(path: str, record: Mapping, detector: keras.Model, variables: Map
     changed = [name for name in there if name in here and here[name] != there[name]]
     rows = {"that this backbone lacks": missing, "of other values or shape": changed}
     raise RunError(
-        f"Checkpoint {path} was trained on another backbone, whose {len(there)} frozen variables it leaves out:\n"
+        f"Checkpoint {path} was trained on another backbone, whose {len(there)} frozen variables it excludes:\n"
         f"  there {record['backbone']}, weights: {record['source']}, digest {record['digest'][:12]}\n"
         f"  here  {backbone}, weights: {source or 'random'}, digest {digest(here)[:12]}\n"
         + "\n".join(listing(f"variables {title}", names) for title, names in rows.items() if names)

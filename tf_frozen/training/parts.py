@@ -12,7 +12,7 @@ from tf_frozen.errors import ConfigError
 from tf_frozen.evaluation.metric import Metric, check_metrics
 from tf_frozen.keras_flavor import keras
 
-_MAKE_IT = "Give what makes it instead, which the run calls where it has to be made: detector=lambda: ..."
+_MAKE_IT = "Give a function that returns it, which the run calls in the right context: detector=lambda: ..."
 
 
 def makes_data(part: DataSource | Callable[[], DataSource]) -> Callable[[], DataSource]:

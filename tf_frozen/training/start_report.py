@@ -84,7 +84,7 @@ def log_changes(before: Sequence[str]) -> None:
     changed = (line for line in difflib.ndiff(before, now) if line[0] in "-+")
     changes = [line for line in changed if line[2:3] not in ("", "#") and line[2:9] != "import "]
     if changes:
-        _LOGGER.warning("The configuration is not the one that this run had so far:\n  %s", "\n  ".join(changes))
+        _LOGGER.warning("The configuration differs from that of the run so far:\n  %s", "\n  ".join(changes))
 
 
 def check_until(until: int | None, train_steps: int) -> None:

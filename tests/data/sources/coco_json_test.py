@@ -187,7 +187,7 @@ class CocoJsonTest(SmallSetTestCase):
         with self.assertLogs("tf_frozen", "WARNING") as logs:
             source = self.source(drop_faulty_boxes=True)
 
-        self.assertIn("Left out 1 of the boxes", logs.output[0])
+        self.assertIn("Excluded 1 faulty boxes", logs.output[0])
         self.assertEqual(source.examples[0].annotation_ids, [13])
         self.assertEqual([row["id"] for row in source.ground_truth["annotations"]], [12, 13])
 

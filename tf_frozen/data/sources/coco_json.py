@@ -74,7 +74,7 @@ class CocoJson(Checked, ImageFiles):
         if faults or len(without) == len(inspection.document["annotations"]):
             raise DataError(_explain(faults or dropped, annotations, images), faults or dropped)
         if dropped:
-            _logger.warning("Left out %d of the boxes of %s: faulty", len(without), annotations)
+            _logger.warning("Excluded %d faulty boxes of %s", len(without), annotations)
         if inspection.warnings:
             _logger.warning("%s\n%s", annotations, describe(inspection.warnings, _WARNINGS_SHOWN))
         # All arguments are kept: a run writes them to its config.gin.
