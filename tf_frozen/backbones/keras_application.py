@@ -124,7 +124,7 @@ def _load(constructor: Callable[..., keras.Model], application: str, weights: st
             f"without its top, or use random ones: BACKBONE_MODE = 'scratch' to train them, 'frozen_random' to freeze "
             f"them."
         ) from error
-    _mend_variance(network)
+    _fix_variance(network)
     return network
 
 
@@ -138,7 +138,7 @@ def _fetched(build: Callable[..., keras.Model], weights: str) -> list[np.ndarray
         keras.mixed_precision.set_global_policy(policy)
 
 
-def _mend_variance(network: keras.Model) -> None:
+def _fix_variance(network: keras.Model) -> None:
     """Squares what the EfficientNet files hold for the variance of the pixels: it is their deviation.
 
     Keras divides by another √deviation where `weights` is 'imagenet' and leaves it wrong with a file of one's own

@@ -49,13 +49,13 @@ def saved_variables(root: tf.train.Checkpoint) -> dict[str, tf.Variable]:
 
 
 def without(
-    detector: keras.Model, optimizer: keras.optimizers.Optimizer, left_out: Collection[tf.Variable]
+    detector: keras.Model, optimizer: keras.optimizers.Optimizer, excluded: Collection[tf.Variable]
 ) -> tf.train.Checkpoint:
-    """A root that saves detector and optimizer under the same paths as ever, but for the variables `left_out`."""
+    """A root that saves detector and optimizer under their usual paths, without the variables `excluded`."""
     whole = tf.train.Checkpoint(detector=detector, optimizer=optimizer)
-    if not left_out:
+    if not excluded:
         return whole
-    absent = {id(variable) for variable in left_out}
+    absent = {id(variable) for variable in excluded}
     kept = tf.__internal__.tracking.AutoTrackable()
     for path, variable in saved_variables(whole).items():
         part, *names = path.split("/")

@@ -75,7 +75,7 @@ class CheckpointList:
             os.fsync(file.fileno())
 
     def finish(self) -> None:
-        """Ends what `begin` began: the list names the checkpoint now."""
+        """Ends what `begin` started: the list now names the checkpoint."""
         sync(self._path(_LIST))
         os.remove(self._path(SAVING))
 

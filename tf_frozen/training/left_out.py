@@ -27,7 +27,7 @@ class LeftOut(tf.train.experimental.PythonState):
         return json.dumps(record | {"fingerprints": self.fingerprints})
 
     def deserialize(self, string_value: str) -> None:
-        """Nothing: a record was compared before the checkpoint was restored, and is this one."""
+        """Does nothing: the record was compared before the checkpoint was restored."""
 
 
 def read_left_out(path: str) -> dict | None:

@@ -12,7 +12,7 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 @contextlib.contextmanager
 def precision_of_layers(policy: str) -> Iterator[None]:
-    """Layers made within it compute by this Keras policy, one of PRECISIONS; Keras's own setting holds again after."""
+    """Layers made within it compute by this Keras policy, one of PRECISIONS; Keras's setting is restored."""
     before = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy(policy)
     try:

@@ -32,7 +32,7 @@ class RunAudit:
         self.current: Audit | None = None
 
     def begin(self, batches: TrainBatches | CachedBatches, step: int) -> None:
-        """Begins the audit of the phase that a run starts or goes on with after `step` steps; FreezeError."""
+        """Begins the audit of the phase that a run starts or resumes after `step` steps; FreezeError."""
         self._begin(batches, self._earlier(step) if step else None)
 
     def next_phase(self, batches: TrainBatches | CachedBatches) -> None:
