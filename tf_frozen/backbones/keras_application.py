@@ -139,7 +139,7 @@ def _fetched(build: Callable[..., keras.Model], weights: str) -> list[np.ndarray
 
 
 def _fix_variance(network: keras.Model) -> None:
-    """Squares what the EfficientNet files hold for the variance of the pixels: it is their deviation.
+    """Squares the pixel variance in EfficientNet files, which hold the standard deviation there.
 
     Keras divides by another √deviation where `weights` is 'imagenet' and leaves it wrong with a file of one's own
     (tensorflow/tensorflow issue 49930).

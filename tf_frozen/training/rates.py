@@ -29,7 +29,7 @@ def factors(rates: Sequence[tuple[str, float]], paths: Mapping[str, tf.Variable]
 def scale_updates(
     optimizer: keras.optimizers.Optimizer, scaled: Sequence[tuple[tf.Variable, float]]
 ) -> keras.optimizers.Optimizer:
-    """Makes an optimizer change these variables by the factor given of what it would; returns the optimizer.
+    """Scales the updates of these variables by the factors given; returns the optimizer.
 
     The update is scaled and not the gradient, which Adam divides by its size. Decay of weights is scaled too.
     """
