@@ -40,7 +40,9 @@ def inspect_files(files: Sequence[str], decode: bool) -> list[Header | Problem]:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `inspect_file` has its own limit
         executor = stack.enter_context(concurrent.futures.ThreadPoolExecutor())
         # Closed first, so that an interrupt does not wait for the files that are left.
-        found = stack.enter_context(contextlib.closing(executor.map(functools.partial(inspect_file, decode=decode), files)))
+        found = stack.enter_context(
+            contextlib.closing(executor.map(functools.partial(inspect_file, decode=decode), files))
+        )
         counter = stack.enter_context(Counter(len(files), "checking", "images"))
         return list(counter.over(found))
 
