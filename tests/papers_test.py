@@ -38,7 +38,7 @@ MILLIONS = {
     "official/fastrcnn_resnet101_fpn_cascade": (115.2, 53.6),
     "official/fastrcnn_resnet101_nasfpn": (100.5, 38.9),
     "official/fastrcnn_resnet101_nasfpn_cascade": (132.9, 71.3),
-    "official/retinanet_resnet101_fpn": (71.92, 10.35),  # paper.md's 10.58 M with 91 classes in place of 80
+    "official/retinanet_resnet101_fpn": (71.92, 10.35),  # paper.md's 10.58 M with 91 classes instead of 80
     "official/retinanet_resnet101_nasfpn": (89.64, 28.07),
     "b7_nasfpn_cascade_coco": (185, 122.9),  # 185 M in arXiv 2012.07177, of the same detector
 }
@@ -85,7 +85,7 @@ def build_behind_the_backbone(detector):
 
 
 def model_garden_with(network):
-    """Model Garden's module of ResNets as the backbone sees it, with this function in place of its class."""
+    """Model Garden's module of ResNets as the backbone sees it, with this function instead of its class."""
     module = types.SimpleNamespace(**{**vars(resnet._model_garden()), "ResNet": network})
     return mock.patch.object(resnet, "_model_garden", lambda: module)
 

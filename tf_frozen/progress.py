@@ -19,7 +19,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class Counter:
-    """Counts `unit`s done out of `total`, with rate and time left; on a terminal as a bar, else a line now and then.
+    """Counts `unit`s done out of `total`, with rate and time left; on a terminal as a bar, else as occasional lines.
 
     Shows nothing where information is not logged. Use inside `with`, so that an error leaves the terminal in order.
     """

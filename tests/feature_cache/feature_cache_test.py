@@ -269,14 +269,14 @@ class FeatureCacheTest(tf.test.TestCase):
                     self.build()
                 return batches
 
-        strangers = pathlib.Path(self.folder, "download.part")
-        strangers.parent.mkdir()
-        strangers.write_text("of somebody else")
-        (strangers.parent / "features-00000-of-00001.shard.part").write_text("of a build that was killed")
+        foreign = pathlib.Path(self.folder, "download.part")
+        foreign.parent.mkdir()
+        foreign.write_text("of somebody else")
+        (foreign.parent / "features-00000-of-00001.shard.part").write_text("of a build that was killed")
         cache = FeatureCache(lab.COPIES, "float32", shard_bytes=300_000)
         with mock.patch("tf_frozen.feature_cache.build.Counter", AtWork):
             cache.build(lab.batches(), self.model, self.folder)
-        self.assertEqual([path.name for path in strangers.parent.glob("*.part")], ["download.part"])
+        self.assertEqual([path.name for path in foreign.parent.glob("*.part")], ["download.part"])
 
     def test_where_it_cannot_write(self):
         blocked = pathlib.Path(self.folder)

@@ -9,7 +9,7 @@ DATA, A, B = (frozenset([name]) for name in ("data", "a", "b"))
 class DataflowTest(tf.test.TestCase):
     def setUp(self):
         super().setUp()
-        self.a, self.b, self.stranger = (tf.Variable(tf.ones([2, 2]) * k) for k in (1.0, 2.0, 3.0))
+        self.a, self.b, self.other = (tf.Variable(tf.ones([2, 2]) * k) for k in (1.0, 2.0, 3.0))
 
     def sources(self, function, kind="MatMul", **options):
         """The sources of the inputs of each op of a kind in the trace of `function`."""
@@ -20,7 +20,7 @@ class DataflowTest(tf.test.TestCase):
     def test_through_the_graph(self):
         def function(x):
             y = tf.matmul(x, tf.transpose(tf.cast(self.a, tf.float32)) + 1.0)
-            return tf.matmul(y, self.stranger * self.b)
+            return tf.matmul(y, self.other * self.b)
 
         self.assertEqual(self.sources(function), [[DATA, A], [DATA | A, B | {"other"}]])
 

@@ -23,10 +23,10 @@ class Backbone(Configured, keras.Model):
     """A network that maps preprocessed images [batch, H, W, 3] to {level: [batch, ⌈H/2^level⌉, ⌈W/2^level⌉, channels]}.
 
     `frozen` keeps pretrained weights as they are (paper, section 3), `fine_tune` trains them, `scratch` trains
-    random ones, and `frozen_random` keeps random ones: a control experiment that has to be asked for by name.
-    `frozen_with_adapters` trains residual adapters alone, and `fine_tune_with_adapters` all weights and them; where
-    they stand, `adapters` says; other modes have none. A model that holds a frozen backbone does not make it train by
-    its own `trainable`; the backbone's own does, and that of its layers. Raises FreezeError when weights that were
+    random ones, and `frozen_random` keeps random ones, a control experiment that is never the default.
+    `frozen_with_adapters` trains residual adapters alone, and `fine_tune_with_adapters` trains them and all weights;
+    `adapters` says where they are added; other modes have none. Setting `trainable` of a model around a frozen backbone
+    does not make it train; setting that of the backbone or its layers does. Raises FreezeError when weights that were
     never trained would be frozen, ConfigError for an unknown mode and for one that lacks adapters.
     """
 

@@ -60,22 +60,23 @@ _LOGGER = logging.getLogger(__name__)
 
 @gin.configurable
 class Run(Checked, metaclass=KeepsConfiguration):
-    """Binds a detector, data and an optimizer to `model_dir`; each is built only when a command needs it.
+    """Binds a detector, data and an optimizer to `model_dir`; each is built only when it is needed.
 
-    `detector`, `train_data`, `val_data` and `optimizer` are instances or called without arguments (in gin: `@RCNN`,
-    with no parentheses). What a run that is made in Python is not given, `runs/train_on_coco_json.gin` gives. When its
-    training starts, all of it is written to config.gin, by which commands open the run; ConfigError for what cannot be.
+    `detector`, `train_data`, `val_data` and `optimizer` are instances, or callables without arguments (in gin: `@RCNN`,
+    without parentheses). A run made in Python takes all that it is not given from `runs/train_on_coco_json.gin`. When
+    its training starts, the whole configuration is written to config.gin, by which commands open the run. Raises
+    ConfigError for a part that cannot be written.
 
-    Without `train_steps`, `length` gives them once the data are known, as the macro TRAIN_STEPS too. The val split is
-    scored every `evaluate_every` steps, 0 for at the end only; None is about ten times. `validation` says on how many
-    images, and what becomes of the best checkpoint. `precision` is what layers compute in: 'float32', 'mixed_bfloat16'
-    or 'mixed_float16', whose loss is scaled; weights, losses, box coding and NMS keep float32. `checkpoints` is what
-    they hold: 'trained' leaves out frozen weights of the backbone that can be reloaded from their source, 'everything'
-    nothing. `feature_cache` is the folder of a cache that `tf-frozen cache` made of this configuration:
-    steps read the backbone's features there and open no image. `policy` decides what trains, and until which step; None
-    is the backbone's mode alone. `rates` are factors of the learning rate for parts, as ('backbone/.*', 0.1). `metrics`
-    are instances or called without arguments, and score the val split; the headline of the first decides which
-    checkpoint is the best. If there are none, they are COCO's.
+    Without `train_steps`, `length` computes them from the data, and sets the macro TRAIN_STEPS too. The val split is
+    scored every `evaluate_every` steps; 0 scores at the end only, None about ten times. `validation` sets the number of
+    images, and whether the best checkpoint is kept. `precision` of the layers is 'float32', 'mixed_bfloat16' or
+    'mixed_float16', whose loss is scaled; weights, losses, box coding and NMS keep float32. `checkpoints` hold
+    'everything', or with 'trained' exclude frozen backbone weights that can be reloaded from their source.
+    `feature_cache` is the folder of a cache that `tf-frozen cache` built with this configuration: steps read the
+    backbone's features there and open no image. `policy` decides what trains, and until which step; with None the
+    backbone's mode decides. `rates` are factors of the learning rate for parts, as ('backbone/.*', 0.1). `metrics` are
+    instances, or callables without arguments, that score the val split; the headline of the first decides which
+    checkpoint is the best. The default is COCO's.
     """
 
     def __init__(
@@ -177,7 +178,7 @@ class Run(Checked, metaclass=KeepsConfiguration):
         self.configuration.complete(made, strict)
 
     def _follow_data(self, train_data: DataSource) -> None:
-        """Gives macros that are computed, and `train_steps`, their values; a run that goes on keeps those it has."""
+        """Gives macros that are computed, and `train_steps`, their values; a resumed run keeps those it has."""
         goes_on = self._has_checkpoint()
         pin_computed(self.directory.config() if goes_on else ())
         if self._length is None or self.train_steps is not None:
@@ -189,7 +190,7 @@ class Run(Checked, metaclass=KeepsConfiguration):
 
     @in_configuration
     def feature_source(self) -> tuple[TrainBatches, Detector]:
-        """What a feature cache is made of: the training batches, and the detector whose backbone they go through."""
+        """Returns the inputs of a feature cache: the training batches, and the detector with its backbone."""
         (train_data,) = read_all(self._train_data)
         self._follow_data(train_data)
         keras.utils.set_random_seed(self.seed)  # as in `train`, so that random frozen weights are the same
@@ -283,7 +284,7 @@ class Run(Checked, metaclass=KeepsConfiguration):
 
     @property
     def magnification(self) -> dict[str, Any] | None:
-        """What `magnification.of_training` gave for the training images; None for a run without it."""
+        """The magnification of the training images (`magnification.of_training`); None if it is not recorded."""
         return self.directory.magnification()
 
     def _validate(self, checkpoints: Checkpoints, interrupt: StopOnInterrupt) -> Validate:

@@ -29,10 +29,10 @@ _NEEDED = ("detector", "train_data", "val_data")
 
 
 class KeepsConfiguration(type):
-    """The metaclass of what gin configures: an instance keeps, as `configuration`, the one that it was made in.
+    """Metaclass of a class that gin configures: an instance keeps the configuration in which it was constructed.
 
-    That is the active one, or the process's own where gin binds arguments of the class. Where neither is, it is the
-    recipe's, in which the arguments that are given replace its own, and gin gives the others.
+    `configuration` is the active one, or that of the process if gin binds arguments of the class. Otherwise it is that
+    of the recipe, in which the given arguments replace its own; gin supplies the others.
     """
 
     @property
@@ -74,9 +74,9 @@ class OfProcess(Configuration):
 
 
 class PythonConfiguration(Configuration):
-    """The recipe's, in which arguments of the class `kind` replace its own; raises ConfigError where some are missing.
+    """The recipe's configuration, with given arguments of the class `kind`; raises ConfigError if some are missing.
 
-    Numbers and strings go to the macros that the recipe takes them from, so that TRAIN_STEPS is the schedule's too.
+    Numbers and strings are set as the macros that the recipe takes them from, so that TRAIN_STEPS reaches the schedule.
     """
 
     def __init__(self, kind: type, given: Mapping[str, Any]):

@@ -245,7 +245,7 @@ class BatchesTest(tf.test.TestCase):
         tf.nest.map_structure(self.assertAllEqual, whole[2], tail[0])
 
     def test_the_other_image_is_any_and_drawn_apart_from_how_the_image_itself_is(self):
-        """A mix that gives the other's objects in place of the image's, classes telling which image they are of."""
+        """A mix that gives the other's objects instead of the image's, classes telling which image they are of."""
         classes = [{"classes": [n, 1, 1]} for n in range(1, 5)]
         copies = shapes.source(self.get_temp_dir(), (False, True, True), classes)
         both = {"placement": ScaleJitter(0.3, 1.0), "augmentation": (QuarterTurns(False),)}
