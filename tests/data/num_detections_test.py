@@ -31,8 +31,12 @@ class NumDetectionsTest(tf.test.TestCase):
         self.assertEqual([num_detections(path), num_detections(path, most=300)], [800, 300])
         with self.assertRaisesRegex(DataError, "nowhere.json"):
             num_detections("nowhere.json")
-        for limits in ({"least": 0}, {"least": 300, "most": 200}):
-            with self.assertRaisesRegex(ConfigError, "num_detections.least is "):
+        for limits, message in (
+            ({"least": 0}, "num_detections.least is 0; it must be an integer from 1 to "),
+            ({"most": 2.5}, "num_detections.most is 2.5; it must be an integer from 1 to "),
+            ({"least": 300, "most": 200}, "num_detections.most is 200, which is below num_detections.least, 300"),
+        ):
+            with self.assertRaisesRegex(ConfigError, message):
                 num_detections(path, **limits)
 
     def test_the_objects_of_a_tile(self):

@@ -1,11 +1,11 @@
-"""Classes whose constructor arguments are checked against their annotations: types, and ranges of numbers."""
+"""Classes and functions whose arguments are checked against their annotations: types, and ranges of numbers."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tf_frozen.config.value_types import fault, fits, parameter_types
@@ -22,10 +22,23 @@ class Checked:
         return new(cls) if new is object.__new__ else new(cls, *args, **kwargs)
 
 
-def check_arguments(kind: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Raises ConfigError for an argument that does not fit the constructor's annotation."""
-    types = _annotated(kind)
-    for name, value in named(kind.__init__, args, kwargs).items():
+def checked(function: Callable) -> Callable:
+    """Decorates a function: an argument that is not of its annotated type or out of its range is a ConfigError."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        check_arguments(function, args, kwargs)
+        return function(*args, **kwargs)
+
+    call.__signature__ = inspect.signature(function)  # where gin looks for the parameters
+    return call
+
+
+def check_arguments(kind: Callable, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Raises ConfigError for an argument that does not fit the annotation of a function or of a class's constructor."""
+    of_class = inspect.isclass(kind)
+    types = _annotated(kind) if of_class else parameter_types(kind)
+    for name, value in named(kind.__init__ if of_class else kind, args, kwargs).items():
         if not fits(value, types.get(name, Any)):
             raise ConfigError(fault(f"{kind.__name__}.{name}", value, types[name]))
 

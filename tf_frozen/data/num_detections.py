@@ -10,6 +10,7 @@ from typing import Any
 import gin
 import numpy as np
 
+from tf_frozen.config.checked import checked
 from tf_frozen.config.ranges import Frame, PositiveFloat, PositiveInt
 from tf_frozen.data.checks.boxes import is_object
 from tf_frozen.data.sources import coco_file
@@ -23,6 +24,7 @@ _CELLS = 4  # of a grid, a side of the window
 
 
 @gin.configurable
+@checked
 def num_detections(
     annotations: str,
     least: PositiveInt = LEAST,
@@ -44,13 +46,10 @@ def num_detections(
 
     Raises:
       DataError: the file cannot be read as a COCO JSON.
-      ConfigError: `least` or `most` is not above 0, or `most` is below `least`.
+      ConfigError: an argument is out of its range, or `most` is below `least`.
     """
-    if not 0 < least <= most:
-        raise ConfigError(
-            f"num_detections.least is {least!r} and num_detections.most {most!r}; both must be integers above 0, the "
-            "first not above the second."
-        )
+    if most < least:
+        raise ConfigError(f"num_detections.most is {most}, which is below num_detections.least, {least}.")
     window = frame and tuple(side / magnification for side in frame)
     return detections_for(most_objects(coco_file.read(annotations)["annotations"], window), least, most)
 
