@@ -86,7 +86,7 @@ def measure(folder: str, rounds: int, steps: int) -> dict[str, dict[str, float]]
 
 
 def timed(call: Callable[[object], object], batches: Iterable, count: int) -> float:
-    """Seconds of a call on each of so many batches after the first, with their reading."""
+    """Seconds of calls on a number of batches after the first, with reading them."""
     iterator = iter(batches)  # held until the clock has stopped
     started = 0.0
     for number, batch in enumerate(itertools.islice(iterator, count + 1)):

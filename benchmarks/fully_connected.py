@@ -66,7 +66,7 @@ def step_seconds(gin_file: str, rounds: int, steps: int) -> dict[str, list[float
 
 
 def in_turns(calls: Calls, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each call by round; the first, in which graphs are traced, is left out."""
+    """Seconds of each call by round; the first, in which graphs are traced, is excluded."""
     seconds = {name: [] for name in calls}
     for turn in range(rounds + 1):
         for name, call in calls.items():

@@ -109,7 +109,7 @@ def made(name: str, folder: Path) -> list[str]:
 
 
 def fashion(split: str) -> Iterator[tuple]:
-    """Scenes on crops of the training tiles; train and val have cut-outs and tiles of their own, of the train half."""
+    """Scenes on crops of the training tiles; train and val have different cut-outs and tiles, of the train half."""
     everything = cut_outs("train")
     own = np.arange(len(everything.images)) % 2 == (split == "val")
     objects = everything._replace(images=everything.images[own], classes=everything.classes[own])

@@ -1,4 +1,4 @@
-r"""Runs the quickstart with several seeds, each in a process of its own, and prints every score and the median.
+r"""Runs the quickstart with several seeds, each in a separate process, and prints every score and the median.
 
 Example: python benchmarks/quickstart_seeds.py --seeds 0 1 2 --output runs/seeds
 

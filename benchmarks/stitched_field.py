@@ -21,7 +21,7 @@ from tf_frozen import cli
 SIDE, ROWS, COLUMNS = 128, 2, 4  # of a tile in pixels, and of the field in tiles
 TRAIN_TILES = 24
 FRAME = 256
-FINER = 4  # drawn so many times finer
+FINER = 4  # the factor by which drawings are finer
 TILES = ("TILES = @Tiles()", f"Tiles.magnification = {FRAME / SIDE}")
 
 

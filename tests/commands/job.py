@@ -1,4 +1,4 @@
-"""A small training job on a few NEON tiles, and its commands, run here or in processes of their own."""
+"""A small training job on a few NEON tiles, and its commands, run here or in separate processes."""
 
 import contextlib
 import functools
@@ -108,7 +108,7 @@ def saved_step(model_dir):
 
 
 class Process:
-    """`tf-frozen` in a process of its own; what it says goes to the file `log`."""
+    """`tf-frozen` in a separate process; what it says goes to the file `log`."""
 
     def __init__(self, words, log, folder):
         self._log = str(log)

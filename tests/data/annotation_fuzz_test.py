@@ -8,7 +8,7 @@ import tensorflow as tf
 class AnnotationFuzzTest(tf.test.TestCase):
     @pytest.mark.slow
     def test_mutated_annotations_and_results_are_read_or_refused_in_words(self):
-        # In a process of its own, because pycocotools could crash it.
+        # In a separate process, because pycocotools could crash it.
         words = [sys.executable, "-m", "tests.data.annotation_fuzz", "20000", "2000"]
         done = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=900)
         lines = done.stdout.splitlines()

@@ -20,7 +20,7 @@ CATEGORIES = [Category(number, f"class {number}") for number in range(1, 157)]
 
 
 class PicturesTestCase(tf.test.TestCase):
-    """A test with pictures of its own on disk."""
+    """A test with its own pictures on disk."""
 
     def example(self, number, boxes=(), classes=None, crowd=None, picture=None):
         """A picture of 20 × 20 pixels of one grey, 4 times its number, unless another is given."""

@@ -1,4 +1,4 @@
-"""One picture of three shapes, each of a class and a colour of its own, with its polygons."""
+"""One picture of three shapes, each with its own class, colour and polygons."""
 
 import dataclasses
 import os
@@ -11,13 +11,13 @@ from tf_frozen.data.example import Example
 from tf_frozen.data.sources.image_files import ImageFiles
 
 HEIGHT, WIDTH = 120, 160
-# Corners (x, y), none of them symmetric, so that a wrong flip or turn shows; each has a colour of its own.
+# Corners (x, y), none of them symmetric, so that a wrong flip or turn shows; each has its own colour.
 SHAPES = (
     [(10, 10), (70, 20), (30, 50)],
     [(90, 15), (150, 15), (150, 35), (110, 35), (110, 60), (90, 60)],
     [(20, 70), (60, 65), (75, 110), (40, 90)],
 )
-FINER = 8  # drawn so many times finer, as Pillow's polygons hold the pixels of their outline too
+FINER = 8  # the factor by which they are drawn finer, as Pillow's polygons hold the pixels of their outline too
 BACKGROUND, COLORS = (0, 0, 0), ((255, 0, 0), (0, 255, 0), (0, 0, 255))
 CATEGORIES = [Category(4, "red"), Category(5, "green"), Category(9, "blue")]
 

@@ -26,7 +26,7 @@ VALUES = np.arange(130, 250, dtype=np.float32)  # the padding has none of them
 class Finder(keras.Model):
     """Finds on each frame the box of the pixels of each grey value, of class 1 if odd and 2 if even.
 
-    `noise` moves edges by up to so many pixels, otherwise on each frame; a mask is 1 where its value is.
+    `noise` moves edges by up to that many pixels, otherwise on each frame; a mask is 1 where its value is.
     """
 
     def __init__(self, tiles=None, values=VALUES, tolerance=0.5, noise=0.0, masks=False):
@@ -63,7 +63,7 @@ def _extent(lines):
 
 
 def field(height, width, boxes, values=VALUES):
-    """A black image, uint8, with a rectangle of its own grey value for each box."""
+    """A black image, uint8, with a rectangle of another grey value for each box."""
     image = np.zeros([height, width, 3], np.uint8)
     for (y1, x1, y2, x2), value in zip(np.array(boxes, int), values.astype(int), strict=False):
         image[y1:y2, x1:x2] = value

@@ -26,7 +26,7 @@ def with_ellipses(ground_truth):
 
 
 def found(ground_truth, seed=3):
-    """Some masks of full boxes and some of ellipses, moved a little, with scores of their own."""
+    """Some masks of full boxes and some of ellipses, moved a little, with different scores."""
     rng = np.random.default_rng(seed)
     sizes = {image["id"]: (image["height"], image["width"]) for image in ground_truth["images"]}
     cells = (np.arange(28) + 0.5) / 14 - 1

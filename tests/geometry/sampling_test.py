@@ -30,7 +30,7 @@ class SampleTest(tf.test.TestCase):
 
 class SampleBalancedTest(tf.test.TestCase):
     def counts(self, positives: int, negatives: int, total: int = 32, fraction: float = 0.25) -> list[int]:
-        """Numbers of sampled positives and negatives of an image that has so many of either."""
+        """Numbers of sampled positives and negatives of an image with these numbers of either."""
         row = np.random.default_rng(0).permutation([1] * positives + [0] * negatives + [-1] * 20)
         label = tf.constant(row[np.newaxis])
         masks = sampling.sample_balanced(label == 1, label == 0, total, fraction, tf.constant([3, 4]))

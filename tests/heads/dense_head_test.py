@@ -29,7 +29,7 @@ def small(**options):
 
 
 def outputs(logits=(5.0, -9.0), deltas=(0.0, 0.0, 0.0, 0.0), others=-9.0):
-    """Level 3 of the frame, with logits and deltas of its own for the anchor at PLACE."""
+    """Level 3 of the frame, with other logits and deltas for the anchor at PLACE."""
     all_logits, all_deltas = np.full([1, 16, 2], others, np.float32), np.zeros([1, 16, 4], np.float32)
     all_logits[0, PLACE], all_deltas[0, PLACE] = logits, deltas
     return {3: (tf.constant(all_logits), tf.constant(all_deltas))}

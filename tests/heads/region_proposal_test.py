@@ -26,7 +26,7 @@ def small(**options):
 
 
 def outputs(logit_at_place=5.0, deltas=(0.0, 0.0, 0.0, 0.0), others=-5.0):
-    """Level 3 of the frame, with a logit and deltas of its own for the anchor at PLACE."""
+    """Level 3 of the frame, with another logit and other deltas for the anchor at PLACE."""
     logits, all_deltas = np.full([1, 16], others, np.float32), np.zeros([1, 16, 4], np.float32)
     logits[0, PLACE], all_deltas[0, PLACE] = logit_at_place, deltas
     return {3: (tf.constant(logits), tf.constant(all_deltas))}

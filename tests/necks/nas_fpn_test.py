@@ -27,7 +27,7 @@ class NASFPNSuiteTest(LayerSuite, tf.test.TestCase):
 
 
 class SeparableNASFPNTest(VariantSuite, tf.test.TestCase):
-    """A group norm, four levels from 2, and a cell of its own."""
+    """A group norm, four levels from 2, and a custom cell."""
 
     block_specs = (
         (0, "sum", (0, 1), True),

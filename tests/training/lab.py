@@ -18,7 +18,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 
 
 class Lab:
-    """Starts experiments (functions of this file) in processes of their own."""
+    """Starts experiments (functions of this file) in separate processes."""
 
     def __init__(self):
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
@@ -70,7 +70,7 @@ def text(path):
         return file.read()
 
 
-# ---- experiments, in a process of their own
+# ---- experiments, in separate processes
 
 
 def save_for_ever(folder):

@@ -49,7 +49,7 @@ class PhasesTest(tf.test.TestCase):
                 file.unlink()
 
     def kill_behind_the_switch(self, name):
-        """A run in a process of its own, killed in the second phase."""
+        """A run in a separate process, killed in the second phase."""
         run = self.folder / name
         words = tiny_run.words(self.folder, run, *FREEZE_FIRST, "Run.checkpoint_seconds = 0", files=FILES)
         process = job.Process(words, self.folder / "log", self.folder)

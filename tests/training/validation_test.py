@@ -10,7 +10,7 @@ class ValidationTest(tf.test.TestCase):
         self.assertEqual(intervals, [0, 0, 50, 60, 61, 27720])
         self.assertEqual([Validation().interval(every, 600) for every in (0, 7, 600)], [0, 7, 0])
 
-    def test_looks_at_one_image_for_ten_that_were_trained_on(self):
+    def test_takes_one_image_for_ten_that_were_trained_on(self):
         validation = Validation()
         self.assertEqual([validation.images_of(60, 4, most) for most in (5000, 9)], [24, 9])
         self.assertEqual(validation.images_of(50, 1, 5000), 8)

@@ -30,7 +30,7 @@ def images(size=SIZE):
 
 
 def seed_that_pastes(count):
-    """A seed that pastes all of so many objects, as few draws do."""
+    """A seed that pastes all of the given number of objects, as few draws do."""
     other = objects(*[[0.0, 10 * n, 9, 10 * n + 9] for n in range(count)])
     for number in range(1000):
         _, mixed = CopyPaste()(images()[0], objects(), images()[1], other, tf.constant([7, number]))

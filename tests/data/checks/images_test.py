@@ -16,7 +16,7 @@ from tf_frozen.data.paths import resolve
 TILE = os.path.join(resolve("embedded:neon_trees/val"), "val_0000_0000.jpg")
 
 
-class LookAtTest(tf.test.TestCase):
+class InspectFileTest(tf.test.TestCase):
     def look(self, contents, decode=True):
         path = os.path.join(self.get_temp_dir(), "image")
         with open(path, "wb") as file:
@@ -117,7 +117,7 @@ class LookAtTest(tf.test.TestCase):
         self.assertEqual(inspect_file(path, decode=True), ("unreadable_image", "this is not a regular file"))
 
 
-class LookAtAllTest(tf.test.TestCase):
+class InspectFilesTest(tf.test.TestCase):
     def test_keeps_the_order(self):
         found = inspect_files([TILE, "none", TILE], decode=True)
 
