@@ -46,7 +46,7 @@ class CacheTest(tf.test.TestCase):
         self.assertLess(len(before), int(re.match(r"\d+", count)[0]))
         code, out, error = job.command(*cache, f"--output={output}")
         self.assertEqual(code, 0, f"{out}\n{error}")
-        self.assertRegex(out, r"\d+ of \d+ shards are there and whole")
+        self.assertRegex(out, r"\d+ of \d+ shards are complete")
         self.assertEqual(job.command(*cache, f"--output={folder / 'other'}")[0], 0)
         self.assertEqual(shards(output), shards(folder / "other"))
         self.assertEqual({name: shards(output)[name] for name in before}, before)
