@@ -48,7 +48,7 @@ class OneConvEach(keras.layers.Layer):
 
 
 @gin.configurable
-class Squares(ClassLoss):
+class SquaredError(ClassLoss):
     """Squared error of the probabilities."""
 
     def __init__(self, weight: float = 1.0):
@@ -106,8 +106,8 @@ import tf_frozen.evaluation
 
 OneConvEach.filters = 8
 NECK = @OneConvEach()
-DenseHead.class_loss = @Squares()
-Squares.weight = 2.0
+DenseHead.class_loss = @SquaredError()
+SquaredError.weight = 2.0
 TrainBatches.sampler = @Backwards
 train/CsvBoxes.file = '{folder}/train.csv'
 val/CsvBoxes.file = '{folder}/val.csv'

@@ -11,6 +11,7 @@ from pycocotools.cocoeval import COCOeval
 from tests.evaluation.coco_test import NEON_VAL
 from tf_frozen.errors import DataError
 from tf_frozen.evaluation import coco, report
+from tf_frozen.evaluation.metrics.coco import CocoMasks
 from tf_frozen.export.masks import to_rles
 
 
@@ -103,7 +104,7 @@ class MaskScoresTest(tf.test.TestCase):
             [row[name] for name in ("mask_AP", "mask_AP50", "AP")],
             [metrics[name] for name in ("mask_AP", "mask_AP50", "AP")],
         )
-        text = report.table(metrics, [row])
+        text = report.table(metrics, [row], CocoMasks.meanings)
         self.assertIn("masks: recall with 10 masks an image", text)
         self.assertIn(
             ["category", "instances", "AP", "AP50", "mask_AP", "mask_AP50"], map(str.split, text.splitlines())
