@@ -56,9 +56,13 @@ class CliTest(tf.test.TestCase):
             [sys.executable, "-c", script, *argv],
             text=True,
             env=environment,
-            # A shell's background job ignores Ctrl-C, and so would all that it starts.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
+            **{
+                "stdout": subprocess.PIPE,
+                "stderr": subprocess.PIPE,
+                # A shell's background job ignores Ctrl-C, and so would all that it starts.
+                "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+                **options,
+            },
         )
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
@@ -263,6 +267,26 @@ class EndTest(CliTest):
             self.assertEqual(process.stderr.read(), said.format("No space left on device"))
             process = self.process("talking", "--model_dir", "here", stdout=full, stderr=full)
             self.assertEqual(process.wait(timeout=120), 0)
+
+    def test_a_closed_stream_takes_what_is_written_to_it_and_no_file_gets_its_number(self):
+        path = Path(self.folder, "file")
+        body = f"""
+            import logging, sys
+            from tf_frozen.progress import Counter
+            with open({str(path)!r}, "w") as file:
+                for _ in Counter(2, "steps", "step").over(range(2)):
+                    logging.getLogger('tf_frozen').info('said')
+                    print('y')
+                logging.getLogger('tf_frozen').warning('warned')
+                sys.stdout.flush()
+                sys.exit(min(file.fileno(), 3) - 3)
+            """
+        self.command("filing", body)
+        for closed in ((1,), (1, 2), (0, 1, 2)):
+            process = self.process("filing", "--model_dir", "here", preexec_fn=lambda c=closed: [*map(os.close, c)])
+            _, said = process.communicate(timeout=120)
+            self.assertEqual((process.returncode, said), (0, "" if 2 in closed else "warned\n"))
+            self.assertEqual(path.read_text(), "")
 
     def test_a_reader_that_left_before_the_last_words_is_no_error(self):
         self.command("late", "input()\nprint('done')")

@@ -41,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     That is 0 if it did what it says, 1 if a check found a fault (in data, or a frozen variable that changed), 2 after a
     UserError, such as wrong flags or missing files, 130 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP.
     """
+    _open_streams()
     _quiet_tensorflow()
     _print_any_text()
     flags: set[str] = set()  # of the command, once it is known
@@ -159,6 +160,16 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{self.prog}: {message}\n`{self.prog} --help` shows an example and all flags.")
+
+
+def _open_streams() -> None:
+    """Opens standard streams that are closed, as by the shell's `>&-`, on the null device.
+
+    The next file that is opened would get the number of a closed one, and messages for it.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 (it stays open as long as the process)
 
 
 def _quiet_tensorflow() -> None:

@@ -51,6 +51,7 @@ class WholeJobTest(tf.test.TestCase):
         self.assertEqual(int(said[1]), stopped.saved)
         self.assertLess(stopped.saved, job.STEPS)
         self.assertIn(f"Resuming from step {stopped.saved}:", after.output)
+        self.assertNotIn("The configuration differs", after.output)
         self.assertNotIn("Scores on the val split", stopped.output)
 
     def test_says_what_is_frozen_and_ends_with_scores_and_places(self):

@@ -297,6 +297,20 @@ class BatchTest(tf.test.TestCase):
             self.assertAllInSet(np.isfinite(list(found.values())), [True])
             self.assertAllClose(found["class_loss"], self.losses(kind, **padded)["class_loss"], rtol=1e-4)
 
+    def test_a_graph_need_not_know_how_many_boxes_a_batch_has(self):
+        def rows(count):
+            boxed = ("boxes", "classes", "masks")
+            return {name: value[:, :count] if name in boxed else value for name, value in TARGETS.items()}
+
+        specs = tf.nest.map_structure(lambda x: tf.TensorSpec([2, None, *x.shape[2:]], x.dtype), TARGETS)
+        signature = (tf.TensorSpec(IMAGES.shape), {**specs, "image_size": tf.TensorSpec([2, 2])})
+        for kind in DETECTORS:
+            for count in (0, 1, 2):
+                data = tf.data.Dataset.from_generator(lambda n=count: [(IMAGES, rows(n))], output_signature=signature)
+                found = trained(kind).evaluate(data, verbose=0, return_dict=True)
+                del found["loss"]
+                self.assertAllClose(found, trained(kind).losses_from(trained(kind).features(IMAGES), rows(count)))
+
     def test_other_number_formats_are_taken(self):
         for kind in DETECTORS:
             other = {name: TARGETS[name].astype(np.float64) for name in ("boxes", "classes")}

@@ -79,6 +79,14 @@ class AtLeastOneTest(tf.test.TestCase):
             self.assertAllEqual(given, np.zeros([2, 1, 4]))
             self.assertAllEqual(found, [[expected]] * 2)
 
+    def test_in_a_graph_that_does_not_know_how_many_there_are(self):
+        specs = tf.TensorSpec([2, None, 4]), tf.TensorSpec([2, None], tf.int32)
+        padded = tf.function(boxes.at_least_one, input_signature=specs)
+        for count, expected in ((0, 1), (1, 1), (3, 3)):
+            given, found = padded(tf.ones([2, count, 4]), tf.ones([2, count], tf.int32))
+            self.assertAllEqual(given, tf.fill([2, expected, 4], float(count > 0)))
+            self.assertAllEqual(found, tf.fill([2, expected], int(count > 0)))
+
     def test_some_stay_as_they_are(self):
         some, marks = tf.constant(random_boxes((2, 3), 0)), tf.constant([[1, 2, 0]] * 2)
         for given, expected in zip(boxes.at_least_one(some, marks), (some, marks), strict=True):

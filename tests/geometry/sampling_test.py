@@ -28,6 +28,20 @@ class SampleTest(tf.test.TestCase):
         self.assertAllEqual(mask, [[True, True, True]])
 
 
+class FirstTest(tf.test.TestCase):
+    def test_the_first_of_each_row_then_what_fills_it_up(self):
+        candidates = tf.constant([[False, True, False, True, True], [False, False, True, False, False]])
+        graph = tf.function(
+            sampling.first, input_signature=[tf.TensorSpec([2, None], tf.bool), tf.TensorSpec([], tf.int32)]
+        )
+        for first in (sampling.first, graph):
+            chosen, index = first(candidates, 2)
+            self.assertAllEqual(chosen, [[True, True], [True, False]])
+            self.assertAllEqual(index[0], [1, 3])
+            self.assertEqual(index[1, 0], 2)
+            self.assertAllEqual(first(candidates, 9)[0], [[True] * 3 + [False] * 2, [True] + [False] * 4])
+
+
 class SampleBalancedTest(tf.test.TestCase):
     def counts(self, positives: int, negatives: int, total: int = 32, fraction: float = 0.25) -> list[int]:
         """Numbers of sampled positives and negatives of an image with these numbers of either."""

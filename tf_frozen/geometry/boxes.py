@@ -46,11 +46,12 @@ def clip(boxes: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
 def at_least_one(boxes: tf.Tensor, marks: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Boxes [B, n, 4] and what belongs to them [B, n, …], with a row of zeros, which is padding, where n is 0.
 
-    Kernels refuse to work on nothing: an arg max, a gather, a convolution.
+    Kernels refuse to work on nothing: an arg max, a gather, a convolution. A graph need not know n.
     """
-    if boxes.shape[1] != 0:
+    if boxes.shape[1]:
         return boxes, marks
-    boxes, marks = (tf.pad(x, [[0, 0], [0, 1], *[[0, 0]] * (x.shape.rank - 2)]) for x in (boxes, marks))
+    missing = 1 if boxes.shape[1] == 0 else tf.cast(tf.shape(boxes)[1] == 0, tf.int32)
+    boxes, marks = (tf.pad(x, [[0, 0], [0, missing], *[[0, 0]] * (x.shape.rank - 2)]) for x in (boxes, marks))
     return boxes, marks
 
 

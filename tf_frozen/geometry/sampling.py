@@ -10,9 +10,8 @@ def sample(candidates: tf.Tensor, count: tf.Tensor, maximum: int, noise: tf.Tens
 
     `candidates` [B, n] bool; `noise` [B, n] float32 in [0, 1). All candidates, if there are fewer.
     """
-    size = candidates.shape[-1] or tf.shape(candidates)[-1]
     keys = tf.where(candidates, noise, tf.constant(-1.0, noise.dtype))
-    limit = min(maximum, size) if isinstance(size, int) else tf.minimum(maximum, size)
+    limit = _at_most(maximum, candidates)
     values, index = tf.math.top_k(keys, k=limit, sorted=True)
     kept = (values >= 0.0) & (tf.range(limit) < count[:, tf.newaxis])
     batch = tf.shape(candidates)[0]
@@ -34,3 +33,18 @@ def sample_balanced(
     positives = sample(positive, tf.fill([tf.shape(positive)[0]], most), most, noise)
     left = total - tf.reduce_sum(tf.cast(positives, tf.int32), axis=-1)
     return positives, sample(negative, left, total, noise)
+
+
+def first(candidates: tf.Tensor, maximum: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """The first `maximum` candidates [B, n] bool of each row, or n if that is less: bool and their places, [B, k].
+
+    Where a row has fewer candidates, False marks the places that fill it up.
+    """
+    chosen, index = tf.math.top_k(tf.cast(candidates, tf.int32), _at_most(maximum, candidates))
+    return chosen > 0, index
+
+
+def _at_most(maximum: int, candidates: tf.Tensor) -> int | tf.Tensor:
+    """The smaller of `maximum` and n of candidates [B, n], which a graph for batches of any size does not know."""
+    size = candidates.shape[-1]
+    return tf.minimum(maximum, tf.shape(candidates)[-1]) if size is None else min(maximum, size)

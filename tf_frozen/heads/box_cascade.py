@@ -11,6 +11,7 @@ import tensorflow as tf
 from tf_frozen.config.ranges import PositiveFloat, PositiveFraction
 from tf_frozen.errors import ConfigError
 from tf_frozen.geometry import boxes as box_ops
+from tf_frozen.geometry.sampling import first
 from tf_frozen.heads.balanced_sampler import BalancedSampler
 from tf_frozen.heads.box_head import BoxHead
 from tf_frozen.heads.matcher import Matcher
@@ -180,8 +181,8 @@ class BoxCascade(ConfiguredLayer):
         """Draws as many RoIs of an image as `sampler` has samples; short draws are padded."""
         _, label = self._match(0, boxes, targets)
         positive, negative = self.sampler((label == 1) & valid, (label != 1) & valid, seed)
-        chosen, index = tf.math.top_k(tf.cast(positive | negative, tf.int32), min(self.sampler.samples, boxes.shape[1]))
-        return tf.gather(boxes, index, batch_dims=1), chosen > 0
+        chosen, index = first(positive | negative, self.sampler.samples)
+        return tf.gather(boxes, index, batch_dims=1), chosen
 
     def _match(self, stage: int, boxes, targets) -> tuple[tf.Tensor, tf.Tensor]:
         matcher = Matcher(self.ious[stage], self.ious[stage], force_match=False)

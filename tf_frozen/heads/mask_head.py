@@ -11,6 +11,7 @@ from tf_frozen.config.ranges import LayerCount, NonNegativeFloat, PositiveInt, W
 from tf_frozen.errors import ConfigError
 from tf_frozen.geometry import boxes as box_ops
 from tf_frozen.geometry import masks as mask_ops
+from tf_frozen.geometry.sampling import first
 from tf_frozen.heads.box_cascade import RoIs
 from tf_frozen.heads.roi_align import RoIAlign
 from tf_frozen.heads.targets import in_range
@@ -107,7 +108,7 @@ class MaskHead(ConfiguredLayer):
             raise ConfigError(
                 "The training data has no masks for the mask head. Let the data set read them: CocoJson.masks = True."
             )
-        positive, place = tf.math.top_k(tf.cast(rois.classes > 0, tf.int32), min(self.samples, rois.classes.shape[1]))
+        positive, place = first(rois.classes > 0, self.samples)
         boxes, classes, index = (
             tf.gather(part, place, batch_dims=1) for part in (rois.boxes, rois.classes, rois.index)
         )
@@ -116,7 +117,7 @@ class MaskHead(ConfiguredLayer):
         truth = tf.cast(targets["boxes"], tf.float32), tf.cast(targets["masks"], tf.float32)
         filled, masks = (tf.gather(part, index, batch_dims=1) for part in box_ops.at_least_one(*truth))
         true_masks = tf.stop_gradient(mask_ops.crop(masks, filled, boxes, logits.shape[-1]))
-        return {"mask_loss": mask_loss(logits, true_masks, positive > 0)}
+        return {"mask_loss": mask_loss(logits, true_masks, positive)}
 
     def _logits(self, pyramid, boxes: tf.Tensor, classes: tf.Tensor, training: bool) -> tf.Tensor:
         return self((self.roi_align(pyramid, boxes), classes), training=training)

@@ -16,6 +16,7 @@ from tf_frozen.config.checked import Checked
 from tf_frozen.config.computed import pin_computed, pin_macro
 from tf_frozen.config.ranges import NonNegativeFloat, NonNegativeInt, PositiveInt, Seed
 from tf_frozen.config.record import save_config
+from tf_frozen.config.unused import drop_needed_only_by, out_of_use
 from tf_frozen.data import magnification
 from tf_frozen.data.category import Category
 from tf_frozen.data.no_images import NoImages
@@ -326,6 +327,7 @@ class Run(Checked, metaclass=KeepsConfiguration):
         # The saved configuration must build the same heads where the training annotations are out of reach.
         pin_macro("NUM_CLASSES", len(categories), "the number of categories of the training data")
         if step:
+            drop_needed_only_by(out_of_use())  # as `save_config` did for the lines that are compared
             start_report.log_changes(self.directory.config())
         save_config(str(self.model_dir))
         self.directory.write_classes(categories)
