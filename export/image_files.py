@@ -113,7 +113,7 @@ def _why_none(pattern: str) -> str:
         return f"the folder holds no image ({', '.join(SUFFIXES)})."
     if glob.has_magic(pattern):
         return f"no file matches, seen from {os.getcwd()}."
-    return f"there is no such file or folder, seen from {os.getcwd()}."
+    return f"the path does not exist, seen from {os.getcwd()}."
 
 
 def _is_below(path: str, folder: str | None) -> bool:

@@ -44,7 +44,7 @@ class Predictor:
       categories: the classes of a detector: class k is `categories[k - 1]`. Runs and folders have them already.
 
     Raises:
-      RunError: there is no such model, or it cannot be loaded.
+      RunError: `model` does not exist or cannot be loaded.
       ConfigError: `model` is of another type, or is a detector without `categories`.
     """
 
@@ -157,7 +157,7 @@ def _saved_model(folder: Path) -> Path:
         if (candidate / "saved_model.pb").is_file():
             return candidate
     if not folder.is_dir():
-        raise RunError(f"`model` {folder}: there is no such folder.")
+        raise RunError(f"`model` {folder} does not exist.")
     if (folder / "config.gin").is_file():
         raise RunError(f"The run {folder} has not been exported yet: export it to {folder / 'saved_model'}.")
     raise RunError(f"`model` {folder} is neither a SavedModel (no saved_model.pb) nor a run (no config.gin).")

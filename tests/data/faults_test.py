@@ -5,7 +5,7 @@ import tensorflow as tf
 from tf_frozen.data.faults import Fault, describe
 
 TALL = Fault("box_outside_image", "photos/a.jpg", "7", 12, [1.23456, 0, 4, 900], "the box reaches too far")
-MISSING = Fault("missing_image", "photos/b.jpg", 8, message="there is no such file")
+MISSING = Fault("missing_image", "photos/b.jpg", 8, message="the file does not exist")
 
 
 class FaultTest(tf.test.TestCase):
@@ -13,7 +13,7 @@ class FaultTest(tf.test.TestCase):
         self.assertEqual(
             str(TALL), "photos/a.jpg, image 7, annotation 12, box [1.23, 0, 4, 900]: the box reaches too far"
         )
-        self.assertEqual(str(MISSING), "photos/b.jpg, image 8: there is no such file")
+        self.assertEqual(str(MISSING), "photos/b.jpg, image 8: the file does not exist")
 
     def test_dict_has_the_six_fields_and_advice_in_the_message(self):
         self.assertEqual(
@@ -24,7 +24,7 @@ class FaultTest(tf.test.TestCase):
                 "image_id": 8,
                 "annotation_id": None,
                 "box": None,
-                "message": "There is no such file. Put the file into the folder of images, or correct its file_name.",
+                "message": "The file does not exist. Put the file into the folder of images, or correct its file_name.",
             },
         )
 

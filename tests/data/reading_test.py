@@ -46,7 +46,7 @@ class NamedTest(PicturesTestCase):
     def test_outside_of_a_graph(self):
         data = self.pictures(1)
         os.remove(data.paths[0])
-        with self.assertRaisesRegex(DataError, "there is no such file"), named(data):
+        with self.assertRaisesRegex(DataError, "the file does not exist"), named(data):
             data.image(0)
 
     def test_other_errors_pass(self):

@@ -47,7 +47,7 @@ class FindTest(tf.test.TestCase):
         for pattern, message in (
             ("empty", "the folder holds no image"),
             ("*.tif", "no file matches"),
-            ("c.jpg", "there is no such file or folder"),
+            ("c.jpg", "the path does not exist"),
         ):
             with self.assertRaisesRegex(errors.DataError, message):
                 self.find("b.jpg", pattern)

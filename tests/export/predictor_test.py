@@ -56,7 +56,7 @@ class PredictorTest(tf.test.TestCase):
 
     def test_says_what_is_wrong_with_a_folder(self):
         folder = Path(self.get_temp_dir())
-        with self.assertRaisesRegex(errors.RunError, "no such folder"):
+        with self.assertRaisesRegex(errors.RunError, "does not exist"):
             Predictor(str(folder / "nowhere"))
         with self.assertRaisesRegex(errors.RunError, "neither a SavedModel .* nor a run"):
             Predictor(str(folder))

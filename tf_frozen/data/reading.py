@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from tf_frozen.data.checks.images import Header, inspect_image
+from tf_frozen.data.checks.images import MISSING, Header, inspect_image
 from tf_frozen.data.faults import Fault, Problem, describe
 from tf_frozen.data.pipeline import READ
 from tf_frozen.data.source import DataSource
@@ -54,7 +54,7 @@ def _problem(source: DataSource, index: int) -> Problem | None:
     try:
         contents = source.contents(index)
     except tf.errors.NotFoundError:
-        return Problem("missing_image", "there is no such file")
+        return MISSING
     except tf.errors.OpError as error:
         return Problem("unreadable_image", f"cannot be read ({error.message.splitlines()[0]})")
     except Exception as error:  # whatever the code of a source raises

@@ -24,7 +24,7 @@ class CheckTest(SmallSetTestCase):
         fault = self.only_fault("missing_image", check="header")
 
         self.assertEqual((fault.file, fault.image_id), (self.path(TILES[0]), 1))
-        self.assertEqual(fault.message, "there is no such file")
+        self.assertEqual(fault.message, "the file does not exist")
 
     def test_missing_image_that_lies_deeper_or_differs_in_case(self):
         os.makedirs(self.path("north"))
@@ -130,7 +130,7 @@ class CheckTest(SmallSetTestCase):
     def test_no_folder_of_images_or_a_file_in_its_place(self):
         annotations, folder = self.write()
 
-        for images, message in [(folder + "2", "no such folder"), (annotations, "a file, not a folder")]:
+        for images, message in [(folder + "2", "does not exist"), (annotations, "a file, not a folder")]:
             (fault,) = inspection.check(annotations, images)
             self.assertEqual((fault.kind, fault.file), ("missing_images_folder", images))
             self.assertIn(message, fault.message)

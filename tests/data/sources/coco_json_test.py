@@ -177,7 +177,7 @@ class CocoJsonTest(SmallSetTestCase):
         self.assertLen(caught.exception.faults, 51)
         self.assertIn(f"{self.annotations} with the images of {self.folder} has 51 faults.", text)
         self.assertIn("annotation 100, box [0, 0, 0, 9]: the box is 0 px wide and 9 px high", text)
-        self.assertIn("gone.jpg, image 1: there is no such file", text)
+        self.assertIn("gone.jpg, image 1: the file does not exist", text)
         self.assertIn("... and 40 more", text)
         self.assertIn("tf-frozen check-data lists all of them", text)
 

@@ -19,6 +19,7 @@ from tf_frozen.data import image_header, images
 from tf_frozen.data.faults import Problem
 from tf_frozen.progress import Counter
 
+MISSING = Problem("missing_image", "the file does not exist")
 _FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_BIT_DEPTH_AT = 24
@@ -55,7 +56,7 @@ def inspect_file(file: str, decode: bool) -> Header | Problem:
         with open(file, "rb") as stream:
             return inspect_image(stream, decode)
     except FileNotFoundError:
-        return Problem("missing_image", "there is no such file")
+        return MISSING
     except _PIL_ERRORS as error:
         return _unreadable(error)
 

@@ -84,7 +84,7 @@ def _check_folder(images: str) -> list[Fault]:
         return error.faults
     if os.path.isdir(folder):
         return []
-    what = "is a file, not a folder" if os.path.exists(folder) else "there is no such folder"
+    what = "is a file, not a folder" if os.path.exists(folder) else "does not exist"
     return [Fault("missing_images_folder", folder, message=what)]
 
 
