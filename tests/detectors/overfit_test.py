@@ -4,25 +4,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_frozen.backbones.efficientnet_lite import EfficientNetLite
+from tests.detectors.overfit import overfit, parts
 from tf_frozen.data import images
 from tf_frozen.data.category import Category
 from tf_frozen.data.example import Example
 from tf_frozen.data.paths import resolve
-from tf_frozen.data.pipeline import TrainBatches, eval_batches
 from tf_frozen.data.sources.image_files import ImageFiles
 from tf_frozen.detectors.rcnn import RCNN
 from tf_frozen.evaluation.coco import score
-from tf_frozen.export.image_detector import ImageDetector, detect_all
-from tf_frozen.heads.anchors import Anchors
-from tf_frozen.heads.balanced_sampler import BalancedSampler
-from tf_frozen.heads.box_cascade import BoxCascade
-from tf_frozen.heads.box_head import BoxHead
-from tf_frozen.heads.nms import NMS
-from tf_frozen.heads.proposal_nms import ProposalNMS
-from tf_frozen.heads.region_proposal import RegionProposal
 from tf_frozen.keras_flavor import keras
-from tf_frozen.necks.nas_fpn import NASFPN
 
 SIDE, STEPS = 128, 120
 # Corner (x, y) of a square of a tile that cuts through no tree, and its trees [x, y, width, height] as drawn.
@@ -48,13 +38,9 @@ class OverfitTest(tf.test.TestCase):
     def test_two_photographs_are_learnt_by_heart(self):
         keras.utils.set_random_seed(0)
         source = self.source()
-        model = _detector()
-        rate = keras.optimizers.schedules.CosineDecay(3e-3, STEPS)
-        model.compile(keras.optimizers.Adam(rate, global_clipnorm=10.0))
-        batches = TrainBatches(source, model.frame, batch_size=2).dataset(0, 1)
-        model.fit(batches.cache().repeat(STEPS), verbose=0)
-        detect = ImageDetector(model, source.categories).detect
-        rows = detect_all(detect, eval_batches(source, model.frame, 2), source.examples)
+        model = RCNN(*parts(32, 1, 20), frame=(SIDE, SIDE), weight_decay=0.0)
+        model(tf.zeros([1, SIDE, SIDE, 3]))
+        rows = overfit(model, source, 2, STEPS)
         metrics = score(source.ground_truth, rows)
         self.assertGreater(metrics["AP"], 0.9)
         self.assertEqual(metrics["AP50"], 1.0)
@@ -68,31 +54,6 @@ class OverfitTest(tf.test.TestCase):
             x, y, w, h = np.transpose(np.float32(boxes))
             examples.append(Example(number, SIDE, SIDE, np.stack([y, x, y + h, x + w], -1), [1] * len(boxes)))
         return ImageFiles(examples, [Category(7, "tree")], paths)
-
-
-def _detector():
-    norm = keras.layers.BatchNormalization(momentum=0.9)
-    model = RCNN(
-        EfficientNetLite(levels=(2, 3, 4)),
-        NASFPN(32, 1, 2, 6, norm=norm),
-        RegionProposal(
-            32,
-            anchors=Anchors(8.0, 1, (1.0,)),
-            sampler=BalancedSampler(64),
-            nms=ProposalNMS(candidates=(100, 100), proposals=(60, 60)),
-            norm=norm,
-        ),
-        BoxCascade(
-            BoxHead(1, 0, fcs=2, fc_units=128),
-            (0.5, 0.6, 0.7),
-            sampler=BalancedSampler(48, 0.25),
-            nms=NMS(detections=20),
-        ),
-        frame=(SIDE, SIDE),
-        weight_decay=0.0,
-    )
-    model(tf.zeros([1, SIDE, SIDE, 3]))
-    return model
 
 
 if __name__ == "__main__":
