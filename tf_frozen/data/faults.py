@@ -64,7 +64,7 @@ _FAULTS = {
 # Possible mistakes that may be intended.
 _WARNINGS = {
     "suspected_box_convention": f"Convert the boxes if it is so. {_CONVENTION}",
-    "some_normalised_boxes": "Correct these boxes, or delete the annotations. A box is in pixels.",
+    "some_normalized_boxes": "Correct these boxes, or delete the annotations. A box is in pixels.",
     "clipped_box": "Training uses the part of the object within the image.",
     "duplicate_annotation": "Delete one of them: such an object counts twice, in training and in scores.",
     "similar_category_names": "Merge them if they mean the same.",

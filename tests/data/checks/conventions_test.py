@@ -76,7 +76,7 @@ class CheckConventionTest(tf.test.TestCase):
         boxes, sizes = neon("val")
         boxes[:4] /= 400
         problem = self.check(boxes, sizes)
-        self.assertEqual(problem.kind, "some_normalised_boxes")
+        self.assertEqual(problem.kind, "some_normalized_boxes")
         self.assertStartsWith(problem.message, "4 of 277 boxes lie within the first pixel")
 
     def test_corners_that_all_fit_are_a_guess(self):

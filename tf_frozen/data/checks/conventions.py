@@ -71,7 +71,7 @@ def check_convention(boxes: Sequence[Any], sizes: Sequence[tuple[float | None, f
     problem = _other_convention(values[~unit], limits[~unit])
     if not problem and unit.sum() >= _GUESS:
         message = f"{unit.sum()} of {len(values)} boxes lie within the first pixel of their images, as fractions do"
-        return Problem("some_normalised_boxes", message)
+        return Problem("some_normalized_boxes", message)
     return problem
 
 
