@@ -343,10 +343,10 @@ class FeatureCacheTest(tf.test.TestCase):
 
     def test_what_cannot_be_cached_is_refused(self):
         model = lab.detector("fine_tune")
-        with self.assertRaisesRegex(ConfigError, "can't be cached: .* train .mode 'fine_tune'"):
+        with self.assertRaisesRegex(ConfigError, "cannot be cached: .* train .mode 'fine_tune'"):
             FeatureCache().build(lab.batches(), model, self.folder)
         self.build()
-        with self.assertRaisesRegex(ConfigError, "can't be cached"):
+        with self.assertRaisesRegex(ConfigError, "cannot be cached"):
             lab.cached(self.folder, model)
         for options in ({"copies": 0}, {"dtype": "int8"}, {"compression": "gzip"}, {"shard_bytes": 1.5}):
             with self.assertRaisesRegex(ConfigError, f"FeatureCache.{next(iter(options))} is"):

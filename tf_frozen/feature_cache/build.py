@@ -207,14 +207,14 @@ def _lock(descriptor: int, folder: str) -> None:
     except BlockingIOError as error:
         raise RunError(f"Another `tf-frozen cache` is at work in {folder}. Wait for it, or stop it.") from error
     except OSError:  # a file system without locks
-        _LOGGER.warning("%s can't be locked: do not build two caches there at once.", folder)
+        _LOGGER.warning("%s cannot be locked: do not build two caches there at once.", folder)
 
 
 def check_cachable(backbone: Backbone) -> None:
     """Raises ConfigError for a backbone whose features change while training."""
     if not backbone.frozen:
         raise ConfigError(
-            f"The features of {type(backbone).__name__} can't be cached: {len(backbone.trainable_weights)} of its "
+            f"The features of {type(backbone).__name__} cannot be cached: {len(backbone.trainable_weights)} of its "
             f"weights train (mode {backbone.mode!r}), so that its features change at every step. Set BACKBONE_MODE = "
             f"'frozen', and no policy that trains a part of it; or train without a cache (FEATURE_CACHE = None)."
         )

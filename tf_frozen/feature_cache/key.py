@@ -72,7 +72,7 @@ def _shown(rows: dict[str, Any], name: str) -> str:
 
 
 def _preprocessing(backbone: Backbone) -> str:
-    """Fingerprint of what the backbone makes of a fixed image in which every channel has values from 0 to 255."""
+    """Fingerprint of a fixed image, with values from 0 to 255 in every channel, after preprocessing."""
     probe = np.arange(1 * 16 * 16 * 3, dtype=np.float32).reshape([1, 16, 16, 3]) % 256
     return digest(fingerprints({"probe": tf.convert_to_tensor(backbone.preprocess(tf.constant(probe)))}))
 

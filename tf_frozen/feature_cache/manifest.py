@@ -54,7 +54,7 @@ class Manifest:
 
     @classmethod
     def load(cls, folder: str) -> Manifest:
-        """The folder's manifest; RunError where there is none or it can't be read."""
+        """The folder's manifest; RunError where there is none or it cannot be read."""
         path = os.path.join(folder, NAME)
         try:
             with open(path, encoding="utf-8") as file:
@@ -67,7 +67,7 @@ class Manifest:
             ) from error
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise RunError(
-                f"The feature cache {folder} can't be used: {path} is not the manifest of a cache ({error}). Remove "
+                f"The feature cache {folder} cannot be used: {path} is not the manifest of a cache ({error}). Remove "
                 f"the folder and build the cache again: `tf-frozen cache`."
             ) from error
 

@@ -22,7 +22,7 @@ _OPEN = 256
 
 
 class CacheReader:
-    """Reads the records of a cache by their numbers; `failure` holds the RunError of a record that can't be read."""
+    """Reads the records of a cache by their numbers; `failure` holds the RunError of a record that cannot be read."""
 
     def __init__(self, folder: str, batches: TrainBatches, detector: Detector):
         """Raises ConfigError where the backbone trains, RunError where the cache is stale, unfinished or cut short."""
@@ -41,7 +41,7 @@ class CacheReader:
         self._open = functools.lru_cache(_OPEN)(functools.partial(ShardReader, compression=compression))
 
     def read(self, rows: np.ndarray) -> list[np.ndarray]:
-        """Returns Layout.decode of records in any order; RunError naming the file that can't be read."""
+        """Returns Layout.decode of records in any order; RunError naming the file that cannot be read."""
         places = zip(*(part.tolist() for part in np.divmod(rows, self._shard_records)), strict=True)
         return self.layout.decode([functools.partial(self._read, self._paths[shard], place) for shard, place in places])
 
@@ -49,7 +49,7 @@ class CacheReader:
         try:
             return self._open(path).read(place, maps)
         except OSError as error:
-            self.failure = RunError(f"The feature cache's file {path} can't be read: {error.strerror or error}.")
+            self.failure = RunError(f"The feature cache's file {path} cannot be read: {error.strerror or error}.")
             raise self.failure from error
         except (ValueError, zstandard.ZstdError) as error:
             self.failure = RunError(
