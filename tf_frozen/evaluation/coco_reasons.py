@@ -64,7 +64,7 @@ def reasons(ground_truth: Mapping[str, Any], results: Sequence[Mapping]) -> list
 
 def _convention(rows: Sequence[Mapping], sizes: Mapping[Any, tuple]) -> Problem | None:
     known = [row for row in rows if row.get("bbox") is not None]
-    return check_convention([row["bbox"] for row in known], [_numbers(sizes[row["image_id"]]) for row in known])
+    return check_convention([row["bbox"] for row in known], [_usable_size(sizes[row["image_id"]]) for row in known])
 
 
 def _is_certain(problem: Problem | None) -> bool:
@@ -83,8 +83,8 @@ def _found_and_true(annotations: Sequence[Mapping], results: Sequence[Mapping]) 
     return [tuple(np.reshape(np.float64(boxes), [-1, 4]) for boxes in pair) for pair in images.values()]
 
 
-def _numbers(size: tuple) -> tuple[float | None, float | None]:
-    """Returns a size of which nothing is asked where boxes alone are scored."""
+def _usable_size(size: tuple) -> tuple[float | None, float | None]:
+    """Returns (height, width), or Nones where they are missing or invalid: scoring boxes does not need them."""
     usable = all(isinstance(side, (int, float)) and 0 < side < 1e9 for side in size)
     return size if usable else (None, None)
 
