@@ -316,6 +316,11 @@ class BatchTest(tf.test.TestCase):
             other = {name: TARGETS[name].astype(np.float64) for name in ("boxes", "classes")}
             self.assertAllClose(self.losses(kind, **other), self.losses(kind))
 
+    def test_frames_have_no_padding_unless_image_size_says_so(self):
+        targets = {name: value for name, value in TARGETS.items() if name != "image_size"}
+        for kind in DETECTORS:
+            self.assertAllClose(trained(kind).training_losses(IMAGES, targets), self.losses(kind))
+
     def test_images_may_be_integers(self):
         whole = np.floor(IMAGES)
         for kind in (np.uint8, np.int32, np.float64):
@@ -336,6 +341,8 @@ class BatchTest(tf.test.TestCase):
             for wrong in ({"boxes": TARGETS["boxes"][0]}, {"classes": TARGETS["classes"][:, :1]}):
                 with self.assertRaisesRegex(DataError, r"have boxes \(.*\) and classes \(.*; boxes must be \[batch"):
                     self.losses(kind, **wrong)
+            with self.assertRaisesRegex(DataError, "classes of string; both must be numbers"):
+                self.losses(kind, classes=np.array([["tree", "shrub"]] * 2))
         with self.assertRaisesRegex(DataError, "lack 'classes'.*they have boxes, image_size"):
             trained().training_losses(IMAGES, {name: TARGETS[name] for name in ("boxes", "image_size")})
 

@@ -138,10 +138,12 @@ class Detector(Configured, keras.Model):
     ) -> dict[str, tf.Tensor]:
         """The scalar losses of the heads by name, from `features(images, training)`, without weight decay.
 
-        `seed` int32 [2] decides what is sampled, the detector's own where it is None. Raises ConfigError for `training`
-        with a backbone that trains on features without images, as those of a cache.
+        Targets without `image_size` are of frames without padding. `seed` int32 [2] decides what is sampled, the
+        detector's own where it is None. Raises ConfigError for `training` with a backbone that trains on features
+        without images, as those of a cache.
         """
         seed = tf.constant([self.seed, 0]) if seed is None else seed
+        targets = {"image_size": _whole(features.frame, features.batch_size), **targets}
         return self.loss_parts(self._pyramid(features, training), features.frame, targets, seed, training)
 
     def compile(

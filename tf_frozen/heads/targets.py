@@ -19,16 +19,21 @@ _NEEDED = {
 def checked(targets: Mapping[str, Any], num_classes: int | None = None, where: str = "the head") -> dict[str, Any]:
     """The targets with float32 `boxes` [batch, n, 4] and int32 `classes` [batch, n], n at least 1.
 
-    A batch without a box gets one of zeros, which is padding. Raises DataError for boxes or classes that are missing or
-    have another shape and, run eagerly, for classes that are not integers of 0…num_classes; in a graph those are an
-    InvalidArgumentError with the same words. A step that XLA compiles (`jit_compile=True`) does not check the values of
-    classes: check the data before it, or run one step without.
+    A batch without a box gets one of zeros, which is padding. Raises DataError for boxes or classes that are missing,
+    are not numbers or have another shape and, run eagerly, for classes that are not integers of 0…num_classes; in a
+    graph those are an InvalidArgumentError with the same words. A step that XLA compiles (`jit_compile=True`) does not
+    check the values of classes: check the data before it, or run one step without.
     """
     for name, meaning in _NEEDED.items():
         if name not in targets:
             raise DataError(f"The targets of {where} lack {name!r} {meaning}; they have {', '.join(sorted(targets))}.")
     boxes, classes = (tf.convert_to_tensor(targets[name]) for name in _NEEDED)
     ranks = boxes.shape.rank, classes.shape.rank
+    if not all(x.dtype.is_floating or x.dtype.is_integer for x in (boxes, classes)):
+        raise DataError(
+            f"The targets of {where} have boxes of {boxes.dtype.name} and classes of {classes.dtype.name}; both must "
+            f"be numbers: boxes {_NEEDED['boxes']}, and classes {_NEEDED['classes']}."
+        )
     if ranks != (3, 2) or boxes.shape[-1] != 4 or not boxes.shape[:2].is_compatible_with(classes.shape):
         raise DataError(
             f"The targets of {where} have boxes {boxes.shape} and classes {classes.shape}; boxes must be "
