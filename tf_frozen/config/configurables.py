@@ -55,6 +55,6 @@ def takes(configurable: gin_config.Configurable, parameter: str) -> bool:
 
 
 def unknown_parameter(selector: str, parameter: str, names: Sequence[str]) -> str:
-    """Returns the message for a parameter that is none of `names`."""
+    """Returns the message for a parameter that is not in `names`."""
     advice = did_you_mean(parameter, names) or f" It has: {', '.join(names) or 'none'}."
     return f"'{selector}' has no parameter '{parameter}'.{advice}"

@@ -74,7 +74,7 @@ class Builder:
     def restored(self, checkpoint: str | None = None) -> tuple[Detector, int]:
         """The detector of that checkpoint, or of the latest, with averages where the run keeps them; and its step.
 
-        Raises RunError where there is no such checkpoint, ConfigError where frozen weights cannot be reloaded.
+        Raises RunError where the checkpoint does not exist, ConfigError where frozen weights cannot be reloaded.
         """
         detector, _, checkpoints = self.built
         step = checkpoints.restore(checkpoint) if checkpoint else checkpoints.restore_latest()

@@ -351,7 +351,7 @@ class Run(Checked, metaclass=KeepsConfiguration):
         return any(self.directory.checkpoints.glob("ckpt-*.index"))
 
     def _check_settings(self) -> None:
-        """Raises ConfigError where there is no length, and for a setting that is none of the choices."""
+        """Raises ConfigError where there is no length, and for a setting that is not one of the choices."""
         if self.train_steps is None and self._length is None:
             raise ConfigError("Run.train_steps is None; give the number of steps, or a Length as Run.length.")
         for name, choices in (("precision", PRECISIONS), ("checkpoints", HOLDS)):
