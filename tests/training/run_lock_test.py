@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tests.training.lab import lab, text, wait_for
 from tf_frozen.errors import RunError
+from tf_frozen.signals import Terminated
 from tf_frozen.training.run_lock import NAME, RunLock
 
 
@@ -40,6 +41,14 @@ class RunLockTest(tf.test.TestCase):
         with RunLock(self.folder):
             (self.folder / "config.gin").touch()
         self.assertEqual(os.listdir(self.folder), ["config.gin"])
+        self.assert_free()
+
+    def test_a_signal_while_the_lock_is_taken_leaves_nothing(self):
+        for function in "os.pwrite", "threading.Thread.start":
+            with self.subTest(function), mock.patch(function, side_effect=Terminated(signal.SIGTERM)):
+                with self.assertRaises(Terminated):
+                    RunLock(self.folder).__enter__()
+                self.assertFalse(self.folder.parent.exists())
         self.assert_free()
 
     def test_another_process_is_named_and_a_dead_ones_lock_is_free_at_once(self):

@@ -32,7 +32,7 @@ class RunLock:
 
     def __init__(self, folder: Path):
         self._folder, self._path = folder, folder / NAME
-        self._depth, self._descriptor = 0, -1
+        self._depth, self._descriptor, self._held = 0, -1, False
         self._made: list[Path] = []
         self._ended = threading.Event()
 
@@ -65,14 +65,14 @@ class RunLock:
                 self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
                 self._lock()
             self._write_holder()
+            self._ended = threading.Event()
+            threading.Thread(target=self._beat, args=(self._ended,), daemon=True).start()
         except OSError as error:
-            self._close()
+            self._release()
             raise write_error(str(self._path), error) from error
-        except RunError:
-            self._close()
+        except BaseException:  # a signal may come before `with` is entered, and nothing would call __exit__
+            self._release()
             raise
-        self._ended = threading.Event()
-        threading.Thread(target=self._beat, args=(self._ended,), daemon=True).start()
 
     def _lock(self) -> None:
         holder = self._holder()
@@ -91,6 +91,7 @@ class RunLock:
                 f"{self._is_used_by(holder)} It was alive {age:.0f} seconds ago. If it has ended, run the same command "
                 f"again {_DEAD_SECONDS:.0f} seconds after its end."
             )
+        self._held = True
 
     def _is_used_by(self, holder: dict) -> str:
         who = "process {pid} on {host} since {since}".format(**{"pid": "?", "host": "?", "since": "?", **holder})
@@ -134,13 +135,14 @@ class RunLock:
     def _release(self) -> None:
         self._ended.set()
         with contextlib.suppress(OSError):  # the folder may be gone
-            if self._is_ours():
+            if self._held and self._is_ours():
                 self._path.unlink()
-            for folder in self._made:
-                folder.rmdir()  # an error where it is not empty
+        for folder in self._made:
+            with contextlib.suppress(OSError):  # an error where it is not empty
+                folder.rmdir()
         self._close()
 
     def _close(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
-        self._descriptor = -1
+        self._descriptor, self._held = -1, False
