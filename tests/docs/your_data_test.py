@@ -1,3 +1,4 @@
+import copy
 import pathlib
 import re
 
@@ -18,11 +19,15 @@ class YourDataTest(tf.test.TestCase):
         self.text = " ".join(PAGE.read_text(encoding="utf-8").split())
 
     def test_each_binding_of_the_page_is_known(self):
-        params = re.findall(r"--gin_param '([^']+)'", self.text)
+        params = [
+            first or second for first, second in re.findall(r"""--gin_param (?:'([^']+)'|"([^"]+)")""", self.text)
+        ]
         self.assertGreater(len(params), 5)
         for param in params:
             with self.subTest(param):
-                load_config([RUN], [param])
+                load_config([RUN], ["NUM_CLASSES = 3", "DETECTIONS = 100", param])
+                # Layers take keyword arguments of Keras: only building one shows that it has no such parameter.
+                copy.deepcopy(gin.get_bindings(Run, resolve_references=False)["detector"])()
 
     def test_each_file_of_the_page_goes_with_the_run(self):
         files = re.findall(r"--gin_file (\S+?\.gin)", self.text)
