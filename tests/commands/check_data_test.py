@@ -6,11 +6,13 @@ import logging
 import os
 from unittest import mock
 
+import gin
 import tensorflow as tf
 
 from tests.data.small_set import TILES, SmallSetTestCase
 from tf_frozen import progress
 from tf_frozen.commands import check_data
+from tf_frozen.config.load import load_config
 
 
 def run(*arguments):
@@ -37,6 +39,10 @@ class CheckDataTest(SmallSetTestCase):
             lines[0], "No faults in embedded:neon_trees/val.json with the images of embedded:neon_trees/val."
         )
         self.assertEqual([line.split() for line in lines[1:3]], [["images", "9"], ["boxes", "277"]])
+        self.assertIn("  under 16 px in a frame of 640 × 640  0%", lines)
+        load_config(["runs/train_on_coco_json.gin"])
+        self.addCleanup(gin.clear_config)
+        self.assertEqual(gin.query_parameter("FRAME/gin.macro.value"), check_data._FRAME)
 
     def test_masks_are_asked_for(self):
         code, output = run(

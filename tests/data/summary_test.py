@@ -33,6 +33,16 @@ class SummarizeTest(tf.test.TestCase):
 
         # Fitted into 100 x 100 the 200 px wide image is halved.
         self.assertAllClose(summarize(rows, PLACES, CATEGORIES, frame=(100, 100)).small_boxes, 1 / 3)
+        # On tiles all have the same magnification, whatever the size of their images.
+        found = summarize(rows, PLACES, CATEGORIES, frame=(100, 100), magnification=0.5)
+        self.assertAllClose(found.small_boxes, 2 / 3)
+        self.assertIn("under 16 px on tiles at magnification 0.5  67%", table({"": found}))
+
+    def test_boxes_of_images_of_unknown_size_are_not_small_or_large(self):
+        places = {1: Place("a.jpg", None, None), 2: PLACES[2]}
+        found = summarize([row(), row(image_id=2, bbox=[0, 0, 9, 9])], places, CATEGORIES, frame=(100, 100))
+        self.assertEqual((found.boxes, found.small_boxes), (2, 1.0))
+        self.assertIsNone(summarize([row()], places, CATEGORIES, frame=(100, 100)).small_boxes)
 
     def test_areas_that_are_not_the_objects(self):
         areas = [0, 100 * 200, 0.02, 401, 250, 500, None, "9", float("nan")]
@@ -118,7 +128,7 @@ class TableTest(tf.test.TestCase):
                     "median 39.5, 5 % below 15.5, 5 % above 70.9",
                     "median 38, 5 % below 19.5, 5 % above 61.9",
                 ],
-                ["under 16 px in the network", "6%", "1%"],
+                ["under 16 px in a frame of 400 × 400", "6%", "1%"],
                 ["classes", "1: tree", "1: tree"],
             ],
         )

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tests.config.toys import RUN, GinTest
 from tf_frozen.config.imports import with_packages
+from tf_frozen.data.category import Category
 from tf_frozen.data.example import Example
 from tf_frozen.data.sources.image_files import ImageFiles
 from tf_frozen.detectors.tiles import Tiles
@@ -37,6 +38,19 @@ class LogChangesTest(GinTest):
 class Listed(ImageFiles):
     def __str__(self):
         return "train.json"
+
+
+class LogDataTest(tf.test.TestCase):
+    def test_objects_are_as_large_as_the_detector_is_shown_them(self):
+        boxes = np.float32([(0, 0, 20, 20), (0, 0, 40, 40)])
+        data = Listed([Example(0, 400, 400, boxes, [1, 1], [False] * 2)], [Category(1, "tree")], ["0.png"])
+        for tiles, small in (
+            (None, "in a frame of 128 × 128  100%"),
+            (Tiles(0.5), "on tiles at magnification 0.5  50%"),
+        ):
+            with self.subTest(small), self.assertLogs(start_report.__name__, "INFO") as logged:
+                start_report.log_data(data, data, SimpleNamespace(frame=(128, 128), detections=100, tiles=tiles))
+            self.assertIn(f"under 16 px {small}", logged.output[0])
 
 
 class CheckTilesTest(tf.test.TestCase):

@@ -12,6 +12,7 @@ HELP = "list the faults of a COCO JSON and its images, and sum them up; exit 1 f
 EXAMPLE = "tf-frozen check-data --annotations my/train.json --images my/photos"
 
 _ROWS_SHOWN = 200
+_FRAME = (640, 640)  # of runs/train_on_coco_json.gin, which data are checked for
 _MISSING = {"missing_json", "missing_images_folder", "missing_embedded"}
 
 
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     code = 2 if any(fault.kind in _MISSING for fault in found.faults) else int(bool(found.faults))
     rows = found.document.get("annotations", [])
     by_default = detections_for(most_objects(rows))
-    summary = summarize(rows, found.places, found.categories, detections=by_default)
+    summary = summarize(rows, found.places, found.categories, _FRAME, by_default)
     if args.json:
         lists = {"faults": found.faults, "warnings": found.warnings}
         content = {name: [fault.as_dict() for fault in rows] for name, rows in lists.items()}

@@ -13,6 +13,7 @@ import numpy as np
 
 from tf_frozen.data.checks.annotations import Place
 from tf_frozen.data.checks.boxes import check_box, is_finite, is_number
+from tf_frozen.data.magnification import shown
 from tf_frozen.data.source import DataSource
 
 _SMALL = 16  # px of the network's input, below which an object is a cell or less of most pyramids
@@ -29,9 +30,10 @@ class Summary:
 
     `boxes` and all that follows exclude crowds, which are not trained on. `sizes` are the 5th, 50th and 95th percentile
     of the square roots of box areas in pixels, None where there is no box. `small_boxes` is the share of boxes under
-    16 px at the network's scale, None where its frame is not known; `crowded_images` have more than 100 boxes, which
-    are all that COCO's AP counts; `detections` is how many an image is given at most, None where there is no limit;
-    `odd_areas` counts annotations by what their `area` is instead of the object's.
+    16 px at the network's scale, that of images fitted into `frame` or else of tiles at `magnification`, None where
+    neither is known; `crowded_images` have more than 100 boxes, which are all that COCO's AP counts; `detections` is
+    how many an image is given at most, None where there is no limit; `odd_areas` counts annotations by what their
+    `area` is instead of the object's.
     """
 
     images: int
@@ -44,6 +46,8 @@ class Summary:
     crowded_images: int
     detections: int | None
     sizes: tuple[float, float, float] | None
+    frame: tuple[int, int] | None
+    magnification: float | None
     small_boxes: float | None
     boxes_of_class: dict[str, int]
     images_of_class: dict[str, int]
@@ -108,11 +112,13 @@ def summarize(
     categories: Mapping[int, str],
     frame: tuple[int, int] | None = None,
     detections: int | None = None,
+    magnification: float | None = None,
 ) -> Summary:
     """Returns the summary of the list 'annotations' of a COCO JSON, without rows that are faulty.
 
     `places` has file and size of each image by its id, `categories` the names by ids; `frame` is the (height, width)
-    that the network's images are fitted into, and `detections` the most that an image is given, None for no limit.
+    that the network's images are fitted into, or that of its tiles where these have a `magnification`, frame pixels
+    for an image pixel; `detections` is the most that an image is given, None for no limit.
     """
     usable = [row for row in rows if _is_usable(row, places, categories)]
     objects = [row for row in usable if row.get("iscrowd") != 1]
@@ -132,7 +138,9 @@ def summarize(
         crowded_images=sum(count > _COUNTED for count in per_image.values()),
         detections=detections,
         sizes=tuple(np.percentile(sizes, [5, 50, 95]).round(1).tolist()) if objects else None,
-        small_boxes=_small_share(objects, sizes, places, frame),
+        frame=frame,
+        magnification=magnification,
+        small_boxes=_small_share(objects, sizes, places, frame, magnification),
         boxes_of_class={name: of_class[number] for number, name in categories.items()},
         images_of_class={name: images_of[number] for number, name in categories.items()},
         similar_names=_similar([*categories.values()]),
@@ -141,11 +149,17 @@ def summarize(
     )
 
 
-def summary_of(source: DataSource, frame: tuple[int, int] | None = None, detections: int | None = None) -> Summary:
-    """Returns the summary of a data source; `frame` and `detections` are as in `summarize`."""
+def summary_of(
+    source: DataSource,
+    frame: tuple[int, int] | None = None,
+    detections: int | None = None,
+    magnification: float | None = None,
+) -> Summary:
+    """Returns the summary of a data source; the other arguments are as in `summarize`."""
     images = enumerate(source.examples)
     places = {each.image_id: Place(source.describe(index), each.height, each.width) for index, each in images}
-    return summarize(source.ground_truth["annotations"], places, dict(source.categories), frame, detections)
+    rows, names = source.ground_truth["annotations"], dict(source.categories)
+    return summarize(rows, places, names, frame, detections, magnification)
 
 
 def table(summaries: Mapping[str, Summary]) -> str:
@@ -174,7 +188,7 @@ def _rows(summary: Summary) -> Iterator[tuple[str, str]]:
     yield "  an image", f"median {summary.median_per_image:g}, most {summary.most_per_image:,}" if some else ""
     sizes, small = summary.sizes, summary.small_boxes
     yield "  size in px", f"median {sizes[1]:g}, 5 % below {sizes[0]:g}, 5 % above {sizes[2]:g}" if sizes else ""
-    yield f"  under {_SMALL} px in the network", f"{small:.0%}" if small is not None else ""
+    yield f"  under {_SMALL} px {_scale(summary)}", f"{small:.0%}" if small is not None else ""
     yield "  crowds, not trained on", f"{summary.crowds:,}" if summary.crowds else ""
     yield "  rotated, trained upright", f"{summary.rotated:,}" if summary.rotated else ""
     yield "  area that is not the box's", _list(odd, "")
@@ -182,6 +196,13 @@ def _rows(summary: Summary) -> Iterator[tuple[str, str]]:
     yield "  without boxes", _list(summary.classes_without_boxes)
     yield f"  with {_RARE} boxes or fewer", _list(summary.rare_classes)
     yield "  with similar names", _list(alike)
+
+
+def _scale(summary: Summary) -> str:
+    """Returns the scale that `small_boxes` are of, in words."""
+    if summary.magnification:
+        return f"on tiles at magnification {summary.magnification:g}"
+    return "in a frame of {} × {}".format(*summary.frame) if summary.frame else "in the network"
 
 
 def _list(names: Sequence[str], count: str | None = None) -> str:
@@ -205,14 +226,22 @@ def _is_usable(row: Any, places: Mapping[Any, Place], categories: Mapping[int, s
 
 
 def _small_share(
-    objects: Sequence[Mapping], sizes: np.ndarray, places: Mapping[Any, Place], frame: tuple[int, int] | None
+    objects: Sequence[Mapping],
+    sizes: np.ndarray,
+    places: Mapping[Any, Place],
+    frame: tuple[int, int] | None,
+    magnification: float | None,
 ) -> float | None:
-    """Returns the share of objects that are small where their images are fitted into the frame."""
-    if frame is None or not objects:
+    """Returns the share of objects that are small at the network's scale, of those in images of a known size."""
+    if frame is None:
         return None
     images = [places[row["image_id"]] for row in objects]
-    scales = [min(frame[0] / image.height, frame[1] / image.width) for image in images]
-    return float(np.mean(sizes * scales < _SMALL))
+    sides = [
+        size * shown(frame, magnification, image.height, image.width)
+        for size, image in zip(sizes, images, strict=True)
+        if image.height and image.width
+    ]
+    return float(np.mean(np.less(sides, _SMALL))) if sides else None
 
 
 def _similar(names: Sequence[str]) -> list[tuple[str, str]]:

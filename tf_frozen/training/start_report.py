@@ -29,9 +29,10 @@ _MANY = 0.05  # a share of objects that is worth a warning
 
 
 def log_data(train_data: DataSource, val_data: DataSource, detector: Detector) -> None:
-    """Logs a summary of the data, in which objects have their size in the frame of the detector."""
+    """Logs a summary of the data, in which objects have their size in the frame of the detector, or on its tiles."""
     splits = {"train": train_data, "val": val_data}
-    summaries = {name: summary_of(data, detector.frame, detector.detections) for name, data in splits.items()}
+    network = detector.frame, detector.detections, detector.tiles and detector.tiles.magnification
+    summaries = {name: summary_of(data, *network) for name, data in splits.items()}
     _LOGGER.info("%s", summary_table(summaries))
 
 
