@@ -280,9 +280,16 @@ class SavingTest(tf.test.TestCase):
                 super().__init__(num_classes, **kwargs)
                 self.extra = extra
 
+        class Lite(EfficientNetLite):
+            def __init__(self, extra=7, **kwargs):
+                super().__init__(**kwargs)
+                self.extra = extra
+
         head = Mine(num_classes=2, extra=3, convs=0, fcs=1, fc_units=8)
         copy = BoxCascade(head, (0.5,), ((10, 10, 5, 5),)).heads[0]
         self.assertEqual((copy.extra, copy.convs, copy.fc_units), (3, 0, 8))
+        copy = Lite.from_config(Lite(extra=3, levels=(3,), mode="frozen_random", weights=None).get_config())
+        self.assertEqual((copy.extra, copy.levels, copy.mode, copy.weights_argument), (3, (3,), "frozen_random", None))
 
 
 class BatchTest(tf.test.TestCase):
@@ -338,13 +345,36 @@ class BatchTest(tf.test.TestCase):
 
     def test_targets_of_another_shape_are_refused(self):
         for kind in DETECTORS:
-            for wrong in ({"boxes": TARGETS["boxes"][0]}, {"classes": TARGETS["classes"][:, :1]}):
-                with self.assertRaisesRegex(DataError, r"have boxes \(.*\) and classes \(.*; boxes must be \[batch"):
+            ragged = tf.RaggedTensor.from_tensor(TARGETS["classes"])
+            for wrong, words in (
+                ({"boxes": TARGETS["boxes"][0]}, r"have 'boxes' \(2, 4\).*in a batch of 2 images"),
+                ({"boxes": TARGETS["boxes"][:1]}, r"have 'boxes' \(1, 2, 4\).*in a batch of 2 images"),
+                ({"image_size": np.float32([SIDE, SIDE])}, r"have 'image_size' \(2,\).*in a batch of 2 images"),
+                ({"classes": TARGETS["classes"][:, :1]}, r"have boxes \(.*\) and classes \(.*; boxes must be \[batch"),
+                ({"classes": ragged}, r"have ragged 'classes': give \[batch, n\].*to_tensor"),
+                ({"masks": TARGETS["masks"][:, :1]}, r"have 'masks' \(2, 1, 8, 8\) beside boxes .*one for each box"),
+            ):
+                with self.assertRaisesRegex(DataError, words):
                     self.losses(kind, **wrong)
             with self.assertRaisesRegex(DataError, "classes of string; both must be numbers"):
                 self.losses(kind, classes=np.array([["tree", "shrub"]] * 2))
         with self.assertRaisesRegex(DataError, "lack 'classes'.*they have boxes, image_size"):
             trained().training_losses(IMAGES, {name: TARGETS[name] for name in ("boxes", "image_size")})
+
+    def test_batches_of_another_form_are_refused(self):
+        weighted, alone = (IMAGES, TARGETS, np.ones(2)), (IMAGES,)
+        for data, words in (
+            (weighted, r"\(.*, dict, .*\); a detector needs \(images, targets\)"),
+            (alone, r"is \(\w+\);"),
+        ):
+            for step in (trained().fit, trained().evaluate):
+                with self.assertRaisesRegex(DataError, words):
+                    step(tf.data.Dataset.from_tensors(data), verbose=0)
+        for images in (IMAGES[0], IMAGES[..., :1]):
+            with self.assertRaisesRegex(
+                DataError, r"images have shape .* needs RGB images \[batch, height, width, 3\]"
+            ):
+                trained()(images)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 import tensorflow as tf
 
@@ -173,6 +174,10 @@ class Backbone(Configured, keras.Model):
     def cut(self, maps: dict[int, tf.Tensor], images: tf.Tensor) -> dict[int, tf.Tensor]:
         """The part of the maps of padded images that belongs to the images."""
         return maps
+
+    def _argument(self, name: str) -> Any:
+        # Keras has `weights` for the variables.
+        return super()._argument("weights_argument" if name == "weights" else name)
 
     def _with_adapters(self, network: keras.Model) -> keras.Model:
         if self.adapters is None:

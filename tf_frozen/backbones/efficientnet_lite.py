@@ -61,18 +61,6 @@ class EfficientNetLite(Backbone):
         """Maps 0…255 to about −1…1 as the weights were trained: (x − 127) / 128."""
         return (tf.cast(images, tf.float32) - 127.0) / 128.0
 
-    def get_config(self) -> dict:
-        """The constructor's arguments."""
-        return {
-            "name": self.name,
-            "dtype": self.dtype_policy.name,
-            "variant": self.variant,
-            "levels": self.levels,
-            "mode": self.mode,
-            "weights": self.weights_argument,
-            "adapters": self.adapters and keras.layers.serialize(self.adapters),
-        }
-
 
 def _network(variant: int, levels: tuple[int, ...]) -> keras.Model:
     """The functional network up to the highest level; the map of a level is the last of its stride."""

@@ -77,18 +77,6 @@ class KerasApplication(Backbone):
         """The part of each map that stands for the images without their padding."""
         return any_size.cut(maps, images)
 
-    def get_config(self) -> dict:
-        """The constructor's arguments."""
-        return {
-            "name": self.name,
-            "dtype": self.dtype_policy.name,
-            "application": self.application,
-            "levels": self.levels,
-            "mode": self.mode,
-            "weights": self.weights_argument,
-            "adapters": self.adapters and keras.layers.serialize(self.adapters),
-        }
-
 
 def _find(application: str) -> tuple[Callable[..., keras.Model], ModuleType]:
     """The constructor of that name, and the module of its family, which has the preprocessing."""

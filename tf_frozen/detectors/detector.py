@@ -14,7 +14,7 @@ from tf_frozen.config.ranges import Frame, NonNegativeFloat, Seed
 from tf_frozen.detectors.loss_means import LossMeans
 from tf_frozen.detectors.test_time_augmentation import TestTimeAugmentation
 from tf_frozen.detectors.tiles import Tiles
-from tf_frozen.errors import ConfigError
+from tf_frozen.errors import ConfigError, DataError
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.building import build
 from tf_frozen.layers.configured import Configured, check_argument, check_call
@@ -140,10 +140,11 @@ class Detector(Configured, keras.Model):
 
         Targets without `image_size` are of frames without padding. `seed` int32 [2] decides what is sampled, the
         detector's own where it is None. Raises ConfigError for `training` with a backbone that trains on features
-        without images, as those of a cache.
+        without images, as those of a cache, DataError for targets of another batch or shape.
         """
         seed = tf.constant([self.seed, 0]) if seed is None else seed
         targets = {"image_size": _whole(features.frame, features.batch_size), **targets}
+        _check_count(tf.get_static_value(features.batch_size), targets)
         return self.loss_parts(self._pyramid(features, training), features.frame, targets, seed, training)
 
     def compile(
@@ -256,7 +257,8 @@ class Detector(Configured, keras.Model):
     def train_step(self, data: tuple[tf.Tensor | Features, Mapping]) -> dict[str, tf.Tensor]:
         """One step on (images, targets); gives the loss parts and their sum as 'loss'.
 
-        Features of a frozen backbone may stand instead of its images; ConfigError where it is not frozen.
+        Features of a frozen backbone may stand instead of its images; ConfigError where it is not frozen. DataError for
+        a batch of another form.
         """
         gradients, losses = self.gradients(data)
         self.apply(gradients)
@@ -272,7 +274,7 @@ class Detector(Configured, keras.Model):
         The gradients are in the order of `trainable_variables`, None where the loss does not depend on a variable. They
         are this replica's share of those of the mean over all replicas.
         """
-        images, targets = data
+        images, targets = _images_and_targets(data)
         # Outside the tape no activation is kept and no backward op is built.
         features = self.features(images, training=True)
         variables = self.trainable_variables
@@ -297,9 +299,9 @@ class Detector(Configured, keras.Model):
     def test_step(self, data: tuple[tf.Tensor | Features, Mapping]) -> dict[str, tf.Tensor]:
         """The losses of (images, targets) in inference, and their sum as 'loss', as means over the batches so far.
 
-        They exclude weight decay. What is sampled depends on `seed` alone.
+        They exclude weight decay. What is sampled depends on `seed` alone. DataError for a batch of another form.
         """
-        images, targets = data
+        images, targets = _images_and_targets(data)
         parts = self.losses_from(self.features(images), targets)
         return self._means.update({"loss": tf.add_n(list(parts.values())), **parts})
 
@@ -335,11 +337,35 @@ def _graph_function(function: Callable) -> Callable:
     return GraphFunction(function.python_function, reduce_retracing=True)
 
 
+def _images_and_targets(data: Any) -> tuple[tf.Tensor | Features, Mapping]:
+    """The parts of a batch; DataError where it has others: targets that are no dict, none, or weights of samples."""
+    parts = data if isinstance(data, list | tuple) else [data]
+    if len(parts) != 2 or not isinstance(parts[1], Mapping):
+        raise DataError(
+            f"A batch is ({', '.join(type(part).__name__ for part in parts)}); a detector needs (images, targets), "
+            f"where targets are a dict with 'boxes' and 'classes'. Weights of samples have no meaning for its losses."
+        )
+    return parts[0], parts[1]
+
+
+def _check_count(images: int | None, targets: Mapping) -> None:
+    """Raises DataError where the targets are not those of so many images, None where that is unknown yet."""
+    for name, expected in (("boxes", [images, None, 4]), ("image_size", [images, 2])):
+        shape = tf.TensorShape(getattr(targets.get(name), "shape", None))
+        if not shape.is_compatible_with(expected):
+            raise DataError(
+                f"The targets have {name!r} {shape}, but must have {expected} in a batch of {images} images."
+            )
+
+
 def _frame(images: tf.Tensor) -> tuple[int, int]:
     """Height and width of the frames, which must be known while tracing: anchors are constants of the graph."""
-    height, width = images.shape[1:3]
+    shape, expected = tf.TensorShape(images.shape), tf.TensorShape([None, None, None, 3])
+    if not shape.is_compatible_with(expected):
+        raise DataError(f"The images have shape {shape}; a detector needs RGB images [batch, height, width, 3].")
+    height, width = shape.merge_with(expected)[1:3]
     if height is None or width is None:
-        raise ConfigError(f"The images have shape {images.shape}; a detector needs frames of one fixed size. Fit them.")
+        raise ConfigError(f"The images have shape {shape}; a detector needs frames of one fixed size. Fit them.")
     return height, width
 
 

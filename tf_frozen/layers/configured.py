@@ -43,8 +43,12 @@ class Configured(Checked):
 
     def get_config(self) -> dict[str, Any]:
         """Every constructor argument; layers among them in Keras's serialized form."""
-        own = {name: to_config(kept(self, name)) for name in parameters(type(self), Configured)}
+        own = {name: to_config(self._argument(name)) for name in parameters(type(self), Configured)}
         return {"name": self.name, "dtype": self.dtype_policy.name, **super().get_config(), **own}
+
+    def _argument(self, name: str) -> Any:
+        """The constructor argument of that name, as it was given."""
+        return kept(self, name)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Configured:
