@@ -57,6 +57,14 @@ class LocateTest(tf.test.TestCase):
         self.assertEqual((warning.kind, warning.file), ("moved_image", folder))
         self.assertStartsWith(warning.message, "2 of 3 images were found by the end of their paths only: 'a.png' is ")
 
+    def test_names_that_look_alike_differ_in_their_unicode_form(self):
+        whole, parts = unicodedata.normalize("NFC", "é.png"), unicodedata.normalize("NFD", "é.png")
+        for folder, name in ((self.folder(parts), whole), (self.folder("a/" + parts), "a/" + whole)):
+            (warning,) = locate(folder, [name]).warnings
+            self.assertEndsWith(warning.message, f"{parts} in another Unicode form")
+        (warning,) = locate(self.folder("north/a.png"), ["a.png"]).warnings
+        self.assertEndsWith(warning.message, "north/a.png")
+
     def test_another_photograph_of_that_name_is_never_taken(self):
         two = self.folder("train/1.png", "val/1.png")
         self.assertIn("2 files are named like it, as train/1.png and val/1.png", self.hint(two, "images/1.png"))

@@ -50,7 +50,9 @@ def locate(folder: str, names: Sequence[str]) -> Images:
     changed = [index for index in missing if index not in hints]
     if not changed:
         return Images(files, hints, [])
-    example = f"{names[changed[0]]!r} is {files[changed[0]]}"
+    name, file = names[changed[0]], files[changed[0]]
+    form = " in another Unicode form" if _composed(file) == _composed(os.path.join(folder, name)) else ""
+    example = f"{name!r} is {file}{form}"
     message = f"{len(changed)} of {len(names)} images were found by the end of their paths only: {example}"
     return Images(files, hints, [Fault("moved_image", folder, message=message)])
 
@@ -107,8 +109,12 @@ def _shared(name: str, path: str) -> int:
 
 def _parts(path: str) -> list[str]:
     """Returns the parts of a path, of Windows too, without percent encoding and in one Unicode form."""
-    decoded = (unicodedata.normalize("NFC", urllib.parse.unquote(part)) for part in re.split(r"[\\/]+", path))
+    decoded = (_composed(urllib.parse.unquote(part)) for part in re.split(r"[\\/]+", path))
     return [part for part in decoded if part not in ("", ".")] or [""]
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
 
 
 def _last(path: str) -> str:
