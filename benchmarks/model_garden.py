@@ -130,7 +130,7 @@ def ours(architecture: str, frozen: bool, scene: Scene) -> tuple[Callable, Any]:
     mode = "frozen_random" if frozen else "scratch"
     params = [f"BACKBONE_MODE = '{mode}'", "INIT_CHECKPOINT = None", f"FRAME = ({SIDE}, {SIDE})", "SEED = 0"]
     files = ["schedules/short_run.gin", *GIN_FILES[architecture]]  # a run needs a schedule, which nothing here follows
-    params += ["ResNet.use_sync_bn = False", f"NUM_CLASSES = {CLASSES}"]
+    params += ["ResNet.use_sync_bn = False", "ResNet.activation = 'swish'", f"NUM_CLASSES = {CLASSES}"]
     params += [f"{split}_{what} = 'unused'" for split in ("TRAIN", "VAL") for what in ("ANNOTATIONS", "IMAGES")]
     with tff.load(files, params, model_dir="unused").configuration.active():
         detector = (SingleStage if architecture == "retinanet" else RCNN)()
@@ -152,19 +152,19 @@ def ours(architecture: str, frozen: bool, scene: Scene) -> tuple[Callable, Any]:
 def theirs(architecture: str, frozen: bool, scene: Scene) -> tuple[Callable, Any]:
     """The task of Model Garden's `official.vision` for the same architecture, and a batch of its parser."""
     import tensorflow as tf
-    from official.vision.configs import backbones, decoders
+    from official.vision.configs import backbones, common, decoders
 
     from tf_frozen.keras_flavor import keras
 
     backbone = backbones.Backbone(type="resnet", resnet=backbones.ResNet(model_id=50))
     fpn = decoders.Decoder(type="fpn", fpn=decoders.FPN())
+    parts = {"backbone": backbone, "norm_activation": common.NormActivation(activation="swish", use_sync_bn=False)}
     if architecture == "retinanet":
-        model, task, parse = _their_retinanet(backbone, fpn, frozen)
+        task, parse = _their_retinanet({**parts, "decoder": fpn}, frozen)
     else:
         nas_fpn = decoders.Decoder(type="nasfpn", nasfpn=decoders.NASFPN())
         cascade = architecture == "cascade_nasfpn"
-        model, task, parse = _their_rcnn(backbone, nas_fpn if cascade else fpn, frozen, cascade)
-    model.norm_activation.use_sync_bn, model.norm_activation.activation = False, "swish"
+        task, parse = _their_rcnn({**parts, "decoder": nas_fpn if cascade else fpn}, frozen, cascade)
     network = task.build_model()
     rows = [
         parse(
@@ -186,22 +186,20 @@ def theirs(architecture: str, frozen: bool, scene: Scene) -> tuple[Callable, Any
     return step, tf.nest.map_structure(lambda *parts: tf.stack(parts), *rows)
 
 
-def _their_retinanet(backbone: Any, decoder: Any, frozen: bool) -> tuple[Any, Any, Callable]:
+def _their_retinanet(parts: dict[str, Any], frozen: bool) -> tuple[Any, Callable]:
     from official.vision.configs import retinanet as configs
     from official.vision.dataloaders import retinanet_input
     from official.vision.tasks import retinanet as tasks
 
     levels = {"min_level": 3, "max_level": 7}
     size = [SIDE, SIDE]
-    model = configs.RetinaNet(
-        num_classes=CLASSES + 1, input_size=[*size, 3], backbone=backbone, decoder=decoder, **levels
-    )
+    model = configs.RetinaNet(num_classes=CLASSES + 1, input_size=[*size, 3], **parts, **levels)
     anchors = {name: getattr(model.anchor, name) for name in ("num_scales", "aspect_ratios", "anchor_size")}
     parser = retinanet_input.Parser(output_size=size, dtype="float32", **anchors, **levels)
-    return model, tasks.RetinaNetTask(configs.RetinaNetTask(model=model, freeze_backbone=frozen)), parser.parse_fn(True)
+    return tasks.RetinaNetTask(configs.RetinaNetTask(model=model, freeze_backbone=frozen)), parser.parse_fn(True)
 
 
-def _their_rcnn(backbone: Any, decoder: Any, frozen: bool, cascade: bool) -> tuple[Any, Any, Callable]:
+def _their_rcnn(parts: dict[str, Any], frozen: bool, cascade: bool) -> tuple[Any, Callable]:
     from official.vision.configs import maskrcnn as configs
     from official.vision.dataloaders import maskrcnn_input
     from official.vision.tasks import maskrcnn as tasks
@@ -216,16 +214,15 @@ def _their_rcnn(backbone: Any, decoder: Any, frozen: bool, cascade: bool) -> tup
         mask_head=None,
         mask_sampler=None,
         mask_roi_aligner=None,
-        backbone=backbone,
-        decoder=decoder,
         detection_head=head,
         roi_sampler=configs.ROISampler(cascade_iou_thresholds=[0.7, 0.8] if cascade else None),
+        **parts,
         **levels,
     )
     anchors = {"num_scales": 1, "aspect_ratios": [0.5, 1.0, 2.0], "anchor_size": 8.0}
     masks = {"include_mask": False, "mask_crop_size": 112}
     parser = maskrcnn_input.Parser(output_size=size, dtype="float32", **anchors, **masks, **levels)
-    return model, tasks.MaskRCNNTask(configs.MaskRCNNTask(model=model, freeze_backbone=frozen)), parser.parse_fn(True)
+    return tasks.MaskRCNNTask(configs.MaskRCNNTask(model=model, freeze_backbone=frozen)), parser.parse_fn(True)
 
 
 def _run_one(architecture: str, kind: str) -> None:
