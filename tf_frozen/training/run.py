@@ -160,9 +160,11 @@ class Run(Checked, metaclass=KeepsConfiguration):
         self._stopped = self._validation.exhausted(self._best.record)
         _LOGGER.info("%s", describe_start(step, self.train_steps, self.batch_size, len(train_data.examples)))
         while True:
-            start_report.log_phase(phases, detector, self.checkpoints)
+            costs = start_report.log_phase(phases, detector, self.checkpoints)
             self.directory.write_policy(phases.begin, policy_as_dict(phases.decisions))
             end = phases.end(self.train_steps)
+            if step < end and not self._stopped:
+                start_report.log_time(costs, batches, end - step, self.batch_size)
             finished = step >= end or self._stopped or self._fit(detector, checkpoints, batches, step, end)
             self._audit.finish(batches)
             if not finished or end == self.train_steps or self._stopped:

@@ -22,6 +22,8 @@ from tf_frozen.feature_cache.cached_batches import CachedBatches
 from tf_frozen.freezing.advice import advice, advice_on_batch
 from tf_frozen.freezing.policy import table as policy_table
 from tf_frozen.freezing.savings import savings, table
+from tf_frozen.progress import duration
+from tf_frozen.training.expected_time import least_seconds
 from tf_frozen.training.phases import Phases
 
 _LOGGER = logging.getLogger(__name__)
@@ -97,7 +99,19 @@ def check_until(until: int | None, train_steps: int) -> None:
         )
 
 
-def log_phase(phases: Phases, detector: Detector, checkpoints: str) -> None:
-    """Logs what trains in the present phase and what that costs; `checkpoints` is what these hold."""
-    _LOGGER.info("%s", table(savings(detector, detector.optimizer, checkpoints=checkpoints)))
+def log_phase(phases: Phases, detector: Detector, checkpoints: str) -> dict[str, Any]:
+    """Logs what trains in the present phase and what that costs, and returns it; `checkpoints` hold that much."""
+    costs = savings(detector, detector.optimizer, checkpoints=checkpoints)
+    _LOGGER.info("%s", table(costs))
     _LOGGER.info("What trains from step %d on:\n%s\n", phases.begin, policy_table(phases.decisions))
+    return costs
+
+
+def log_time(costs: Mapping[str, Any], batches: TrainBatches | CachedBatches, steps: int, batch_size: int) -> None:
+    """Logs the least time that the next `steps` steps take, by their `costs` in multiply-adds."""
+    seconds = least_seconds(costs, batches.crop, steps * batch_size, isinstance(batches, CachedBatches))
+    _LOGGER.info(
+        "By their multiply-adds, the next %d steps take about %s on this machine, or more; a measured time follows.\n",
+        steps,
+        duration(seconds),
+    )
