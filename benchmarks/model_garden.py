@@ -124,8 +124,8 @@ def ours(architecture: str, frozen: bool, scene: Scene) -> tuple[Callable, Any]:
     import tf_frozen as tff
     from tf_frozen.detectors.rcnn import RCNN
     from tf_frozen.detectors.single_stage import SingleStage
+    from tf_frozen.graph_function import GraphFunction
     from tf_frozen.keras_flavor import keras
-    from tf_frozen.layers.graph_function import GraphFunction
 
     mode = "frozen_random" if frozen else "scratch"
     params = [f"BACKBONE_MODE = '{mode}'", "INIT_CHECKPOINT = None", f"FRAME = ({SIDE}, {SIDE})", "SEED = 0"]

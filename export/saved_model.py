@@ -17,8 +17,8 @@ from tf_frozen.errors import RunError
 from tf_frozen.export.serving_module import ServingModule
 from tf_frozen.export.signature import ABOUT, CLASSES
 from tf_frozen.files import write_error
+from tf_frozen.graph_function import GraphFunction
 from tf_frozen.keras_flavor import keras
-from tf_frozen.layers.graph_function import GraphFunction
 
 _CONTENTS = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra"}
 
@@ -81,7 +81,9 @@ def _save(server: ServingModule, folder: str) -> None:
     # of every layer beside the two that are served.
     module = tf.Module()
     module.served = list({id(v): v for f in signatures.values() for v in f.variables}.values())
-    tf.saved_model.save(module, folder, signatures)
+    # Nobody trains through an export; tracing the gradients of its swishes takes as long as the rest of the save.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(module, folder, signatures, options)
 
 
 def _describe(

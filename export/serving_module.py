@@ -11,8 +11,8 @@ from tf_frozen.data.exif import orientation
 from tf_frozen.data.images import decode_named
 from tf_frozen.export.image_detector import ImageDetector
 from tf_frozen.export.signature import to_outputs
+from tf_frozen.graph_function import GraphFunction
 from tf_frozen.keras_flavor import keras
-from tf_frozen.layers.graph_function import GraphFunction
 
 
 class ServingModule:

@@ -23,7 +23,7 @@ FLOORS = (
     ("data", "layers"),
     ("geometry", "losses"),
     ("config",),
-    ("files", "keras_flavor", "log"),
+    ("files", "graph_function", "keras_flavor", "log"),
     ("errors", "progress", "signals"),
 )
 # Rooms below that a room leaves alone: freezing needs only a Keras model.

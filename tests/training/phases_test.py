@@ -49,12 +49,13 @@ class PhasesTest(tf.test.TestCase):
                 file.unlink()
 
     def kill_behind_the_switch(self, name):
-        """A run in a separate process, killed in the second phase."""
+        """Goes on with a run in a separate process, and kills it in the second phase."""
         run = self.folder / name
         words = tiny_run.words(self.folder, run, *FREEZE_FIRST, "Run.checkpoint_seconds = 0", files=FILES)
         process = job.Process(words, self.folder / "log", self.folder)
         code = process.end(signal.SIGKILL, lambda: job.saved_step(run) > UNTIL)
         self.assertEqual(code, -signal.SIGKILL, process.output)
+        self.assertIn(f"Resuming from step {UNTIL}:", process.output)
         self.assertBetween(job.saved_step(run), UNTIL + 1, STEPS - 1)
 
     def test_the_features_of_a_backbone_that_will_train_are_not_cached(self):
@@ -62,7 +63,7 @@ class PhasesTest(tf.test.TestCase):
             self.run_of("cached", "Run.feature_cache = 'cache'").train()
         self.assertFalse((self.folder / "cached").exists())
 
-    def test_freezes_first_and_ends_the_same_wherever_it_goes_on(self):
+    def test_freezes_first_and_ends_the_same_after_going_on_at_the_switch_and_behind_it(self):
         self.assertTrue(self.run_of("straight").train())
         straight, step = state(str(self.folder / "straight"))
         self.assertEqual(step, STEPS)
@@ -73,15 +74,13 @@ class PhasesTest(tf.test.TestCase):
         self.assertEqual(audit["left_out"]["variables"], 12)
         first = tf.train.list_variables(str(self.folder / "straight" / "checkpoints" / f"ckpt-{UNTIL}"))
         self.assertFalse([name for name, _ in first if name.startswith("detector/backbone")])
-        at_the_switch, behind_it = f"from {UNTIL}", "killed"
-        self.only(at_the_switch, UNTIL)
-        self.kill_behind_the_switch(behind_it)
-        for name in (at_the_switch, behind_it):
-            self.assertTrue(self.run_of(name).train())
-            found, step = state(str(self.folder / name))
-            self.assertEqual((step, found.keys()), (STEPS, straight.keys()))
-            for path, value in straight.items():
-                np.testing.assert_array_equal(found[path], value, err_msg=f"{name}: {path}")
+        self.only("resumed", UNTIL)
+        self.kill_behind_the_switch("resumed")
+        self.assertTrue(self.run_of("resumed").train())
+        found, step = state(str(self.folder / "resumed"))
+        self.assertEqual((step, found.keys()), (STEPS, straight.keys()))
+        for path, value in straight.items():
+            np.testing.assert_array_equal(found[path], value, err_msg=path)
         load_run(str(self.folder / "straight"))
         detector = Run(str(self.folder / "straight")).restored_detector(f"ckpt-{UNTIL}")
         self.assertTrue(detector.backbone.frozen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import os
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from tf_frozen.data.sampling import Sampler
 from tf_frozen.data.segmentations import box_mask
 from tf_frozen.data.source import DataSource
 from tf_frozen.errors import ConfigError
+from tf_frozen.graph_function import GraphFunction
 
 READ = "read_of_data_source"  # in the names of the operations that read images, which errors of TensorFlow state
 
@@ -71,10 +73,8 @@ class TrainBatches(Checked):
 
     def dataset(self, first_step: int, last_step: int) -> tf.data.Dataset:
         """The batches of steps `first_step` to `last_step` − 1."""
-        columns = self._columns()
         positions = tf.data.Dataset.range(first_step * self.batch_size, last_step * self.batch_size)
-        examples = positions.map(lambda position: self._example(columns, position), tf.data.AUTOTUNE)
-        return _batched(examples, self.batch_size, drop_remainder=True)
+        return _batched(positions.map(self._example, tf.data.AUTOTUNE), self.batch_size, drop_remainder=True)
 
     def copies(self, rows: Sequence[int], batch_size: int) -> tf.data.Dataset:
         """Batches of augmented copies; the last may be short. Row c · examples + i is example i as epoch c shows it."""
@@ -103,9 +103,16 @@ class TrainBatches(Checked):
     def _copy_of(self, epoch: tf.Tensor) -> tf.Tensor:
         return epoch if self.fixed_copies is None else self.sampler.copy(epoch, self.fixed_copies)
 
-    def _example(self, columns: dict, position: tf.Tensor) -> tuple[tf.Tensor, dict]:
-        epoch, index = self.sampler.place(position)
-        return self._copy(columns, self._copy_of(epoch), index)
+    @functools.cached_property
+    def _example(self) -> GraphFunction:
+        """The example at a position in training, traced once for all the datasets that a run makes."""
+        columns = self._columns()
+
+        def example(position: tf.Tensor) -> tuple[tf.Tensor, dict]:
+            epoch, index = self.sampler.place(position)
+            return self._copy(columns, self._copy_of(epoch), index)
+
+        return GraphFunction(example)
 
     def _copy(self, columns: dict, copy: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, dict]:
         """The example of that index as the epoch numbered `copy` shows it."""
@@ -150,8 +157,8 @@ def eval_batches(source: DataSource, frame: tuple[int, int] | None, batch_size: 
 
     indices = tf.data.Dataset.range(len(source.examples))
     if frame is None:
-        return indices.map(element).batch(1).prefetch(1)
-    return _batched(indices.map(element, tf.data.AUTOTUNE), batch_size, False)
+        return indices.map(GraphFunction(element)).batch(1).prefetch(1)
+    return _batched(indices.map(GraphFunction(element), tf.data.AUTOTUNE), batch_size, False)
 
 
 def _plain_placement(image: tf.Tensor, objects: Objects, frame, crop, seed) -> tuple:

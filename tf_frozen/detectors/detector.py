@@ -15,10 +15,10 @@ from tf_frozen.detectors.loss_means import LossMeans
 from tf_frozen.detectors.test_time_augmentation import TestTimeAugmentation
 from tf_frozen.detectors.tiles import Tiles
 from tf_frozen.errors import ConfigError, DataError
+from tf_frozen.graph_function import GraphFunction
 from tf_frozen.keras_flavor import keras
 from tf_frozen.layers.building import build
 from tf_frozen.layers.configured import Configured, check_argument, check_call
-from tf_frozen.layers.graph_function import GraphFunction
 
 
 class Detector(Configured, keras.Model):

@@ -13,8 +13,8 @@ from tf_frozen.freezing.flops import multiply_adds, step_multiply_adds
 from tf_frozen.freezing.layers import reasons
 from tf_frozen.freezing.trained_weights import checkpoint_bytes
 from tf_frozen.freezing.variable_paths import parts
+from tf_frozen.graph_function import GraphFunction
 from tf_frozen.keras_flavor import keras
-from tf_frozen.layers.graph_function import GraphFunction
 
 _LANES = 128  # of a TPU's matrix unit
 _FLOPS = ("forward_flops", "step_flops", "step_flops_unfrozen")

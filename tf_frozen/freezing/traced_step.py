@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import tensorflow as tf
 
 from tf_frozen.freezing.dataflow import DATA, Sources, sourced_ops, union
+from tf_frozen.graph_function import GraphFunction
 from tf_frozen.keras_flavor import keras
-from tf_frozen.layers.graph_function import GraphFunction
 
 TRAINED = "what trains"
 _ADDITIONS = ("AddN", "AddV2", "Add", "Sub")

@@ -62,6 +62,7 @@ class Checkpoints:
         self._from_source = fingerprints(sourced(detector)) if holds == "trained" else {}
         self._root, self._left_out = without(detector, optimizer, ()), {}
         self._manager: tf.train.CheckpointManager | None = None
+        self._obtainable_of: tuple[frozenset[int], dict[str, tf.Variable]] | None = None
         self._step_on_disk = None
         self._damaged: list[str] = []
         check_reachable(detector, self._root)
@@ -76,9 +77,16 @@ class Checkpoints:
         """The fingerprints of what a checkpoint written now would exclude, by path."""
         if not self._from_source:
             return {}
-        now = fingerprints(obtainable(self._detector))
+        now = fingerprints(self._obtainable())
         # Values that trained for a while, or changed by mistake, cannot be reloaded from the source.
         return {path: value for path, value in now.items() if self._from_source.get(path) == value}
+
+    def _obtainable(self) -> dict[str, tf.Variable]:
+        """`obtainable`, whose walk through the detector takes as long as a save, once for what trains."""
+        trained = frozenset(map(id, self._detector.trainable_variables))
+        if self._obtainable_of is None or self._obtainable_of[0] != trained:
+            self._obtainable_of = trained, obtainable(self._detector)
+        return self._obtainable_of[1]
 
     def summary(self) -> dict[str, int | str | None]:
         """Returns the number of variables that a checkpoint written now would exclude, and their source."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 from PIL import Image
 
 from tf_frozen.data.category import Category
@@ -24,7 +26,7 @@ from tf_frozen.export import fonts
 from tf_frozen.export.drawing import draw
 from tf_frozen.export.image_detector import ImageDetector, detect_all
 from tf_frozen.files import write_atomic, write_error
-from tf_frozen.layers.graph_function import GraphFunction
+from tf_frozen.graph_function import GraphFunction
 from tf_frozen.progress import Counter
 from tf_frozen.training.callbacks.tensorboard import TensorBoard
 from tf_frozen.training.run_directory import RunDirectory
@@ -60,7 +62,6 @@ class Scorer:
         self.examples, self._ground_truth = self._data.examples, self._data.ground_truth
         self._listed = {category.id for category in data.categories}
         self._categories, self._model_dir, self._batch_size = categories, model_dir, batch_size
-        self._batches = eval_batches(self._data, None if detector.tiles else detector.frame, batch_size)
         self._masks = detector.finds_masks
         coco = CocoMasks if self._masks else CocoBoxes
         self._scored_by = scored_by or [coco(detections=detector.detections)]
@@ -95,6 +96,10 @@ class Scorer:
         for name, picture in self.pictures():
             board.images(step, f"val/{name}", picture)
         return self.metrics
+
+    @functools.cached_property
+    def _batches(self) -> tf.data.Dataset:
+        return eval_batches(self._data, None if self.detector.tiles else self.detector.frame, self._batch_size)
 
     @property
     def headline(self) -> str:

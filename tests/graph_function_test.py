@@ -1,7 +1,7 @@
 import tensorflow as tf
 
+from tf_frozen.graph_function import GraphFunction
 from tf_frozen.keras_flavor import keras
-from tf_frozen.layers.graph_function import GraphFunction
 
 
 def doubled(x):
