@@ -1,9 +1,10 @@
-r"""Times training steps of tf_frozen and of Model Garden on one architecture, in turns in one process.
+r"""Times training steps and detection of tf_frozen and of Model Garden on one architecture, in turns in one process.
 
 Both train on 2 images of 256 × 256 pixels, 8 boxes each padded to 100, in float32 with SGD and momentum, random
-weights, batch norms not synchronised, as a graph without XLA. Prints seconds a step (median, least, most), their ratios
-by round, the seconds until the first step is done, and with `--memory` the peak memory of a process that runs one of
-the four alone. A quiet machine is needed:
+weights, batch norms not synchronised, as a graph without XLA; 'detecting' is the function that is exported, on one
+image of 640 × 640 pixels. Prints seconds a step (median, least, most), their ratios by round, the seconds until the
+first step is done, and with `--memory` the peak memory of a process that runs one kind alone. A quiet machine is
+needed:
 
   python benchmarks/model_garden.py retinanet faster_rcnn cascade_nasfpn --rounds 6 --memory
 """
@@ -22,11 +23,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-BATCH, SIDE, BOXES, PADDED, CLASSES = 2, 256, 8, 100, 80
-KINDS = ("ours frozen", "theirs frozen", "ours fine-tuned", "theirs fine-tuned")
+BATCH, BOXES, PADDED, CLASSES = 2, 8, 100, 80
+SIDES = {"frozen": 256, "fine-tuned": 256, "detecting": 640}
+KINDS = tuple(f"{who} {mode}" for mode in SIDES for who in ("ours", "theirs"))
 RATIOS = (
     ("ours frozen", "theirs frozen"),
     ("ours fine-tuned", "theirs fine-tuned"),
+    ("ours detecting", "theirs detecting"),
     ("ours frozen", "ours fine-tuned"),
     ("theirs frozen", "theirs fine-tuned"),
 )
@@ -50,7 +53,7 @@ class Scene(NamedTuple):
 class Trainer(NamedTuple):
     """A step to call, and how long it took to build it and run it once."""
 
-    step: Callable[[], float]
+    step: Callable[[], Any]
     start: float
 
 
@@ -99,80 +102,92 @@ def built(architecture: str, kind: str) -> Trainer:
 
     who, mode = kind.split()
     started = time.perf_counter()
-    step, batch = (ours if who == "ours" else theirs)(architecture, mode == "frozen", scene())
+    step, batch = (ours if who == "ours" else theirs)(architecture, mode, scene(SIDES[mode]))
 
-    def run() -> float:
-        return float(tf.nest.flatten(step(batch))[0])
+    def run() -> list[np.ndarray]:
+        return [output.numpy() for output in tf.nest.flatten(step(batch))]
 
     run()
     return Trainer(run, time.perf_counter() - started)
 
 
-def scene() -> Scene:
+def scene(side: int) -> Scene:
     """The same boxes and pixels for both."""
     draw = np.random.default_rng(0)
     near = draw.uniform(0, 0.7, [BATCH, BOXES, 2])
     corners = np.concatenate([near, near + draw.uniform(0.05, 0.3, [BATCH, BOXES, 2])], 2).astype(np.float32)
     classes = draw.integers(1, CLASSES, [BATCH, BOXES])
-    return Scene(draw.integers(0, 255, [BATCH, SIDE, SIDE, 3]).astype(np.uint8), corners, classes)
+    return Scene(draw.integers(0, 255, [BATCH, side, side, 3]).astype(np.uint8), corners, classes)
 
 
-def ours(architecture: str, frozen: bool, scene: Scene) -> tuple[Callable, Any]:
-    """The detector of the paper's gin files, and its batch."""
+def ours(architecture: str, mode: str, scene: Scene) -> tuple[Callable, Any]:
+    """What runs in that mode, of the detector of the paper's gin files, and what it is given."""
     import tensorflow as tf
 
     import tf_frozen as tff
+    from tf_frozen.data.category import Category
     from tf_frozen.detectors.rcnn import RCNN
     from tf_frozen.detectors.single_stage import SingleStage
+    from tf_frozen.export.serving_module import ServingModule
     from tf_frozen.graph_function import GraphFunction
     from tf_frozen.keras_flavor import keras
 
-    mode = "frozen_random" if frozen else "scratch"
-    params = [f"BACKBONE_MODE = '{mode}'", "INIT_CHECKPOINT = None", f"FRAME = ({SIDE}, {SIDE})", "SEED = 0"]
+    side, trains = SIDES[mode], "scratch" if mode == "fine-tuned" else "frozen_random"
+    params = [f"BACKBONE_MODE = '{trains}'", "INIT_CHECKPOINT = None", f"FRAME = ({side}, {side})", "SEED = 0"]
     files = ["schedules/short_run.gin", *GIN_FILES[architecture]]  # a run needs a schedule, which nothing here follows
     params += ["ResNet.use_sync_bn = False", "ResNet.activation = 'swish'", f"NUM_CLASSES = {CLASSES}"]
     params += [f"{split}_{what} = 'unused'" for split in ("TRAIN", "VAL") for what in ("ANNOTATIONS", "IMAGES")]
     with tff.load(files, params, model_dir="unused").configuration.active():
         detector = (SingleStage if architecture == "retinanet" else RCNN)()
+    if mode == "detecting":
+        server = ServingModule(detector, [Category(number, str(number)) for number in range(1, CLASSES + 1)])
+        return server.function(), tf.constant(scene.images[:1])
     detector.compile(keras.optimizers.SGD(1e-4, momentum=0.9))
 
     def padded(rows: np.ndarray) -> np.ndarray:
         return np.pad(rows, [(0, 0), (0, PADDED - BOXES), *[(0, 0)] * (rows.ndim - 2)])
 
     targets = {
-        "boxes": tf.constant(padded(scene.corners * SIDE), tf.float32),
+        "boxes": tf.constant(padded(scene.corners * side), tf.float32),
         "classes": tf.constant(padded(scene.classes), tf.int32),
-        "image_size": tf.constant([[SIDE, SIDE]] * BATCH, tf.float32),
+        "image_size": tf.constant([[side, side]] * BATCH, tf.float32),
         "scale": tf.ones([BATCH]),
         "image_index": tf.zeros([BATCH], tf.int64),
     }
     return GraphFunction(detector.train_step), (tf.constant(scene.images, tf.float32), targets)
 
 
-def theirs(architecture: str, frozen: bool, scene: Scene) -> tuple[Callable, Any]:
-    """The task of Model Garden's `official.vision` for the same architecture, and a batch of its parser."""
+def theirs(architecture: str, mode: str, scene: Scene) -> tuple[Callable, Any]:
+    """What runs in that mode, of Model Garden's `official.vision` for the same architecture, and what it is given."""
     import tensorflow as tf
+    from official.core import config_definitions
     from official.vision.configs import backbones, common, decoders
+    from official.vision.serving.detection import DetectionModule
 
     from tf_frozen.keras_flavor import keras
 
+    side, frozen = SIDES[mode], mode != "fine-tuned"
     backbone = backbones.Backbone(type="resnet", resnet=backbones.ResNet(model_id=50))
     fpn = decoders.Decoder(type="fpn", fpn=decoders.FPN())
     parts = {"backbone": backbone, "norm_activation": common.NormActivation(activation="swish", use_sync_bn=False)}
     if architecture == "retinanet":
-        task, parse = _their_retinanet({**parts, "decoder": fpn}, frozen)
+        task, parse = _their_retinanet({**parts, "decoder": fpn}, frozen, side)
     else:
         nas_fpn = decoders.Decoder(type="nasfpn", nasfpn=decoders.NASFPN())
         cascade = architecture == "cascade_nasfpn"
-        task, parse = _their_rcnn({**parts, "decoder": nas_fpn if cascade else fpn}, frozen, cascade)
+        task, parse = _their_rcnn({**parts, "decoder": nas_fpn if cascade else fpn}, frozen, side, cascade)
+    if mode == "detecting":
+        params = config_definitions.ExperimentConfig(task=task.task_config)
+        module = DetectionModule(params=params, batch_size=1, input_image_size=[side, side])
+        return tf.function(module.serve), tf.constant(scene.images[:1])
     network = task.build_model()
     rows = [
         parse(
             {
                 "image": tf.constant(image),
                 "source_id": tf.constant("1"),
-                "height": tf.constant(SIDE, tf.int64),
-                "width": tf.constant(SIDE, tf.int64),
+                "height": tf.constant(side, tf.int64),
+                "width": tf.constant(side, tf.int64),
                 "groundtruth_classes": tf.constant(classes, tf.int64),
                 "groundtruth_boxes": tf.constant(corners),
                 "groundtruth_is_crowd": tf.zeros([BOXES], tf.bool),
@@ -186,26 +201,26 @@ def theirs(architecture: str, frozen: bool, scene: Scene) -> tuple[Callable, Any
     return step, tf.nest.map_structure(lambda *parts: tf.stack(parts), *rows)
 
 
-def _their_retinanet(parts: dict[str, Any], frozen: bool) -> tuple[Any, Callable]:
+def _their_retinanet(parts: dict[str, Any], frozen: bool, side: int) -> tuple[Any, Callable]:
     from official.vision.configs import retinanet as configs
     from official.vision.dataloaders import retinanet_input
     from official.vision.tasks import retinanet as tasks
 
     levels = {"min_level": 3, "max_level": 7}
-    size = [SIDE, SIDE]
+    size = [side, side]
     model = configs.RetinaNet(num_classes=CLASSES + 1, input_size=[*size, 3], **parts, **levels)
     anchors = {name: getattr(model.anchor, name) for name in ("num_scales", "aspect_ratios", "anchor_size")}
     parser = retinanet_input.Parser(output_size=size, dtype="float32", **anchors, **levels)
     return tasks.RetinaNetTask(configs.RetinaNetTask(model=model, freeze_backbone=frozen)), parser.parse_fn(True)
 
 
-def _their_rcnn(parts: dict[str, Any], frozen: bool, cascade: bool) -> tuple[Any, Callable]:
+def _their_rcnn(parts: dict[str, Any], frozen: bool, side: int, cascade: bool) -> tuple[Any, Callable]:
     from official.vision.configs import maskrcnn as configs
     from official.vision.dataloaders import maskrcnn_input
     from official.vision.tasks import maskrcnn as tasks
 
     levels = {"min_level": 3, "max_level": 7} if cascade else {"min_level": 2, "max_level": 6}
-    size = [SIDE, SIDE]
+    size = [side, side]
     head = configs.DetectionHead(num_fcs=2, class_agnostic_bbox_pred=cascade, cascade_class_ensemble=cascade)
     model = configs.MaskRCNN(
         num_classes=CLASSES + 1,
