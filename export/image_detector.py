@@ -12,6 +12,7 @@ from tf_frozen.data.example import Example
 from tf_frozen.data.resize import fit
 from tf_frozen.export.signature import Detections
 from tf_frozen.geometry import boxes as box_ops
+from tf_frozen.graph_function import GraphFunction
 from tf_frozen.keras_flavor import keras
 
 
@@ -19,12 +20,16 @@ class ImageDetector:
     """Detects on images of any size with a detector of frames; gives boxes in image pixels and category ids.
 
     `evaluate`, `predict` and exports all use it. Class k is `categories[k - 1]`. An image is fitted into the detector's
-    frame, or, where the detector has `tiles`, cut into tiles. `augment` False turns test-time augmentation off.
+    frame, or, where the detector has `tiles`, cut into tiles. `augment` False turns test-time augmentation off. With
+    `as_graph`, all graphs that detect with it share one graph of the detector.
     """
 
-    def __init__(self, detector: keras.Model, categories: Sequence[Category], augment: bool = True):
+    def __init__(
+        self, detector: keras.Model, categories: Sequence[Category], augment: bool = True, as_graph: bool = False
+    ):
         self._detector = detector
-        self._detect = functools.partial(detector if augment else detector.detect_once, training=False)
+        detect = functools.partial(detector if augment else detector.detect_once, training=False)
+        self._detect = GraphFunction(detect) if as_graph else detect
         self._category_ids = [0, *(category.id for category in categories)]
 
     def detect(

@@ -26,7 +26,7 @@ class ServingModule:
     """
 
     def __init__(self, detector: keras.Model, categories: Sequence[Category]):
-        self._detector = ImageDetector(detector, categories)
+        self._detector = ImageDetector(detector, categories, as_graph=True)
 
     def detect(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns the detections on `images`, uint8 RGB [N, H, W, 3]."""

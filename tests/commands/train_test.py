@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tests.commands import job
+from tests.training import tiny_run
 from tests.training.lab import text
 from tests.training.tiny import state
 
@@ -180,12 +181,15 @@ class RefusalTest(tf.test.TestCase):
     def assert_untouched(self):
         self.assertFalse(self.model_dir.exists())
 
-    @pytest.mark.slow
     def test_a_loss_that_is_no_number(self):
-        error = self.refused("LEARNING_RATE = 1e30", "Run.checkpoint_seconds = 0")
+        folder = tiny_run.write(self.folder / "tiny")
+        params = ("TRAIN_STEPS = 20", "LEARNING_RATE = 1e30", "WARMUP_STEPS = 1")
+        code, out, error = job.command(*tiny_run.words(folder, self.model_dir, *params))
+        self.assertEqual(code, 2, f"{out}\n{error}")
+        self.assertNotIn("Traceback", error)
         error = error.partition("The loss part ")[2]
         part, step = re.match(r"'(\w+)' is (?:nan|inf) at step (\d+) ", error).groups()
-        self.assertIn(part, {"rpn_score_loss", "rpn_box_loss", "class_loss", "box_loss"})
+        self.assertIn(part, {"class_loss", "box_loss"})
         ids = re.search(r"Image ids of the batch: (.*)\.\n", error)[1].split(", ")
         self.assertLen(ids, 2)
         self.assertContainsSubset(ids, [f"train {number}" for number in range(4)])
