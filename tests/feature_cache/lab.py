@@ -71,8 +71,11 @@ def detector(mode="frozen", levels=(3, 4), min_level=3):
 
 
 def losses(model, data, steps, eager=False, rate=0.01):
-    """The loss of each step."""
-    model.compile(keras.optimizers.SGD(rate), run_eagerly=eager)
+    """The loss of each step; a model that was compiled for it keeps what it has traced."""
+    if model.run_eagerly != eager:
+        model.compile(keras.optimizers.SGD(), run_eagerly=eager)
+    model.optimizer.iterations.assign(0)
+    model.optimizer.learning_rate.assign(rate)
     found = []
     note = keras.callbacks.LambdaCallback(on_batch_end=lambda _, logs: found.append(logs["loss"]))
     model.fit(data.dataset(0, steps), callbacks=[note], verbose=0)
@@ -91,18 +94,19 @@ def two_replicas(folder):
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
-    def run(data):
-        with strategy.scope():
-            model = detector()
-            return losses(model, data(model), 6)
-
     with strategy.scope():
         model = detector()
-    for dtype in ("float32", "float16"):
-        FeatureCache(COPIES, dtype).build(batches(), model, f"{folder}/{dtype}")
-    found = {"images": run(lambda _: batches(fixed_copies=COPIES))}
-    for dtype, workers in (("float32", 1), ("float32", 2), ("float16", 2)):
-        found[f"{dtype}, {workers}"] = run(lambda m, d=dtype, w=workers: cached(f"{folder}/{d}", m, w))
+    weights = model.get_weights()
+
+    def run(data):
+        model.set_weights(weights)
+        with strategy.scope():
+            return losses(model, data, 6)
+
+    FeatureCache(COPIES, "float32").build(batches(), model, folder)
+    found = {"images": run(batches(fixed_copies=COPIES))}
+    for workers in (1, 2):
+        found[workers] = run(cached(folder, model, workers))
     print(json.dumps(found), flush=True)
 
 

@@ -77,7 +77,7 @@ class FeatureCache(Checked):
 
     def estimate(self, batches: TrainBatches, detector: Detector, folder: str) -> Estimate:
         """Returns the size of what `build` would write, without running the backbone."""
-        layout = self._layout(batches, detector)
+        layout = self._layout(batches, self._feature_maps(detector))
         return self._estimate(batches, layout, folder)
 
     def build(self, batches: TrainBatches, detector: Detector, folder: str) -> bool:
@@ -91,7 +91,8 @@ class FeatureCache(Checked):
                 f"TrainBatches.fixed_copies is {batches.fixed_copies}, but FeatureCache.copies is {self.copies}. Omit "
                 f"the first: training from a cache uses the cache's copies."
             )
-        layout = self._layout(batches, detector)
+        maps_of = self._feature_maps(detector)  # traced once, for the layout and for all batches
+        layout = self._layout(batches, maps_of)
         estimate = self._estimate(batches, layout, folder)
         _LOGGER.info("%s", estimate)
         manifest = self._manifest(batches, detector, layout, estimate, folder)
@@ -104,16 +105,33 @@ class FeatureCache(Checked):
             _LOGGER.info("%d of %d shards are complete.", done, len(manifest.names))
         with _only_builder(folder):
             manifest.save(folder)
-            self._write(batches, detector, layout, manifest, missing, folder)
+            self._write(batches, maps_of, layout, manifest, missing, folder)
         return True
 
-    def _layout(self, batches: TrainBatches, detector: Detector) -> Layout:
-        check_cachable(detector.backbone)
+    def _feature_maps(self, detector: Detector) -> Callable:
+        """Returns a function of images: the feature maps that the neck reads, by level, and whether all fit the dtype.
+
+        Raises ConfigError where the backbone trains.
+        """
+        backbone, levels = detector.backbone, detector.levels_read
+        check_cachable(backbone)
+
+        # In a graph, as in training: what TensorFlow fuses there may round otherwise than single ops.
+        @tf.function(autograph=False)
+        def maps(images: tf.Tensor) -> tuple[Mapping[str, tf.Tensor], tf.Tensor]:
+            exact = backbone.frozen_features(backbone.preprocess(images))
+            stored = {str(level): tf.cast(exact[level], self.dtype) for level in levels}
+            finite = [tf.reduce_all(tf.math.is_finite(features)) for features in stored.values()]
+            return stored, tf.reduce_all(tf.stack(finite))
+
+        return maps
+
+    def _layout(self, batches: TrainBatches, maps_of: Callable) -> Layout:
         if not batches.source.examples:
             raise DataError("There is no image to cache the features of.")
         images, targets = batches.copies([0], batches.batch_size).element_spec
         spec = tf.TensorSpec([batches.batch_size, *images.shape[1:]], images.dtype)
-        maps = _feature_maps(detector, tf.as_dtype(self.dtype)).get_concrete_function(spec).structured_outputs[0]
+        maps = maps_of.get_concrete_function(spec).structured_outputs[0]
         return Layout(
             {level: tf.TensorSpec(features.shape[1:], features.dtype) for level, features in maps.items()},
             {name: tf.TensorSpec(target.shape[1:], target.dtype) for name, target in targets.items()},
@@ -149,13 +167,13 @@ class FeatureCache(Checked):
             return manifest
         return Manifest(present, settings, layout.as_dict(), source, records, estimate.shard_records)
 
-    def _write(self, batches, detector, layout, manifest: Manifest, missing: Sequence[str], folder) -> None:
+    def _write(self, batches, maps_of, layout, manifest: Manifest, missing: Sequence[str], folder) -> None:
         numbers = [manifest.names.index(name) for name in missing]
         rows = [row for number in numbers for row in manifest.rows_of(number)]
         count = -(-len(rows) // batches.batch_size)
         with Counter(count, "caching", "batches") as counter:
             copies = counter.over(batches.copies(rows, batches.batch_size))
-            records = self._records(copies, detector, layout, batches)
+            records = self._records(copies, maps_of, layout, batches)
             for name, number in zip(missing, numbers, strict=True):
                 shard = ShardWriter(os.path.join(folder, name), self.compression)
                 try:
@@ -167,8 +185,7 @@ class FeatureCache(Checked):
                     raise
                 manifest.save(folder)
 
-    def _records(self, copies: Iterator, detector: Detector, layout: Layout, batches: TrainBatches) -> Iterator[bytes]:
-        maps_of = _feature_maps(detector, tf.as_dtype(self.dtype))
+    def _records(self, copies: Iterator, maps_of: Callable, layout: Layout, batches: TrainBatches) -> Iterator[bytes]:
         for images, targets in copies:
             count = int(images.shape[0])
             # A last batch is filled up: convolutions of another shape may round otherwise.
@@ -218,21 +235,6 @@ def check_cachable(backbone: Backbone) -> None:
             f"weights train (mode {backbone.mode!r}), so that its features change at every step. Set BACKBONE_MODE = "
             f"'frozen', and no policy that trains a part of it; or train without a cache (FEATURE_CACHE = None)."
         )
-
-
-def _feature_maps(detector: Detector, dtype: tf.DType) -> Callable:
-    """Returns a function of images: the feature maps that the neck reads, by level, and whether all fit the dtype."""
-    backbone, levels = detector.backbone, detector.levels_read
-
-    # In a graph, as in training: what TensorFlow fuses there may round otherwise than single ops.
-    @tf.function(autograph=False)
-    def maps(images: tf.Tensor) -> tuple[Mapping[str, tf.Tensor], tf.Tensor]:
-        exact = backbone.frozen_features(backbone.preprocess(images))
-        stored = {str(level): tf.cast(exact[level], dtype) for level in levels}
-        finite = [tf.reduce_all(tf.math.is_finite(features)) for features in stored.values()]
-        return stored, tf.reduce_all(tf.stack(finite))
-
-    return maps
 
 
 def _reusable(folder: str, manifest: Manifest, name: str) -> bool:
