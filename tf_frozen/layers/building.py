@@ -45,16 +45,22 @@ def build(detector: keras.Model) -> None:
     the channels.
     """
     try:
-        with tf.__internal__.FuncGraph("build").as_default():
-            detector.detect_once(tf.zeros([1, *detector.frame, 3]))
+        _trace(tf.autograph.experimental.do_not_convert(detector.detect_once), detector.frame)
+    except tf.errors.OperatorNotAllowedInGraphError:  # the control flow of a layer depends on tensors
+        _trace(detector.detect_once, detector.frame)
     except ValueError as error:
         raise ConfigError(f"The detector cannot be built: {_in_short(error)}") from error
     detector.built = True
 
 
+def _trace(function: Callable, frame: tuple[int, int]) -> None:
+    with tf.__internal__.FuncGraph("build").as_default():
+        function(tf.zeros([1, *frame, 3]))
+
+
 def _in_short(error: ValueError) -> str:
-    """The message without the quoted code in which AutoGraph and Keras place it."""
-    first, *rest = str(error).splitlines()
-    reasons = re.findall(r"^ +(?:\w+Error): (.+)$", "\n".join(rest), re.MULTILINE)
+    """The layer and the reason, without its arguments and the quoted code in which Keras and AutoGraph place it."""
+    first, *rest = filter(None, str(error).splitlines())
+    reasons = re.findall(r"^ +(?:\w+Error): (.+)$", "\n".join(rest), re.MULTILINE) or rest[:1]
     places = re.findall(r"type (\w+)\)\.$", first)
     return f"{places[0]}: {reasons[-1]}" if places and reasons else str(error)
