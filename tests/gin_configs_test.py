@@ -4,6 +4,7 @@ import pathlib
 import re
 import sys
 import tempfile
+from unittest import mock
 
 import gin
 import pytest
@@ -11,6 +12,7 @@ import tensorflow as tf
 from gin import config as gin_config
 from gin import config_parser
 
+from tf_frozen.backbones import efficientnet_lite, keras_application
 from tf_frozen.commands.configs import markdown
 from tf_frozen.config import gin_files
 from tf_frozen.config.configurables import find_configurable
@@ -91,6 +93,11 @@ class RunnableTest(tf.test.TestCase):
         params = [*(f"{macro} = {value!r}" for macro, value in values.items()), "CocoJson.masks = False", *params]
         load_config([name], params)
 
+    def share_networks(self):
+        """Backbones of equal arguments have one network, which takes seconds to make."""
+        for module, name in ((efficientnet_lite, "_network"), (keras_application, "_load")):
+            self.enter_context(mock.patch.object(module, name, functools.cache(getattr(module, name))))
+
     def built(self, parameter):
         """What Run.`parameter` makes: the detector, a data set or the optimizer."""
         return copy.deepcopy(gin.get_bindings("Run", resolve_references=False)[parameter])()
@@ -148,6 +155,7 @@ class RunnableTest(tf.test.TestCase):
 
     @pytest.mark.slow
     def test_builds_its_detector_and_uses_all_that_it_binds(self):
+        self.share_networks()
         for name in RUNNABLE:
             with self.subTest(name), tempfile.TemporaryDirectory() as folder:
                 self.load(name, TRAIN_STEPS=7, BATCH_SIZE=3, SEED=5, BACKBONE_MODE="frozen_random")
@@ -164,6 +172,7 @@ class RunnableTest(tf.test.TestCase):
 
     @pytest.mark.slow
     def test_the_mode_of_the_backbone_is_one_macro(self):
+        self.share_networks()
         for name in RUNNABLE:
             for mode in ("frozen", "fine_tune", "scratch"):
                 with self.subTest(f"{name}, {mode}"):

@@ -73,6 +73,7 @@ def built(parameter):
     return copy.deepcopy(gin.get_bindings("Run", resolve_references=False)[parameter])()
 
 
+@tf.autograph.experimental.do_not_convert
 def build_behind_the_backbone(detector):
     """Makes the variables of neck and heads, without values, on maps of the backbone's sizes."""
     height, width = detector.frame
