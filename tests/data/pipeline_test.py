@@ -157,6 +157,23 @@ class BoxesTest(PicturesTestCase):
         self.assertAllEqual(np.flatnonzero(marker.any(1)), range(8, 16))
         self.assertAllEqual(np.flatnonzero(marker.any(0)), range(4, 10))
 
+    def test_an_operation_is_traced_once_and_may_branch_on_tensors(self):
+        traced = []
+
+        def darker_where_bright(image, objects, seed):
+            traced.append(seed)
+            if tf.reduce_mean(tf.cast(image, tf.float32)) > 100.0:  # AutoGraph's
+                image = image // 2
+            return image, objects
+
+        pictures = [np.full([40, 40, 3], value, np.uint8) for value in (50, 200)]
+        source = self.source(*(self.example(number, picture=picture) for number, picture in enumerate(pictures)))
+        train = TrainBatches(source, (40, 40), 2, augmentation=[darker_where_bright])
+        for step in range(3):
+            ((images, _),) = batches(train.dataset(step, step + 1))
+            self.assertAllClose(sorted(images.mean((1, 2, 3))), [50, 100], atol=2)
+        self.assertLen(traced, 2)  # once without AutoGraph, in vain, and once with it
+
     def test_crowds_are_left_out(self):
         example = self.example(0, [[1, 1, 5, 5], [0, 0, 20, 20], [2, 3, 9, 9]], [1, 2, 3], [False, True, False])
         _, targets = self.only(example)

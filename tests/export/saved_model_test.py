@@ -7,8 +7,6 @@ import os
 import resource
 import signal
 import struct
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -18,22 +16,10 @@ from PIL import Image, ImageOps
 
 from tests.data.image_samples import animated_webp, encoded, exif
 from tests.export.stand_in import CATEGORIES, BrightBox, photo
+from tests.training.lab import lab
 from tf_frozen import errors
 from tf_frozen.data.category import Category
 from tf_frozen.export.saved_model import export
-
-KILLED = """
-import os, signal, sys
-from tests.export.stand_in import CATEGORIES, BrightBox
-from tf_frozen.export.saved_model import export
-
-def kill(event, args):
-    if event == "os.rename":
-        os.kill(os.getpid(), signal.SIGKILL)
-
-sys.addaudithook(kill)
-export(BrightBox(), CATEGORIES, sys.argv[1])
-"""
 
 
 class ServedTest(tf.test.TestCase):
@@ -195,8 +181,9 @@ class FolderTest(tf.test.TestCase):
 
     def test_a_killed_export_is_not_there_and_the_next_one_clears_up(self):
         self.target.parent.mkdir(parents=True, exist_ok=True)
-        process = subprocess.run([sys.executable, "-c", KILLED, str(self.target)], capture_output=True, text=True)
-        self.assertEqual(process.returncode, -signal.SIGKILL, process.stderr[-2000:])
+        code, said = lab().run("export_killed", f"{self.target}.log", folder=str(self.target))
+        self.assertEqual(code, -signal.SIGKILL, said)
+        os.remove(f"{self.target}.log")
         self.assertFalse(self.target.exists())
         self.assertLen(list(self.target.parent.iterdir()), 1)
         export(BrightBox(), CATEGORIES, str(self.target))

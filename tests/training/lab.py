@@ -207,6 +207,19 @@ def events_with_limit(folder, most_bytes):
     print("went on", flush=True)
 
 
+def export_killed(folder):
+    """Exports a detector to a folder, and is killed when the whole of it is to get its name."""
+    from tests.export.stand_in import CATEGORIES, BrightBox
+    from tf_frozen.export.saved_model import export
+
+    def kill(event, _):
+        if event == "os.rename":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(kill)
+    export(BrightBox(), CATEGORIES, folder)
+
+
 def hold_lock(folder):
     """Holds the lock of a run's folder until it is killed."""
     from pathlib import Path

@@ -55,13 +55,6 @@ class RunTest(tf.test.TestCase):
         self.folder = tiny_run.write(self.enter_context(tempfile.TemporaryDirectory()) + "/job")
         self.model_dir = self.folder / "run"
 
-    def test_a_step_is_traced_once(self):
-        run, traced = self.run_of(), []
-        step = SingleStage.train_step
-        with mock.patch.object(SingleStage, "train_step", lambda *args: traced.append(1) or step(*args)):
-            run.train()
-        self.assertLen(traced, 1)
-
     def run_of(self, *params, files=()):
         """A run of two steps that was set up by these parameters."""
         return tiny_run.load(self.folder, self.model_dir, "TRAIN_STEPS = 2", *params, files=files)
@@ -160,9 +153,12 @@ class RunTest(tf.test.TestCase):
         pretrained = EfficientNetLite(levels=(2, 3)).network.get_layer("stem_conv").kernel
         self.assertGreater(np.abs(kernel - pretrained).max(), 0.1)
 
-    def test_frozen_random_keeps_random_weights(self):
-        run = self.pretrained_run_of("BACKBONE_MODE = 'frozen_random'")
-        self.assertTrue(run.train())
+    def test_frozen_random_keeps_random_weights_and_a_step_is_traced_once(self):
+        run, traced = self.pretrained_run_of("BACKBONE_MODE = 'frozen_random'"), []
+        step = SingleStage.train_step
+        with mock.patch.object(SingleStage, "train_step", lambda *args: traced.append(1) or step(*args)):
+            self.assertTrue(run.train())
+        self.assertLen(traced, 1)
         found = self.audit()
         self.assertEqual((found["verdict"], found["start"]), ("frozen", found["end"]))
         pretrained = fingerprints(variable_paths(EfficientNetLite(levels=(2, 3))))
