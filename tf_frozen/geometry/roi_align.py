@@ -40,8 +40,14 @@ def roi_align(
     start = tf.gather(tf.cumsum(areas, exclusive=True), slot)
     start += tf.range(tf.shape(boxes)[0])[:, tf.newaxis] * tf.reduce_sum(areas)
     row = start[..., tf.newaxis] + y * size[..., 1, tf.newaxis]
-    cells = tf.gather(_flatten(pyramid, levels), row[..., :, tf.newaxis] + x[..., tf.newaxis, :])
-    return _bins(cells, y_weight[..., :, tf.newaxis] * x_weight[..., tf.newaxis, :], output_size)
+    flat = _flatten(pyramid, levels)
+    # One corner of the samples after the other: all four at once take four times the memory.
+    corners = [
+        _weighted(flat, row[..., i::2, tf.newaxis] + x[..., tf.newaxis, j::2], y_weight[..., i::2], x_weight[..., j::2])
+        for i in range(2)
+        for j in range(2)
+    ]
+    return _bins(tf.add_n(corners), output_size)
 
 
 def _slots(boxes: tf.Tensor, levels: list[int]) -> tf.Tensor:
@@ -74,19 +80,27 @@ def _samples(
 
 
 def _flatten(pyramid: Mapping[int, tf.Tensor], levels: list[int]) -> tf.Tensor:
-    """All cells of all levels [B * cells, C], image by image."""
+    """All cells of all levels [B, cells, C]."""
     channels = pyramid[levels[0]].shape[-1]
     batch = tf.shape(pyramid[levels[0]])[0]
     flat = [tf.reshape(pyramid[level], [batch, -1, channels]) for level in levels]
-    return tf.reshape(tf.concat(flat, axis=1), [-1, channels])
+    return tf.concat(flat, axis=1)
 
 
-def _bins(cells: tf.Tensor, weights: tf.Tensor, output_size: int) -> tf.Tensor:
-    """Bins [B, n, S, S, C] of cells [B, n, R, R, C] and their weights [B, n, R, R]; R = 2 * S * sampling."""
-    weighted = cells * tf.cast(weights, cells.dtype)[..., tf.newaxis]
-    side, channels = weighted.shape[-2], weighted.shape[-1]
+def _weighted(flat: tf.Tensor, cells: tf.Tensor, y_weight: tf.Tensor, x_weight: tf.Tensor) -> tf.Tensor:
+    """Cells [B, n, P, P], rows of all images in `flat` [B, cells, C], times the weights [B, n, P] of both axes."""
+    weights = y_weight[..., :, tf.newaxis] * x_weight[..., tf.newaxis, :]
+    # The gradient of a reshape is dense: those of all gathers would be kept, and joined, as slices of `flat`.
+    table = tf.reshape(flat, [-1, flat.shape[-1]])
+    return tf.gather(table, cells) * tf.cast(weights, flat.dtype)[..., tf.newaxis]
+
+
+def _bins(samples: tf.Tensor, output_size: int) -> tf.Tensor:
+    """Means [B, n, S, S, C] of the samples [B, n, P, P, C] of each bin; P is a multiple of S."""
+    side, channels = samples.shape[-2:]
+    if side == output_size:
+        return samples
     window = side // output_size
-    # A mean over the window is a quarter of the interpolated mean: each sample's four weights sum to 1.
-    mean = tf.nn.avg_pool2d(tf.reshape(weighted, [-1, side, side, channels]), window, window, "VALID")
-    batch = [size or tf.shape(cells)[axis] for axis, size in enumerate(cells.shape[:2])]
-    return tf.reshape(4.0 * mean, [*batch, output_size, output_size, channels])
+    mean = tf.nn.avg_pool2d(tf.reshape(samples, [-1, side, side, channels]), window, window, "VALID")
+    batch = [size or tf.shape(samples)[axis] for axis, size in enumerate(samples.shape[:2])]
+    return tf.reshape(mean, [*batch, output_size, output_size, channels])
