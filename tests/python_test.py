@@ -16,6 +16,7 @@ import tf_frozen as tff
 from tests.commands import job
 from tests.training import tiny_run
 from tf_frozen.data.pipeline import TrainBatches
+from tf_frozen.data.samplers.repeat_factor import RepeatFactor
 from tf_frozen.errors import ConfigError
 
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "python.md"
@@ -53,6 +54,7 @@ class RunsTest(tf.test.TestCase):
     def setUp(self):
         super().setUp()
         self.folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))
+        tiny_run.finished()  # the first to make it clears gin's configuration
         gin.clear_config()
 
     def load(self, name, *params):
@@ -69,7 +71,7 @@ class RunsTest(tf.test.TestCase):
             _ = tff.Rum
 
     def test_two_runs_stand_beside_each_other(self):
-        gin.bind_parameter("RepeatFactor.threshold", 0.7)
+        gin.bind_parameter(f"{RepeatFactor.__name__}.threshold", 0.7)
         one, two = self.load("one", "FPN.filters = 4"), self.load("two", "FPN.filters = 8", "BATCH_SIZE = 1")
         self.assertEqual((one.batch_size, two.batch_size), (2, 1))
         self.assertLess(one.parameters()["trainable"], two.parameters()["trainable"])
