@@ -27,7 +27,8 @@ FORMAT = 4
 # Where weights come from may differ, as long as they are the same: their digest tells.
 _NOT_COMPARED = ("name", "trainable", "mode", "weights", "init_checkpoint", "path")
 # The order of the batches does not change what a copy shows, and the cache has its own number of copies.
-_OF_THE_ORDER = ("source", "batch_size", "fixed_copies", "sampler")
+# `_example` is the graph that the other attributes make.
+_OF_THE_ORDER = ("source", "batch_size", "fixed_copies", "sampler", "_example")
 _PLAIN = (str, int, float, bool, type(None))
 
 
