@@ -164,7 +164,7 @@ class Run(Checked, metaclass=KeepsConfiguration):
             self.directory.write_policy(phases.begin, policy_as_dict(phases.decisions))
             end = phases.end(self.train_steps)
             if step < end and not self._stopped:
-                start_report.log_time(costs, batches, end - step, self.batch_size)
+                start_report.log_time(detector, costs, batches, end - step, self.batch_size)
             finished = step >= end or self._stopped or self._fit(detector, checkpoints, batches, step, end)
             self._audit.finish(batches)
             if not finished or end == self.train_steps or self._stopped:

@@ -23,7 +23,7 @@ from tf_frozen.freezing.advice import advice, advice_on_batch
 from tf_frozen.freezing.policy import table as policy_table
 from tf_frozen.freezing.savings import savings, table
 from tf_frozen.progress import duration
-from tf_frozen.training.expected_time import least_seconds
+from tf_frozen.training.expected_time import expected_seconds
 from tf_frozen.training.phases import Phases
 
 _LOGGER = logging.getLogger(__name__)
@@ -107,11 +107,16 @@ def log_phase(phases: Phases, detector: Detector, checkpoints: str) -> dict[str,
     return costs
 
 
-def log_time(costs: Mapping[str, Any], batches: TrainBatches | CachedBatches, steps: int, batch_size: int) -> None:
-    """Logs the least time that the next `steps` steps take, by their `costs` in multiply-adds."""
-    seconds = least_seconds(costs, batches.crop, steps * batch_size, isinstance(batches, CachedBatches))
-    _LOGGER.info(
-        "By their multiply-adds, the next %d steps take about %s on this machine, or more; a measured time follows.\n",
-        steps,
-        duration(seconds),
-    )
+def log_time(
+    detector: Detector, costs: Mapping[str, Any], batches: TrainBatches | CachedBatches, steps: int, batch_size: int
+) -> None:
+    """Logs how long the next `steps` steps may take, by their `costs` in multiply-adds."""
+    cached = isinstance(batches, CachedBatches)
+    seconds = expected_seconds(detector, costs, batches.crop, steps * batch_size, cached)
+    if seconds is not None:
+        _LOGGER.info(
+            "The next %d steps may take %s, by their multiply-adds and the speed of the backbone here; the time left, "
+            "as measured, follows.\n",
+            steps,
+            duration(seconds),
+        )
