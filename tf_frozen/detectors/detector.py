@@ -349,7 +349,7 @@ def _images_and_targets(data: Any) -> tuple[tf.Tensor | Features, Mapping]:
 
 
 def _check_count(images: int | None, targets: Mapping) -> None:
-    """Raises DataError where the targets are not those of so many images, None where that is unknown yet."""
+    """Raises DataError where the targets are not those of that number of images, which is None until it is known."""
     for name, expected in (("boxes", [images, None, 4]), ("image_size", [images, 2])):
         shape = tf.TensorShape(getattr(targets.get(name), "shape", None))
         if not shape.is_compatible_with(expected):

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_frozen.backbones.backbone import Backbone
+from tf_frozen.config.arguments import arguments
 from tf_frozen.config.imports import package_of
 from tf_frozen.data.pipeline import TrainBatches
 from tf_frozen.data.source import DataSource
@@ -27,8 +28,7 @@ FORMAT = 4
 # Where weights come from may differ, as long as they are the same: their digest tells.
 _NOT_COMPARED = ("name", "trainable", "mode", "weights", "init_checkpoint", "path")
 # The order of the batches does not change what a copy shows, and the cache has its own number of copies.
-# `_example` is the graph that the other attributes make.
-_OF_THE_ORDER = ("source", "batch_size", "fixed_copies", "sampler", "_example")
+_OF_THE_ORDER = ("source", "batch_size", "fixed_copies", "sampler")
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -47,7 +47,7 @@ def key(batches: TrainBatches, detector: Detector) -> dict[str, Any]:
     }
     for owner, attributes, excluded in (
         (backbone, backbone.get_config(), _NOT_COMPARED),
-        (batches, vars(batches), _OF_THE_ORDER),
+        (batches, arguments(batches), _OF_THE_ORDER),
     ):
         for name, value in attributes.items():
             if name not in excluded:

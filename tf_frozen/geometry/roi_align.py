@@ -80,7 +80,7 @@ def _samples(
 
 
 def _flatten(pyramid: Mapping[int, tf.Tensor], levels: list[int]) -> tf.Tensor:
-    """All cells of all levels [B, cells, C]."""
+    """All cells of all levels [B, m, C]."""
     channels = pyramid[levels[0]].shape[-1]
     batch = tf.shape(pyramid[levels[0]])[0]
     flat = [tf.reshape(pyramid[level], [batch, -1, channels]) for level in levels]
@@ -88,7 +88,7 @@ def _flatten(pyramid: Mapping[int, tf.Tensor], levels: list[int]) -> tf.Tensor:
 
 
 def _weighted(flat: tf.Tensor, cells: tf.Tensor, y_weight: tf.Tensor, x_weight: tf.Tensor) -> tf.Tensor:
-    """Cells [B, n, P, P], rows of all images in `flat` [B, cells, C], times the weights [B, n, P] of both axes."""
+    """Features [B, n, P, P, C]: rows `cells` of all images in `flat` [B, m, C], times the weights [B, n, P] by axis."""
     weights = y_weight[..., :, tf.newaxis] * x_weight[..., tf.newaxis, :]
     # The gradient of a reshape is dense: those of all gathers would be kept, and joined, as slices of `flat`.
     table = tf.reshape(flat, [-1, flat.shape[-1]])

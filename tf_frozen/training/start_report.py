@@ -100,7 +100,7 @@ def check_until(until: int | None, train_steps: int) -> None:
 
 
 def log_phase(phases: Phases, detector: Detector, checkpoints: str) -> dict[str, Any]:
-    """Logs what trains in the present phase and what that costs, and returns it; `checkpoints` hold that much."""
+    """Logs what trains in the present phase; logs and returns `savings`, for checkpoints that hold `checkpoints`."""
     costs = savings(detector, detector.optimizer, checkpoints=checkpoints)
     _LOGGER.info("%s", table(costs))
     _LOGGER.info("What trains from step %d on:\n%s\n", phases.begin, policy_table(phases.decisions))
@@ -110,7 +110,7 @@ def log_phase(phases: Phases, detector: Detector, checkpoints: str) -> dict[str,
 def log_time(
     detector: Detector, costs: Mapping[str, Any], batches: TrainBatches | CachedBatches, steps: int, batch_size: int
 ) -> None:
-    """Logs how long the next `steps` steps may take, by their `costs` in multiply-adds."""
+    """Logs the expected time of the next `steps` steps; `costs` are those of `savings`."""
     cached = isinstance(batches, CachedBatches)
     seconds = expected_seconds(detector, costs, batches.crop, steps * batch_size, cached)
     if seconds is not None:
