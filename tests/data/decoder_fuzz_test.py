@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tests.data.image_samples import samples
 
-SEED, ROUNDS, SECONDS = 0, 25, 45
+SEED, ROUNDS, SECONDS = 0, 100, 45
 
 # Decodes files as checks do and as an export does, for a number of seconds, and prints a line before and after each.
 WORKER = """

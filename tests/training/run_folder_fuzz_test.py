@@ -21,7 +21,7 @@ from tf_frozen.training.checkpoint import Checkpoints
 from tf_frozen.training.opening import load_run
 from tf_frozen.training.run import Run
 
-CASES, COMMANDS = 300, 4
+CASES, COMMANDS = 300, 8
 JSON_VALUES = (None, True, 0, -1, 10**30, 0.5, "", "text", [], [1], {}, {"a": 1}, [[]], [{}])
 
 
