@@ -119,15 +119,21 @@ class FeatureCacheTest(tf.test.TestCase):
     @pytest.mark.slow
     def test_copy_paste_and_large_scale_jittering_lie_in_the_copies(self):
         images, plain = (lab.copy_pasted(lab.COPIES, probability) for probability in (1.0, 0.0))
-        FeatureCache(lab.COPIES, "float32").build(lab.copy_pasted(), self.model, self.folder)
-        source = lab.copy_pasted()
-        data = CachedBatches(source, CacheReader(self.folder, source, self.model))
+        expected = self.losses(images)
+        self.assertNotAllClose(expected, self.losses(plain), rtol=1e-2)
+        for dtype in ("float16", "float32"):
+            folder = f"{self.folder}_{dtype}"
+            FeatureCache(lab.COPIES, dtype).build(lab.copy_pasted(), self.model, folder)
+            source = lab.copy_pasted()
+            data = CachedBatches(source, CacheReader(folder, source, self.model))
+            self.assertAllClose(self.losses(data), expected, rtol=1e-3, atol=0)
+        self.assertEqual(self.losses(data), expected)
         self.check_batches(data, images, self.model)
         for (_, targets), (_, others) in zip(images.dataset(0, 1), plain.dataset(0, 1), strict=True):
             self.assertGreater(np.count_nonzero(targets["masks"]), 0)
             self.assertGreater(np.count_nonzero(targets["classes"]), np.count_nonzero(others["classes"]))
         with self.assertRaisesRegex(RunError, "CopyPaste.probability: 1.0 in the cache, 0.5 here"):
-            CacheReader(self.folder, lab.copy_pasted(probability=0.5), self.model)
+            CacheReader(folder, lab.copy_pasted(probability=0.5), self.model)
 
     def test_holds_the_levels_that_the_neck_reads_and_no_others(self):
         model = lab.detector(levels=(2, 3, 4))
@@ -242,14 +248,16 @@ class FeatureCacheTest(tf.test.TestCase):
         self.build(self.folder, FeatureCache(lab.COPIES, "float32", "zstd", shard_bytes=300_000))
         name = sorted(self.shards())[0]
         path = pathlib.Path(self.folder, name)
-        whole, reader = path.read_bytes(), CacheReader(self.folder, lab.batches(), self.model)
+        whole = path.read_bytes()
         # The number of records, the end of the last one, its high bits, and the first record.
         for place, bit in ((-8, 2), (-24, 1), (-19, 64), (100, 1)):
             content = bytearray(whole)
             content[place] ^= bit
             path.write_bytes(content)
-            with self.assertRaisesRegex(RunError, f"{name} is damaged.*tf-frozen cache"):
-                reader.read(np.arange(lab.IMAGES * lab.COPIES))
+            data = self.cached()
+            with self.assertRaises(tf.errors.OpError):
+                list(data.dataset(0, STEPS))
+            self.assertRegex(str(data.failure), f"{name} is damaged.*tf-frozen cache")
 
     def test_more_files_than_a_process_may_open(self):
         self.build(self.folder, FeatureCache(4, "float32", shard_bytes=1))
@@ -404,8 +412,9 @@ class TwoReplicasTest(tf.test.TestCase):
         found = json.loads(done.stdout.splitlines()[-1])
         self.assertLen(set(found["images"]), STEPS)
         # Two replicas in one process may differ in the last bit from themselves, images or features.
-        for readers in ("1", "2"):
-            self.assertAllClose(found[readers], found["images"], rtol=3e-7, atol=0)
+        for readers in (1, 2):
+            self.assertAllClose(found[f"float32, {readers}"], found["images"], rtol=3e-7, atol=0)
+        self.assertAllClose(found["float16, 2"], found["images"], rtol=1e-3, atol=0)
         # Their mean is shown, not their sum; each counts the objects of its own half of the batch.
         halves = lab.losses(lab.detector(), lab.batches(batch_size=2), 2, eager=True, rate=0.0)
         self.assertAllClose(found["images"][0], np.mean(halves), rtol=1e-5)

@@ -103,10 +103,11 @@ def two_replicas(folder):
         with strategy.scope():
             return losses(model, data, 6)
 
-    FeatureCache(COPIES, "float32").build(batches(), model, folder)
+    for dtype in ("float32", "float16"):
+        FeatureCache(COPIES, dtype).build(batches(), model, f"{folder}/{dtype}")
     found = {"images": run(batches(fixed_copies=COPIES))}
-    for workers in (1, 2):
-        found[workers] = run(cached(folder, model, workers))
+    for dtype, workers in (("float32", 1), ("float32", 2), ("float16", 2)):
+        found[f"{dtype}, {workers}"] = run(cached(f"{folder}/{dtype}", model, workers))
     print(json.dumps(found), flush=True)
 
 
